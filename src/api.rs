@@ -1,0 +1,153 @@
+//! Every server function: the one module that names both sides.
+//!
+//! Each has an explicit `endpoint`, because the default contains a hash of the checkout's path.
+//! Commands are POST with form fields, so that a plain HTML form and `curl -d` work; questions are
+//! GET. All answers are JSON but for the event stream.
+
+pub mod error;
+pub mod sse;
+
+use crate::{
+    chat::{Conversation, Summary},
+    protocol::{
+        ConversationId, MessageId, ModelInfo, RunId, Seq, Started, Stopped,
+    },
+};
+pub use error::ApiError;
+use leptos::prelude::*;
+use serde::{Deserialize, Serialize};
+use server_fn::codec::{GetUrl, PostUrl};
+pub use sse::{Sse, SseBody};
+
+/// Sends a message and starts the run that answers it.
+///
+/// - `conversation`: `None` begins a new one.
+/// - `parent`: the message answered. Where it is no longer the last one and `branch` is not set,
+///   the answer is `conflict` (409) and nothing is stored. `None` skips the check.
+/// - `branch`: the new message becomes a sibling of what already answers `parent` (editing).
+/// - `client_id`: the same id starts one run, however often it is sent.
+///
+/// A plain HTML form is answered by a redirect to a page that needs no script.
+#[server(endpoint = "runs/start", input = PostUrl)]
+pub async fn start_run(
+    text: String,
+    #[server(default)] conversation: Option<ConversationId>,
+    #[server(default)] parent: Option<MessageId>,
+    #[server(default)] model: Option<String>,
+    #[server(default)] client_id: Option<String>,
+    #[server(default)] branch: Option<bool>,
+) -> Result<Started, ApiError> {
+    crate::server::commands::start_from_request(crate::server::commands::StartRun {
+        text,
+        conversation,
+        parent,
+        model,
+        client_id,
+        branch: branch.unwrap_or(false),
+    })
+    .await
+}
+
+/// Follows a run from `after` (or the `Last-Event-ID` header, whichever is later) as server-sent
+/// events. With `snapshot`, the state so far comes as one `snapshot` event in place of its history.
+#[server(endpoint = "runs/events", input = GetUrl, output = Sse)]
+pub async fn run_events(
+    run: RunId,
+    #[server(default)] after: Option<Seq>,
+    #[server(default)] snapshot: Option<bool>,
+) -> Result<SseBody, ApiError> {
+    crate::server::events::follow_from_request(run, after, snapshot.unwrap_or(false)).await
+}
+
+/// The address of [`run_events`] for an `EventSource`.
+pub fn run_events_url(run: RunId, after: Seq) -> String {
+    format!("/api/runs/events?run={run}&after={after}")
+}
+
+/// Stops a run. Its text is kept up to the entry `seen`, the last that the reader showed.
+#[server(endpoint = "runs/stop", input = PostUrl)]
+pub async fn stop_run(
+    run: RunId,
+    #[server(default)] seen: Option<Seq>,
+) -> Result<Stopped, ApiError> {
+    crate::server::app()?.stop(run, seen).await.map_err(ApiError)
+}
+
+/// Goes on with a message whose last run did not end whole, in the same message.
+#[server(endpoint = "runs/continue", input = PostUrl)]
+pub async fn continue_run(
+    run: RunId,
+    #[server(default)] model: Option<String>,
+) -> Result<Started, ApiError> {
+    crate::server::app()?.continue_run(run, model).await.map_err(ApiError)
+}
+
+/// Answers the same message anew; the old answer stays as another branch.
+#[server(endpoint = "runs/retry", input = PostUrl)]
+pub async fn retry_run(
+    run: RunId,
+    #[server(default)] model: Option<String>,
+) -> Result<Started, ApiError> {
+    crate::server::app()?.retry(run, model).await.map_err(ApiError)
+}
+
+/// Conversations, pinned first, then the newest; with `query`, those that contain it.
+#[server(endpoint = "conversations/list", input = GetUrl)]
+pub async fn list_conversations(
+    #[server(default)] query: Option<String>,
+) -> Result<Vec<Summary>, ApiError> {
+    crate::server::app()?.list(query).await.map_err(ApiError)
+}
+
+/// A conversation with the messages of its current branch. A running answer is included as far as
+/// it is; follow its run after [`crate::chat::Answer::seq`].
+#[server(endpoint = "conversations/load", input = GetUrl)]
+pub async fn load_conversation(id: ConversationId) -> Result<Conversation, ApiError> {
+    crate::server::app()?.load(id).await.map_err(ApiError)
+}
+
+/// Makes the branch that contains `message` the current one.
+#[server(endpoint = "conversations/select", input = PostUrl)]
+pub async fn select_branch(
+    id: ConversationId,
+    message: MessageId,
+) -> Result<Conversation, ApiError> {
+    crate::server::app()?.select(id, message).await.map_err(ApiError)
+}
+
+/// Renames a conversation. Titles are at most 200 characters; an empty one is refused.
+#[server(endpoint = "conversations/rename", input = PostUrl)]
+pub async fn rename_conversation(id: ConversationId, title: String) -> Result<(), ApiError> {
+    crate::server::app()?.rename(id, title).await.map_err(ApiError)
+}
+
+/// Keeps a conversation at the top of the list, or no longer.
+#[server(endpoint = "conversations/pin", input = PostUrl)]
+pub async fn pin_conversation(id: ConversationId, pinned: bool) -> Result<(), ApiError> {
+    crate::server::app()?.pin(id, pinned).await.map_err(ApiError)
+}
+
+/// Deletes a conversation with everything in it; a running answer is stopped first.
+#[server(endpoint = "conversations/delete", input = PostUrl)]
+pub async fn delete_conversation(id: ConversationId) -> Result<(), ApiError> {
+    crate::server::app()?.delete(id).await.map_err(ApiError)
+}
+
+/// The models that can be chosen, and the providers that cannot be reached now.
+#[server(endpoint = "models/list", input = GetUrl)]
+pub async fn list_models() -> Result<Catalog, ApiError> {
+    Ok(crate::server::app()?.catalog().await)
+}
+
+/// What can be chosen.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Catalog {
+    /// `provider/model` that is used where nothing is chosen.
+    pub default: String,
+    /// All models of all providers that answered.
+    pub models: Vec<ModelInfo>,
+    /// One sentence for each provider that did not.
+    pub problems: Vec<String>,
+    /// Whether only the built-in toy is there, so that the page tells how to connect a larger one.
+    pub only_builtin: bool,
+}

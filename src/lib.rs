@@ -1,0 +1,36 @@
+//! Headwater: a chat app for large language models whose streams cannot be lost.
+//!
+//! One idea: *a run is a log, everything else is a cursor on it.* Where to find what:
+//!
+//! - [`protocol`]: the wire contract. Events, errors, commands' answers.
+//! - [`chat`]: what a conversation is, and the fold of a log into what a person sees.
+//! - [`markdown`]: a growing text into blocks of safe HTML.
+//! - `server`: configuration, providers, the engine, the log, the HTTP surface.
+//! - [`api`]: the server functions, the one place that names both sides.
+//! - [`client`]: the browser's side of a stream, and the signals the page is made of.
+//! - [`ui`]: what a person sees.
+//!
+//! Data goes one way, provider → engine → log → follow → client → view. The only way back is a
+//! command, and its effect returns as events. ARCHITECTURE.md has the picture and the invariants.
+
+#![recursion_limit = "256"]
+
+pub mod api;
+pub mod chat;
+pub mod client;
+pub mod markdown;
+pub mod protocol;
+pub mod ui;
+
+#[cfg(feature = "ssr")]
+pub mod cli;
+#[cfg(feature = "ssr")]
+pub mod server;
+
+/// Takes over the page that the server rendered.
+#[cfg(feature = "hydrate")]
+#[wasm_bindgen::prelude::wasm_bindgen]
+pub fn hydrate() {
+    console_error_panic_hook::set_once();
+    leptos::mount::hydrate_body(ui::App);
+}

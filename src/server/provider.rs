@@ -1,0 +1,120 @@
+//! What a model looks like to the engine.
+//!
+//! A provider turns a [`ChatRequest`] into a stream of [`ProviderEvent`]s. It knows its vendor's
+//! format and nothing of time: deadlines, stops and retries are the engine's. Dropping the stream
+//! is the one way to cancel, and must close the socket or idle the thread within 100 ms.
+
+use crate::protocol::{BlockKind, Error, FinishReason, ModelInfo, Stage, ToolCall, Usage};
+use futures::{future::BoxFuture, stream::BoxStream};
+use serde_json::Value;
+
+#[cfg(feature = "local")]
+pub mod local;
+pub mod openai;
+pub mod scripted;
+pub mod sse;
+
+/// A source of answers.
+pub trait Provider: Send + Sync + 'static {
+    /// The models that can be chosen now. [`ModelInfo::id`] is the bare model name here; the
+    /// registry puts the provider's name before it.
+    fn models(&self) -> BoxFuture<'_, Result<Vec<ModelInfo>, Error>>;
+
+    /// Starts an answer. The stream begins its work when it is first polled, yields
+    /// [`ProviderEvent::Finished`] exactly once if the provider said that it was the end, and ends
+    /// after that or after an error. An end without either is a truncation, which the engine sees.
+    fn stream(&self, request: ChatRequest) -> BoxStream<'static, Result<ProviderEvent, Error>>;
+
+    /// Whether the model can go on from a half-written answer ([`ChatRequest::prefill`]). Where it
+    /// cannot, the engine asks in words instead.
+    fn can_prefill(&self) -> bool {
+        false
+    }
+}
+
+/// What is asked of a model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ChatRequest {
+    /// The provider's own name of the model.
+    pub model: String,
+    /// Names one conversation, so that a provider may reuse what it computed for it.
+    pub conversation: String,
+    /// The system prompt.
+    pub system: Option<String>,
+    /// The turns, oldest first; the last is the one to answer.
+    pub messages: Vec<ChatMessage>,
+    /// The assistant's half-written answer to go on from, after `messages`.
+    pub prefill: Option<String>,
+    /// How to sample.
+    pub sampling: Sampling,
+}
+
+/// One turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChatMessage {
+    /// Who spoke.
+    pub role: Role,
+    /// What was said.
+    pub text: String,
+}
+
+/// Who spoke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The person.
+    User,
+    /// The model.
+    Assistant,
+}
+
+/// How to sample; `None` leaves the choice to the provider.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sampling {
+    /// 0 is the likeliest token each time.
+    pub temperature: Option<f32>,
+    /// Share of probability to choose from.
+    pub top_p: Option<f32>,
+    /// The most tokens to write.
+    pub max_tokens: Option<u32>,
+}
+
+/// What a provider tells while it answers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ProviderEvent {
+    /// Where the work stands; resets no deadline for content.
+    Stage(Stage),
+    /// The provider answered (headers are there); content may still take its time.
+    Connected,
+    /// A block began. `index` is the provider's, unique within this stream.
+    BlockStarted {
+        /// Number of the block within this stream.
+        index: u32,
+        /// What it holds.
+        kind: BlockKind,
+        /// Which tool call it belongs to.
+        tool: Option<ToolCall>,
+    },
+    /// More text of a block that began.
+    Delta {
+        /// The block.
+        index: u32,
+        /// The text; an empty one is no content.
+        text: String,
+    },
+    /// A block is whole. Blocks still open at the end are closed by the engine.
+    BlockFinished {
+        /// The block.
+        index: u32,
+        /// Its final value where that is more than its text.
+        value: Value,
+    },
+    /// Cumulative counts; the last one is true.
+    Usage(Usage),
+    /// The provider said that the answer is whole.
+    Finished {
+        /// The closed word.
+        reason: FinishReason,
+        /// The provider's own word.
+        word: String,
+    },
+}
