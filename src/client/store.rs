@@ -3,6 +3,11 @@
 //! Everything a person does is a method here that calls a command of [`crate::api`]; what comes of
 //! it returns as events or as a freshly loaded conversation, never as a guess that stays.
 
+mod chats;
+mod commands;
+
+pub use chats::Chats;
+
 use crate::{
     chat::{Answer, Role},
     protocol::{ConversationId, Error, MessageId, RunId, Stage, Status, Timing, UnixMs, Usage},
@@ -31,6 +36,8 @@ pub struct Chat {
     pub notice: RwSignal<Option<String>>,
     /// Whether a command that was given is not answered yet.
     pub sending: RwSignal<bool>,
+    /// Holds the owners of the messages' signals. Its parent is whoever made the chat.
+    nursery: StoredValue<Owner>,
 }
 
 /// A message on the screen. Cheap to clone; equal by identity for keyed lists.
@@ -54,6 +61,21 @@ pub struct MessageView {
     /// then asks [`MessageView::with_body`] for what is new.
     pub version: RwSignal<u64>,
     body: StoredValue<Body>,
+}
+
+impl PartialEq for MessageView {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for MessageView {}
+
+impl MessageView {
+    /// Reads the text of an answer. Not tracked: subscribe to [`MessageView::version`] for changes.
+    pub fn with_body<R>(self, f: impl FnOnce(&Body) -> R) -> R {
+        self.body.with_value(f)
+    }
 }
 
 /// The facts that the status line, the error and the receipt are made of.
@@ -107,6 +129,9 @@ pub struct Body {
     pub seams: Vec<usize>,
     /// The model's thinking.
     pub reasoning: String,
+    /// Grows by one whenever the text was made anew instead of at its end (an attempt was replaced,
+    /// a stop cut it, a continuation began): what was drawn of it is to be drawn again.
+    pub generation: u32,
 }
 
 /// How the stream of the running answer is doing.
