@@ -50,8 +50,8 @@
 //!
 //! If the given prefill is the beginning of the scenario's text, the answer goes on right behind
 //! it, and the faults are left out: whoever continues after an interruption gets exactly the whole
-//! text. A fault with `again = true` happens all the same if it lies behind the prefill. Any other
-//! prefill is ignored.
+//! text. A fault with `again = true` happens all the same if it lies at the prefill's end or
+//! behind it. Any other prefill is ignored.
 
 use super::{ChatRequest, Provider, ProviderEvent};
 use crate::protocol::{Error, ErrorCode, ModelInfo};
@@ -67,6 +67,7 @@ use std::sync::{
 
 mod pieces;
 mod play;
+mod read;
 mod script;
 
 use play::Player;
@@ -170,4 +171,5 @@ impl Drop for Alive {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panic")]
 mod tests;

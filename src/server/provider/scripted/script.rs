@@ -1,0 +1,137 @@
+//! What a script is once it is read: scenarios made of steps.
+
+use super::pieces::Pieces;
+use crate::{
+    protocol::{BlockKind, Error, FinishReason, Stage, ToolCall, Usage},
+    server::provider::{ChatRequest, Role},
+};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+/// All scenarios of a file.
+#[derive(Debug)]
+pub(super) struct Script {
+    pub(super) prefill: bool,
+    pub(super) scenarios: Vec<Arc<Scenario>>,
+}
+
+/// One model of the list.
+#[derive(Debug)]
+pub(super) struct Scenario {
+    pub(super) name: String,
+    pub(super) note: Option<String>,
+    pub(super) pace: f64,
+    pub(super) pieces: Pieces,
+    pub(super) steps: Vec<Step>,
+}
+
+/// One thing that happens. Repeats are already written out.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    Stage(Stage),
+    Connected,
+    Wait(Duration),
+    Pace(f64),
+    Output {
+        kind: BlockKind,
+        tool: Option<ToolCall>,
+        text: Content,
+    },
+    Usage(Usage),
+    Fault {
+        fault: Fault,
+        again: bool,
+        times: Option<Arc<Times>>,
+    },
+    End {
+        reason: FinishReason,
+        word: String,
+    },
+}
+
+/// What a step says.
+#[derive(Clone, Debug)]
+pub(super) enum Content {
+    Fixed(Arc<str>),
+    /// The person's own last message.
+    Echo,
+}
+
+/// What goes wrong.
+#[derive(Clone, Debug)]
+pub(super) enum Fault {
+    Error(Error),
+    Stall,
+    Panic,
+    /// The stream ends without a word.
+    Silent,
+}
+
+/// A fault that happens to `hits` streams and then lets one through, over and over.
+#[derive(Debug)]
+pub(super) struct Times {
+    hits: u32,
+    seen: AtomicU32,
+}
+
+impl Times {
+    pub(super) fn new(hits: u32) -> Self {
+        Self {
+            hits,
+            seen: AtomicU32::new(0),
+        }
+    }
+
+    /// Whether it happens to the stream that arrives here now.
+    pub(super) fn hit(&self) -> bool {
+        let seen = self.seen.fetch_add(1, Ordering::Relaxed);
+        u64::from(seen) % (u64::from(self.hits) + 1) < u64::from(self.hits)
+    }
+}
+
+impl Content {
+    pub(super) fn resolve(&self, request: &ChatRequest) -> Arc<str> {
+        match self {
+            Self::Fixed(text) => text.clone(),
+            Self::Echo => request
+                .messages
+                .iter()
+                .rev()
+                .find(|message| message.role == Role::User)
+                .map_or_else(|| "".into(), |message| message.text.as_str().into()),
+        }
+    }
+}
+
+impl Scenario {
+    /// The text of a stream that meets no fault.
+    pub(super) fn text(&self, request: &ChatRequest) -> String {
+        let mut whole = String::new();
+        for step in &self.steps {
+            match step {
+                Step::Output {
+                    kind: BlockKind::Text,
+                    text,
+                    ..
+                } => whole.push_str(&text.resolve(request)),
+                Step::End { .. } => break,
+                _ => {}
+            }
+        }
+        whole
+    }
+}
+
+impl Script {
+    pub(super) fn find(&self, name: &str) -> Option<Arc<Scenario>> {
+        self.scenarios
+            .iter()
+            .find(|scenario| scenario.name == name)
+            .cloned()
+    }
+}
