@@ -1,0 +1,376 @@
+//! Markdown that is still being written, as safe HTML.
+//!
+//! A [`Renderer`] takes a growing text and splits it into top-level blocks. A [`Block`] is
+//! finished as soon as no later text can change it, is rendered once, and is never touched
+//! again; the last block is [`Open`]. However the text is cut on its way, the blocks are those
+//! of [`render`]. Everything here is pure, for the server and the browser alike.
+//!
+//! - `line`: what the beginning of a line says about blocks
+//! - `draft`: the open block, and which lines belong to it
+//! - `nest`: containers inside lists and quotes
+//! - `code`: code blocks, which are only appended to
+//! - `view`: what is shown of an open block, at a cost in proportion to the text
+//! - `repair`: how half-typed inline text probably goes on
+//! - `html`: the writer, which decides what a model may put on a page
+//!
+//! The dialect is CommonMark with tables, strike-through and task lists, but for what would
+//! make one block depend on another far away: references and footnotes stay text, and an item
+//! is spaced by its own blank lines, not by those of its whole list. Raw HTML is text, ends
+//! at a blank line or where another block begins, and images are links. An indented line's
+//! place is judged 32 containers deep, and tags are written 48 elements deep.
+
+mod code;
+mod draft;
+mod html;
+mod line;
+mod nest;
+mod repair;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::ops::Range;
+
+use draft::{Draft, Ended, Kind, Step};
+use line::Line;
+use pulldown_cmark::{CodeBlockKind, Event, Tag, TagEnd};
+
+/// A finished top-level block. It never changes again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// Safe, well-formed HTML.
+    pub html: String,
+    /// Its bytes in the source text.
+    pub range: Range<usize>,
+}
+
+/// The block that may still change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Open<'a> {
+    /// Anything but code. The block's HTML is the four parts in a row.
+    ///
+    /// As long as `range.start` and `before` stay the same, `settled` only grows, by whole
+    /// nodes. A page can build the elements of `before` and `after` once, and then, inside the
+    /// innermost last of them, append what is new of `settled` and replace `tail`.
+    Html {
+        /// Opening tags, and a table's head.
+        before: &'a str,
+        /// Content that will not change while the block is open.
+        settled: &'a str,
+        /// Content that may change with every look, with half-typed marks repaired.
+        tail: &'a str,
+        /// Closing tags.
+        after: &'a str,
+        /// Its bytes in the source text so far.
+        range: Range<usize>,
+    },
+    /// A code block, to be shown in a [`code_frame`].
+    Code {
+        /// The language as the author named it, reduced to what is safe in a class name.
+        language: &'a str,
+        /// The code so far. It only grows while `range.start` stays the same.
+        text: &'a str,
+        /// Its bytes in the source text so far.
+        range: Range<usize>,
+    },
+}
+
+impl Open<'_> {
+    /// The bytes of the source text that this block has so far.
+    pub fn range(&self) -> &Range<usize> {
+        match self {
+            Self::Html { range, .. } | Self::Code { range, .. } => range,
+        }
+    }
+
+    /// The whole block as HTML.
+    pub fn html(&self) -> String {
+        match self {
+            Self::Html {
+                before,
+                settled,
+                tail,
+                after,
+                ..
+            } => [*before, settled, tail, after].concat(),
+            Self::Code { language, text, .. } => {
+                let (mut html, close) = code_frame(language);
+                html::escape_code(text, &mut html);
+                html.push_str(close);
+                html
+            }
+        }
+    }
+}
+
+/// Turns a growing Markdown text into blocks.
+#[derive(Debug, Default)]
+pub struct Renderer {
+    source: String,
+    finished: Vec<Block>,
+    draft: Option<Draft>,
+    /// Where the line begins that has no end yet.
+    line: usize,
+    /// Up to where line ends were looked for.
+    searched: usize,
+    /// It is known what that line does, so it is part of the draft.
+    decided: bool,
+    /// How long the line must be before it is worth asking again.
+    retry: usize,
+    /// See [`settled`](Self::settled).
+    settled: usize,
+}
+
+impl Renderer {
+    /// Without any text.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends text.
+    pub fn push(&mut self, delta: &str) {
+        self.source.push_str(delta);
+        while let Some(found) = self.source[self.searched..].find('\n') {
+            let end = self.searched + found;
+            let line = self.source[self.line..end].trim_end_matches('\r').len();
+            self.end_line(self.line + line);
+            self.line = end + 1;
+            self.searched = self.line;
+        }
+        self.searched = self.source.len();
+        self.begin_line();
+        self.settle();
+    }
+
+    /// The text is complete: finishes what is open. Text pushed later begins a new block.
+    pub fn finish(&mut self) {
+        let end = self.source.trim_end_matches(['\r', '\n']).len();
+        if self.line < end {
+            self.end_line(end);
+        }
+        self.close();
+        self.line = self.source.len();
+        self.settle();
+    }
+
+    /// All text so far.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The blocks that will not change, in order. Pushing only appends to them.
+    pub fn finished(&self) -> &[Block] {
+        &self.finished
+    }
+
+    /// What there is of the block after the last finished one, ready to be shown.
+    ///
+    /// What cannot be told yet, such as a line of three dashes, is held back until it can. A
+    /// long block's tail may lag behind by a 64th of its length, so that the cost of looking
+    /// stays in proportion to the text; [`refresh`](Self::refresh) catches up.
+    pub fn open(&mut self) -> Option<Open<'_>> {
+        let draft = self.draft.as_mut()?;
+        draft.look(&self.source, self.line, self.decided);
+        self.settle();
+        let draft = self.draft.as_ref()?;
+        let end = if self.decided {
+            self.source.len()
+        } else {
+            draft.end
+        };
+        let range = draft.start..end.max(draft.end);
+        if let Kind::Code(code) = &draft.kind {
+            return Some(Open::Code {
+                language: &code.language,
+                text: &code.text,
+                range,
+            });
+        }
+        let view = &draft.view;
+        if view.settled.is_empty() && view.tail.is_empty() && view.before.is_empty() {
+            return None;
+        }
+        Some(Open::Html {
+            before: &view.before,
+            settled: &view.settled,
+            tail: &view.tail,
+            after: view.after,
+            range,
+        })
+    }
+
+    /// Makes the next [`open`](Self::open) show all there is, for a pause in the stream.
+    pub fn refresh(&mut self) {
+        if let Some(draft) = &mut self.draft {
+            draft.view.refresh();
+        }
+    }
+
+    /// Up to where the source will not be read differently, so that it can be read aloud (see
+    /// [`plain_text`]): the end of a finished block, of a list item, or, of what was shown by
+    /// [`open`](Self::open), of a sentence.
+    pub fn settled(&self) -> usize {
+        self.settled
+    }
+
+    fn settle(&mut self) {
+        let settled = match (&self.draft, self.finished.last()) {
+            // A table is read as a whole.
+            (Some(draft), _) if matches!(draft.kind, Kind::Table(_)) => draft.start,
+            (Some(draft), _) => draft.view.from,
+            (None, Some(block)) => block.range.end,
+            (None, None) => 0,
+        };
+        self.settled = self.settled.max(settled);
+    }
+
+    /// Takes the line that ends at `end`.
+    fn end_line(&mut self, end: usize) {
+        let range = self.line..end;
+        if !self.decided {
+            let text = &self.source[range.clone()];
+            if let Some(line) = Line::read(text, 0, true) {
+                self.apply(&line);
+            }
+        }
+        self.decided = false;
+        self.retry = 0;
+        let Some(draft) = &mut self.draft else {
+            return;
+        };
+        match draft.end_line(range.clone(), &self.source) {
+            Ended::No => {}
+            Ended::Whole => self.close(),
+            Ended::Table(header) => self.split_table(header, end),
+        }
+    }
+
+    /// A table's header was the last line of a paragraph.
+    fn split_table(&mut self, header: usize, end: usize) {
+        let Some(mut paragraph) = self.draft.take() else {
+            return;
+        };
+        let mut table = Draft {
+            start: header,
+            end,
+            kind: Kind::Line,
+            view: view::View::new(header),
+        };
+        table.become_table(end, &self.source);
+        paragraph.end = self.source[..header].trim_end_matches(['\r', '\n']).len();
+        self.finished.push(paragraph.finish(&self.source));
+        self.draft = Some(table);
+    }
+
+    /// Looks at a line that is not whole yet.
+    fn begin_line(&mut self) {
+        let text = &self.source[self.line..];
+        if text.is_empty() {
+            return;
+        }
+        if !self.decided && text.len() >= self.retry {
+            // Asking at every byte of a long undecided line would be quadratic.
+            if text.len() > 64 {
+                self.retry = text.len() + text.len() / 4;
+            }
+            if let Some(line) = Line::read(text.trim_end_matches('\r'), 0, false) {
+                self.apply(&line);
+                self.decided = true;
+            }
+        }
+        if let Some(Draft {
+            kind: Kind::Code(code),
+            start,
+            ..
+        }) = &mut self.draft
+            && *start != self.line
+            && (self.decided || code.is_fence())
+        {
+            code.partial(&self.source[self.line..]);
+        }
+    }
+
+    /// Lets the line that begins here go on with the draft, or begin another one.
+    fn apply(&mut self, line: &Line) {
+        let stays = self
+            .draft
+            .as_mut()
+            .map(|draft| draft.begin_line(line, self.line, &self.source));
+        if stays != Some(Step::Stay) {
+            self.close();
+            self.draft = Draft::new(line, self.line);
+        }
+    }
+
+    fn close(&mut self) {
+        if let Some(draft) = self.draft.take() {
+            self.finished.push(draft.finish(&self.source));
+        }
+    }
+}
+
+/// Renders a complete text.
+pub fn render(text: &str) -> Vec<Block> {
+    let mut renderer = Renderer::new();
+    renderer.push(text);
+    renderer.finish();
+    renderer.finished
+}
+
+/// The markup around a code block's escaped text: what comes before it and what after.
+pub fn code_frame(language: &str) -> (String, &'static str) {
+    let language = html::language(language);
+    let language = if language.is_empty() {
+        "text"
+    } else {
+        &language
+    };
+    let before = [
+        "<figure class=\"code\"><figcaption><span class=\"language\">",
+        language,
+        "</span><button type=\"button\" class=\"copy\" data-copy>Copy</button></figcaption>",
+        "<pre tabindex=\"0\"><code class=\"language-",
+        language,
+        "\">",
+    ];
+    (before.concat(), "</code></pre></figure>")
+}
+
+/// The text without its markup, for a screen reader. Code is only named, not read out.
+pub fn plain_text(text: &str) -> String {
+    let mut out = String::new();
+    let mut code = false;
+    html::parse(text, |event| match event {
+        Event::Start(Tag::CodeBlock(kind)) => {
+            code = true;
+            out.push_str("Code");
+            if let CodeBlockKind::Fenced(info) = kind {
+                let language = html::language(&info);
+                out.push_str(if language.is_empty() { "" } else { " in " });
+                out.push_str(&language);
+            }
+            out.push('.');
+        }
+        Event::End(TagEnd::CodeBlock) => {
+            code = false;
+            out.push('\n');
+        }
+        Event::Text(text) | Event::Code(text) if !code => out.push_str(&text),
+        Event::SoftBreak | Event::HardBreak => out.push(' '),
+        Event::End(TagEnd::TableCell) => out.push_str(", "),
+        Event::End(
+            TagEnd::Paragraph
+            | TagEnd::Heading(_)
+            | TagEnd::Item
+            | TagEnd::TableRow
+            | TagEnd::TableHead,
+        ) => {
+            let len = out.trim_end_matches([' ', ',', '\n']).len();
+            out.truncate(len);
+            out.push('\n');
+        }
+        _ => {}
+    });
+    out.truncate(out.trim_end().len());
+    out
+}
