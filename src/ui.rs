@@ -1,0 +1,71 @@
+//! What a person sees: the document, the routes, and one file per thing on the page.
+//!
+//! Everything is rendered on the server first and taken over by the browser without a difference.
+//! Views read the signals of [`crate::client::store`] and call its commands; nothing here knows
+//! how text travels.
+
+mod actions;
+mod announcer;
+mod answer;
+mod body;
+mod branches;
+mod browser;
+mod clock;
+mod composer;
+mod dialog;
+mod failure;
+mod icon;
+mod layout;
+mod lost;
+mod menu;
+mod page;
+mod picker;
+mod question;
+mod queue;
+mod reasoning;
+mod receipt;
+mod scroll;
+#[cfg(feature = "ssr")]
+mod shell;
+mod sidebar;
+mod status;
+mod theme;
+mod transcript;
+mod welcome;
+mod words;
+
+#[cfg(feature = "ssr")]
+pub use shell::shell;
+
+use layout::Layout;
+use leptos::prelude::*;
+use leptos_meta::{Title, provide_meta_context};
+use leptos_router::{
+    SsrMode,
+    components::{ParentRoute, Route, Router, Routes},
+    path,
+};
+use lost::Lost;
+
+/// The app: one page for a new chat and for every conversation, so that neither the transcript nor
+/// the text being typed is torn down when a new chat gets its address.
+#[component]
+pub fn App() -> impl IntoView {
+    provide_meta_context();
+    view! {
+        <Title
+            formatter=|title: String| {
+                if title.is_empty() { "Headwater".to_owned() } else { [&title, " · Headwater"].concat() }
+            }
+            text=""
+        />
+        <Router>
+            <Routes fallback=|| view! { <Lost/> }>
+                <ParentRoute path=path!("") view=Layout ssr=SsrMode::Async>
+                    <Route path=path!("") view=|| () ssr=SsrMode::Async/>
+                    <Route path=path!("c/:id") view=|| () ssr=SsrMode::Async/>
+                </ParentRoute>
+            </Routes>
+        </Router>
+    }
+}

@@ -1,0 +1,76 @@
+//! Says to screen readers, in whole sentences, what others see.
+
+use super::page::Desk;
+use crate::{
+    client::store::{Chat, MessageView},
+    markdown::plain_text,
+    protocol::{MessageId, Status},
+};
+use leptos::prelude::*;
+
+/// How far an answer has been read out.
+#[derive(Clone, Copy)]
+struct Read {
+    message: MessageId,
+    upto: usize,
+    ended: bool,
+}
+
+/// The page's one polite live region. It is fed with finished sentences of the answer that is being
+/// written, and with what happens to it.
+#[component]
+pub(super) fn Announcer() -> impl IntoView {
+    let chat = expect_context::<Chat>();
+    let desk = expect_context::<Desk>();
+    let head = Memo::new(move |_| chat.head());
+    Effect::new(move |before: Option<Option<Read>>| {
+        let message = head.get()?;
+        message.version.track();
+        let status = message.state.with(|state| state.status);
+        let read = match before.flatten() {
+            Some(read) if read.message == message.id => read,
+            // What is there when a conversation is opened is read by whoever wants to.
+            _ => Read {
+                message: message.id,
+                upto: message.with_body(|body| body.text.source().len()),
+                ended: status.is_some(),
+            },
+        };
+        let (text, upto) = fresh(message, read.upto, status.is_some());
+        let ended = status.is_some();
+        let end = (ended && !read.ended).then(|| ending(status)).flatten();
+        let begun = !ended && read.ended;
+        if !text.is_empty() || end.is_some() || begun {
+            let begin = if begun { "Goes on. " } else { "" };
+            desk.say.set([begin, &text, " ", end.unwrap_or_default()].concat());
+        }
+        Some(Read { upto, ended, ..read })
+    });
+    view! {
+        <div id="announcer" class="vh" aria-live="polite">
+            {move || desk.say.get()}
+        </div>
+    }
+}
+
+/// What is settled and has not been read out.
+fn fresh(message: MessageView, from: usize, ended: bool) -> (String, usize) {
+    message.with_body(|body| {
+        let source = body.text.source();
+        let upto = if ended { source.len() } else { body.text.settled() };
+        match source.get(from..upto) {
+            Some(new) if upto > from => (plain_text(new), upto),
+            // The text was cut: go on from where it is now.
+            _ => (String::new(), from.min(source.len())),
+        }
+    })
+}
+
+fn ending(status: Option<Status>) -> Option<&'static str> {
+    Some(match status? {
+        Status::Ok => "Answer finished.",
+        Status::Cancelled => "Answer stopped.",
+        // The failure is an alert and speaks for itself.
+        Status::Error | Status::Interrupted | Status::Superseded => return None,
+    })
+}

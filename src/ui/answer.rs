@@ -1,0 +1,74 @@
+//! An answer: what was left out before it, the thinking, the text, what went wrong, the receipt.
+
+use super::{
+    actions::AnswerActions, body::AnswerBody, branches::Branches, failure::Failure, page::Desk,
+    reasoning::Reasoning, receipt::Receipt, words,
+};
+use crate::client::store::MessageView;
+use leptos::prelude::*;
+
+/// The assistant's message.
+#[component]
+pub(super) fn AnswerTurn(message: MessageView) -> impl IntoView {
+    let desk = expect_context::<Desk>();
+    let running = Memo::new(move |_| message.state.with(|state| state.status.is_none()));
+    let trimmed = Memo::new(move |_| message.state.with(|state| state.trimmed));
+    // Until the first word there is nothing on the page that lives.
+    let blank = Memo::new(move |_| {
+        message.state.with(|state| state.status.is_none() && state.words == 0 && !state.thinking)
+    });
+    let live = Memo::new(move |_| running.get() && desk.head.get() == Some(message.id));
+    view! {
+        <article
+            class="turn answer"
+            class:running=move || live.get()
+            aria-label="Assistant"
+            aria-busy=move || live.get().to_string()
+        >
+            {move || (trimmed.get() > 0).then(|| view! { <p class="trimmed">{left_out(trimmed.get())}</p> })}
+            <Reasoning message/>
+            <AnswerBody message live/>
+            <Show when=move || blank.get() && live.get()>
+                <div class="wave" aria-hidden="true">
+                    <i></i>
+                    <i></i>
+                    <i></i>
+                </div>
+            </Show>
+            <Failure message/>
+            <footer class="foot">
+                <Receipt message/>
+                <div class="actions">
+                    <Branches message/>
+                    <AnswerActions message/>
+                </div>
+            </footer>
+        </article>
+    }
+}
+
+fn left_out(messages: u32) -> String {
+    let what = match messages {
+        1 => "The oldest message".to_owned(),
+        n => format!("The {} oldest messages", words::count(n.into())),
+    };
+    let (verb, was) = if messages == 1 { (" did not fit", " and was") } else { (" did not fit", " and were") };
+    [&what, verb, " into the model's context", was, " left out."].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::left_out;
+
+    #[test]
+    fn says_how_many_were_left_out() {
+        assert_eq!(
+            left_out(4),
+            "The 4 oldest messages did not fit into the model's context and were left out."
+        );
+        assert_eq!(
+            left_out(1),
+            "The oldest message did not fit into the model's context and was left out."
+        );
+    }
+}

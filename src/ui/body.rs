@@ -1,0 +1,368 @@
+//! The text of an answer: the server writes it as HTML, and in the browser a small writer goes on
+//! with it, outside of the reactive views.
+//!
+//! A finished block is drawn once and never touched again. Of the open block only what is new is
+//! appended, and its unsettled tail replaced, so that a selection survives while text streams and a
+//! frame costs what arrived in it, not what is there.
+
+use crate::client::store::{Body, MessageView};
+use leptos::{ev, html, prelude::*};
+
+/// In the margin of the block in which an interrupted answer goes on.
+const SEAM: &str = "<span class=\"seam-mark\" title=\"The answer was interrupted here and continued.\">\
+    <span class=\"vh\">The answer was interrupted here and continued. </span></span>";
+
+/// The answer's text, as it is and as it grows.
+#[component]
+pub(super) fn AnswerBody(message: MessageView, live: Memo<bool>) -> impl IntoView {
+    let root: NodeRef<html::Div> = NodeRef::new();
+    let (html, generation, finished) =
+        message.with_body_mut(|body| (whole(body), body.generation, body.text.finished().len()));
+    draw::follow(message, root, generation, finished);
+    view! {
+        <div
+            class="prose"
+            class:live=move || live.get()
+            node_ref=root
+            inner_html=html
+            on:click=draw::copy_code
+        ></div>
+    }
+}
+
+/// The model's thinking, as it grows. Plain text: it is not meant to be set.
+#[component]
+pub(super) fn Thoughts(message: MessageView) -> impl IntoView {
+    let root: NodeRef<html::Div> = NodeRef::new();
+    let text = message.with_body(|body| body.reasoning.clone());
+    draw::follow_thoughts(message, root, text.len());
+    view! { <div class="thoughts" node_ref=root inner_html=escaped(&text)></div> }
+}
+
+/// Everything there is, for the first drawing.
+fn whole(body: &mut Body) -> String {
+    let mut html = String::new();
+    for block in body.text.finished() {
+        let seam = holds_seam(&body.seams, &block.range);
+        push_block(&mut html, &block.html, seam, "block");
+    }
+    let seams = &body.seams;
+    if let Some(open) = body.text.open() {
+        push_block(&mut html, &open.html(), holds_seam(seams, open.range()), "block open");
+    }
+    html
+}
+
+fn push_block(page: &mut String, html: &str, seam: bool, class: &str) {
+    for part in [
+        "<div class=\"",
+        class,
+        if seam { " seam\">" } else { "\">" },
+        if seam { SEAM } else { "" },
+        html,
+        "</div>",
+    ] {
+        page.push_str(part);
+    }
+}
+
+fn holds_seam(seams: &[usize], range: &std::ops::Range<usize>) -> bool {
+    seams.iter().any(|seam| range.contains(seam))
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;")
+}
+
+#[cfg(feature = "hydrate")]
+mod draw {
+    use super::{Body, MessageView, SEAM, ev, holds_seam, html, push_block, whole};
+    use crate::{markdown::Open, ui::browser};
+    use leptos::prelude::*;
+    use wasm_bindgen::JsCast;
+    use web_sys::{Element, Text};
+
+    /// What is on the page.
+    struct Drawn {
+        generation: u32,
+        finished: usize,
+        open: Option<OpenBlock>,
+    }
+
+    /// The block that may change, where this writer has drawn it.
+    struct OpenBlock {
+        element: Element,
+        start: usize,
+        seam: bool,
+        part: Part,
+    }
+
+    enum Part {
+        Html {
+            before: usize,
+            /// The innermost element: content goes to its end.
+            inside: Element,
+            /// How much of the settled content is drawn, in bytes, and how many nodes it is.
+            settled: usize,
+            nodes: u32,
+            tail: String,
+        },
+        Code {
+            text: Text,
+            drawn: usize,
+        },
+    }
+
+    pub(super) fn follow(
+        message: MessageView,
+        root: NodeRef<html::Div>,
+        generation: u32,
+        finished: usize,
+    ) {
+        let drawn = StoredValue::new_local(Drawn { generation, finished, open: None });
+        Effect::new(move |before: Option<u64>| {
+            let version = message.version.get();
+            if before.is_some_and(|before| before != version)
+                && let Some(root) = root.get_untracked()
+            {
+                message.with_body_mut(|body| drawn.update_value(|drawn| update(&root, body, drawn)));
+            }
+            version
+        });
+    }
+
+    fn update(root: &Element, body: &mut Body, drawn: &mut Drawn) {
+        let finished = body.text.finished();
+        if body.generation != drawn.generation || finished.len() < drawn.finished {
+            root.set_inner_html(&whole(body));
+            drawn.generation = body.generation;
+            drawn.finished = body.text.finished().len();
+            drawn.open = None;
+            return;
+        }
+        let mut fresh = &finished[drawn.finished..];
+        if let Some((first, rest)) = fresh.split_first()
+            && let Some(element) = open_element(root)
+        {
+            settle(&element, &first.html, holds_seam(&body.seams, &first.range));
+            drawn.open = None;
+            fresh = rest;
+        }
+        if !fresh.is_empty() {
+            let mut html = String::new();
+            for block in fresh {
+                push_block(&mut html, &block.html, holds_seam(&body.seams, &block.range), "block");
+            }
+            let _ = root.insert_adjacent_html("beforeend", &html);
+        }
+        drawn.finished = finished.len();
+        let seams = &body.seams;
+        match body.text.open() {
+            Some(open) => {
+                let seam = holds_seam(seams, open.range());
+                update_open(root, &open, seam, drawn);
+            }
+            None => {
+                if let Some(element) = open_element(root) {
+                    element.remove();
+                }
+                drawn.open = None;
+            }
+        }
+    }
+
+    fn open_element(root: &Element) -> Option<Element> {
+        root.last_element_child().filter(|last| last.class_list().contains("open"))
+    }
+
+    /// The open block is finished. Where it looks as it should already, it is not touched, so that
+    /// a selection in it stays.
+    fn settle(element: &Element, html: &str, seam: bool) {
+        element.set_class_name(if seam { "block seam" } else { "block" });
+        element.normalize();
+        let Ok(wanted) = element.clone_node().map(JsCast::unchecked_into::<Element>) else {
+            return;
+        };
+        let marked;
+        let html = if seam {
+            marked = [SEAM, html].concat();
+            &marked
+        } else {
+            html
+        };
+        wanted.set_inner_html(html);
+        if !wanted.is_equal_node(Some(element)) {
+            element.set_inner_html(html);
+        }
+    }
+
+    fn update_open(root: &Element, open: &Open<'_>, seam: bool, drawn: &mut Drawn) {
+        let start = open.range().start;
+        if let Some(block) = &mut drawn.open
+            && block.start == start
+            && block.seam == seam
+            && grow(&mut block.part, open)
+        {
+            return;
+        }
+        let element = open_element(root).or_else(|| {
+            let element = document().create_element("div").ok()?;
+            root.append_child(&element).ok()?;
+            Some(element)
+        });
+        drawn.open = element.and_then(|element| {
+            element.set_class_name(if seam { "block open seam" } else { "block open" });
+            let part = begin(&element, open, if seam { SEAM } else { "" })?;
+            Some(OpenBlock { element, start, seam, part })
+        });
+        // Only its parts are written to; it is kept so that they stay together.
+        let _ = drawn.open.as_ref().map(|block| &block.element);
+    }
+
+    fn begin(element: &Element, open: &Open<'_>, mark: &str) -> Option<Part> {
+        match open {
+            Open::Html { before, settled, tail, after, .. } => {
+                element.set_inner_html(&[mark, before, after].concat());
+                let mut inside = element.clone();
+                if !before.is_empty() {
+                    while let Some(last) = inside.last_element_child() {
+                        inside = last;
+                    }
+                }
+                let _ = inside.insert_adjacent_html("beforeend", settled);
+                let nodes = inside.child_nodes().length();
+                let _ = inside.insert_adjacent_html("beforeend", tail);
+                Some(Part::Html {
+                    before: before.len(),
+                    inside,
+                    settled: settled.len(),
+                    nodes,
+                    tail: (*tail).to_owned(),
+                })
+            }
+            Open::Code { language, text, .. } => {
+                let (mut html, close) = crate::markdown::code_frame(language);
+                html.insert_str(0, mark);
+                html.push_str(close);
+                element.set_inner_html(&html);
+                let code = element.query_selector("code").ok().flatten()?;
+                let node = document().create_text_node(text);
+                code.append_child(&node).ok()?;
+                Some(Part::Code { text: node, drawn: text.len() })
+            }
+        }
+    }
+
+    /// Draws what is new. False if it has become something else and must be drawn anew.
+    fn grow(part: &mut Part, open: &Open<'_>) -> bool {
+        match (part, open) {
+            (Part::Code { text: node, drawn }, Open::Code { text, .. }) => {
+                let Some(new) = text.get(*drawn..) else { return false };
+                if !new.is_empty() {
+                    let _ = node.append_data(new);
+                    *drawn = text.len();
+                }
+                true
+            }
+            (
+                Part::Html { before, inside, settled, nodes, tail },
+                Open::Html { before: now_before, settled: now, tail: now_tail, .. },
+            ) => {
+                if *before != now_before.len() {
+                    return false;
+                }
+                let Some(new) = now.get(*settled..) else { return false };
+                if new.is_empty() && now_tail == tail {
+                    return true;
+                }
+                if new.is_empty() && append_to_text(inside, *nodes, tail, now_tail) {
+                    (*now_tail).clone_into(tail);
+                    return true;
+                }
+                let children = inside.child_nodes();
+                while children.length() > *nodes {
+                    match inside.last_child() {
+                        Some(last) => drop(inside.remove_child(&last)),
+                        None => break,
+                    }
+                }
+                if !new.is_empty() {
+                    let _ = inside.insert_adjacent_html("beforeend", new);
+                    *settled = now.len();
+                    *nodes = children.length();
+                }
+                let _ = inside.insert_adjacent_html("beforeend", now_tail);
+                (*now_tail).clone_into(tail);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The common case: a tail of plain text became longer. The text node stays.
+    fn append_to_text(inside: &Element, nodes: u32, before: &str, now: &str) -> bool {
+        let plain = |text: &str| !text.contains(['<', '&', '\r']);
+        let Some(new) = now.strip_prefix(before) else { return false };
+        if before.is_empty() || !plain(before) || !plain(new) {
+            return false;
+        }
+        let children = inside.child_nodes();
+        let node = (children.length() == nodes + 1).then(|| children.item(nodes)).flatten();
+        match node.and_then(|node| node.dyn_into::<Text>().ok()) {
+            Some(text) => text.append_data(new).is_ok(),
+            None => false,
+        }
+    }
+
+    pub(super) fn follow_thoughts(message: MessageView, root: NodeRef<html::Div>, drawn: usize) {
+        let drawn = StoredValue::new(drawn);
+        Effect::new(move |_| {
+            message.version.track();
+            let Some(root) = root.get() else { return };
+            message.with_body(|body| {
+                let text = &body.reasoning;
+                let from = drawn.get_value();
+                if from == text.len() {
+                    return;
+                }
+                let last = root.last_child().and_then(|node| node.dyn_into::<Text>().ok());
+                match (text.get(from..), last) {
+                    (Some(new), Some(last)) => drop(last.append_data(new)),
+                    _ => root.set_text_content(Some(text)),
+                }
+                drawn.set_value(text.len());
+            });
+        });
+    }
+
+    /// One listener for all code blocks of the answer.
+    pub(super) fn copy_code(event: ev::MouseEvent) {
+        let button = event
+            .target()
+            .and_then(|target| target.dyn_into::<Element>().ok())
+            .and_then(|target| target.closest("[data-copy]").ok().flatten());
+        let Some(button) = button else { return };
+        let code = button
+            .closest("figure")
+            .ok()
+            .flatten()
+            .and_then(|figure| figure.query_selector("code").ok().flatten())
+            .and_then(|code| code.text_content());
+        let Some(code) = code else { return };
+        browser::copy(&code);
+        button.set_text_content(Some("Copied"));
+        set_timeout(
+            move || button.set_text_content(Some("Copy")),
+            std::time::Duration::from_millis(1600),
+        );
+    }
+}
+
+#[cfg(not(feature = "hydrate"))]
+mod draw {
+    use super::{MessageView, NodeRef, ev, html};
+
+    pub(super) fn follow(_: MessageView, _: NodeRef<html::Div>, _: u32, _: usize) {}
+    pub(super) fn follow_thoughts(_: MessageView, _: NodeRef<html::Div>, _: usize) {}
+    pub(super) fn copy_code(_: ev::MouseEvent) {}
+}

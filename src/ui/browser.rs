@@ -1,0 +1,217 @@
+//! What the page asks the browser for: clock, storage, clipboard, focus, dialogs.
+//!
+//! On the server every function answers as if nothing was there, so that views need no `cfg`.
+//! Nothing here is called while a view is rendered: the server's page and the browser's first one
+//! must be the same, so clocks and stored settings come in with effects.
+
+/// Where in the browser's storage our own settings lie.
+const PREFIX: &str = "headwater.";
+
+#[cfg(feature = "hydrate")]
+mod real {
+    use super::PREFIX;
+    use leptos::prelude::{document, window};
+    use wasm_bindgen::{JsCast, JsValue};
+    use web_sys::{Element, HtmlElement, HtmlTextAreaElement, Storage};
+
+    /// Milliseconds since 1970.
+    pub(crate) fn now() -> u64 {
+        js_sys::Date::now() as u64
+    }
+
+    /// When the reader's day began, in milliseconds since 1970.
+    pub(crate) fn day_start() -> u64 {
+        let date = js_sys::Date::new_0();
+        date.set_hours(0);
+        date.set_minutes(0);
+        date.set_seconds(0);
+        date.set_milliseconds(0);
+        date.get_time() as u64
+    }
+
+    fn storage() -> Option<Storage> {
+        window().local_storage().ok().flatten()
+    }
+
+    /// A stored setting.
+    pub(crate) fn load(key: &str) -> Option<String> {
+        storage()?.get_item(&[PREFIX, key].concat()).ok().flatten()
+    }
+
+    /// Stores a setting; a full or forbidden storage is no reason to disturb anybody.
+    pub(crate) fn save(key: &str, value: &str) {
+        if let Some(storage) = storage() {
+            let _ = storage.set_item(&[PREFIX, key].concat(), value);
+        }
+    }
+
+    /// Forgets a setting.
+    pub(crate) fn forget(key: &str) {
+        if let Some(storage) = storage() {
+            let _ = storage.remove_item(&[PREFIX, key].concat());
+        }
+    }
+
+    /// Light, dark, or (anything else) what the system says.
+    pub(crate) fn set_theme(theme: &str) {
+        let Some(root) = document().document_element() else { return };
+        let _ = match theme {
+            "light" | "dark" => root.set_attribute("data-theme", theme),
+            _ => root.remove_attribute("data-theme"),
+        };
+    }
+
+    /// Puts text into the clipboard, by the old way where the page is not served securely.
+    pub(crate) fn copy(text: &str) {
+        if window().is_secure_context() {
+            let _ = window().navigator().clipboard().write_text(text);
+            return;
+        }
+        let Some(body) = document().body() else { return };
+        let Some(area) = document()
+            .create_element("textarea")
+            .ok()
+            .and_then(|element| element.dyn_into::<HtmlTextAreaElement>().ok())
+        else {
+            return;
+        };
+        area.set_value(text);
+        area.set_class_name("vh");
+        let _ = body.append_child(&area);
+        area.select();
+        if let Ok(html) = document().dyn_into::<web_sys::HtmlDocument>() {
+            let _ = html.exec_command("copy");
+        }
+        area.remove();
+    }
+
+    /// An element by its id.
+    pub(crate) fn by_id(id: &str) -> Option<Element> {
+        document().get_element_by_id(id)
+    }
+
+    /// Puts the keyboard's focus on an element without scrolling to it.
+    pub(crate) fn focus(id: &str) {
+        let Some(element) = by_id(id).and_then(|e| e.dyn_into::<HtmlElement>().ok()) else {
+            return;
+        };
+        let options = web_sys::FocusOptions::new();
+        options.set_prevent_scroll(true);
+        let _ = element.focus_with_options(&options);
+    }
+
+    /// Whether the reader's main pointer is a finger, where a focus would open the keyboard.
+    pub(crate) fn is_touch() -> bool {
+        window()
+            .match_media("(pointer: coarse)")
+            .ok()
+            .flatten()
+            .is_some_and(|query| query.matches())
+    }
+
+    /// Whether a menu or a dialog is open, to which the Escape key belongs.
+    pub(crate) fn is_covered() -> bool {
+        matches!(document().query_selector("[popover]:popover-open, dialog[open]"), Ok(Some(_)))
+    }
+
+    /// Opens a `<dialog>` above everything.
+    pub(crate) fn open_dialog(id: &str) {
+        if let Some(dialog) = by_id(id).and_then(|e| e.dyn_into::<web_sys::HtmlDialogElement>().ok())
+        {
+            let _ = dialog.show_modal();
+        }
+    }
+
+    /// Closes a `<dialog>`.
+    pub(crate) fn close_dialog(id: &str) {
+        if let Some(dialog) = by_id(id).and_then(|e| e.dyn_into::<web_sys::HtmlDialogElement>().ok())
+        {
+            dialog.close();
+        }
+    }
+
+    /// Lets a text area grow with its text where the style sheet cannot (`field-sizing`).
+    pub(crate) fn fit(area: &HtmlTextAreaElement) {
+        if web_sys::css::supports_with_value("field-sizing", "content").unwrap_or(false) {
+            return;
+        }
+        let style = web_sys::HtmlElement::style(area);
+        let _ = style.set_property("height", "auto");
+        let _ = style.set_property("height", &[&area.scroll_height().to_string(), "px"].concat());
+    }
+
+    /// Puts an open menu beside the button that opens it: under it, or above in the lower half.
+    pub(crate) fn place(menu: &str, button: &str) {
+        let (Some(menu), Some(button)) = (by_id(menu), by_id(button)) else { return };
+        let Ok(menu) = menu.dyn_into::<HtmlElement>() else { return };
+        let size = |value: Result<JsValue, JsValue>| {
+            value.ok().and_then(|value| value.as_f64()).unwrap_or_default()
+        };
+        let (width, height) = (size(window().inner_width()), size(window().inner_height()));
+        let at = button.get_bounding_client_rect();
+        let px = |value: f64| [&(value as i32).to_string(), "px"].concat();
+        let style = menu.style();
+        let (above, under) = if at.bottom() > height * 0.6 {
+            (px(height - at.top() + 4.0), "auto".to_owned())
+        } else {
+            ("auto".to_owned(), px(at.bottom() + 4.0))
+        };
+        let (left, right) = if at.left() > width * 0.5 {
+            ("auto".to_owned(), px(width - at.right()))
+        } else {
+            (px(at.left()), "auto".to_owned())
+        };
+        for (name, value) in [("bottom", above), ("top", under), ("left", left), ("right", right)] {
+            let _ = style.set_property(name, &value);
+        }
+    }
+
+    /// Says so when the page's program has broken, by uncovering the banner of the shell.
+    pub(crate) fn watch_for_crash() {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            before(info);
+            if let Some(banner) = by_id("crash") {
+                let _ = banner.remove_attribute("hidden");
+            }
+        }));
+    }
+}
+
+#[cfg(feature = "hydrate")]
+pub(crate) use real::*;
+
+#[cfg(not(feature = "hydrate"))]
+mod absent {
+    use leptos::web_sys::HtmlTextAreaElement;
+
+    pub(crate) fn now() -> u64 {
+        0
+    }
+    pub(crate) fn day_start() -> u64 {
+        0
+    }
+    pub(crate) fn load(_: &str) -> Option<String> {
+        let _ = super::PREFIX;
+        None
+    }
+    pub(crate) fn save(_: &str, _: &str) {}
+    pub(crate) fn forget(_: &str) {}
+    pub(crate) fn set_theme(_: &str) {}
+    pub(crate) fn copy(_: &str) {}
+    pub(crate) fn focus(_: &str) {}
+    pub(crate) fn is_touch() -> bool {
+        false
+    }
+    pub(crate) fn is_covered() -> bool {
+        false
+    }
+    pub(crate) fn open_dialog(_: &str) {}
+    pub(crate) fn close_dialog(_: &str) {}
+    pub(crate) fn fit(_: &HtmlTextAreaElement) {}
+    pub(crate) fn place(_: &str, _: &str) {}
+    pub(crate) fn watch_for_crash() {}
+}
+
+#[cfg(not(feature = "hydrate"))]
+pub(crate) use absent::*;

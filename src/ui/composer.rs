@@ -1,0 +1,252 @@
+//! Where the person writes. A plain form that the server understands, taken over after hydration.
+
+use super::{
+    browser,
+    icon::{Icon, icon},
+    layout::{Frame, Place},
+    page::Desk,
+    picker::Picker,
+    queue::Queue,
+    words,
+};
+use crate::{
+    client::store::Chat,
+    protocol::{ErrorCode, MAX_TEXT_BYTES},
+};
+use leptos::{ev, html, prelude::*};
+
+/// Where the draft of a chat is kept.
+fn draft_key(place: Place) -> Option<String> {
+    match place {
+        Place::New => Some("draft.new".to_owned()),
+        Place::Chat(id) => Some(format!("draft.{id}")),
+        Place::Nowhere => None,
+    }
+}
+
+/// A draft this long is not worth the browser's storage.
+const LONGEST_DRAFT: usize = 100_000;
+
+fn keep_draft(place: Place, text: &str) {
+    let Some(key) = draft_key(place) else { return };
+    if text.trim().is_empty() {
+        browser::forget(&key);
+    } else if text.len() <= LONGEST_DRAFT {
+        browser::save(&key, text);
+    }
+}
+
+/// The text field and what sends it.
+///
+/// The field belongs to the browser: it is read when something happens and never driven by a
+/// signal, so that what was typed before hydration is simply still there.
+#[component]
+pub(super) fn Composer() -> impl IntoView {
+    let chat = expect_context::<Chat>();
+    let frame = expect_context::<Frame>();
+    let desk = expect_context::<Desk>();
+    let area: NodeRef<html::Textarea> = NodeRef::new();
+    let any = RwSignal::new(false);
+    let too_long = RwSignal::new(None::<usize>);
+
+    let look = move || {
+        let Some(area) = area.get_untracked() else { return };
+        let text = area.value();
+        any.set(!text.trim().is_empty());
+        too_long.set((text.len() > MAX_TEXT_BYTES).then_some(text.len()));
+        browser::fit(&area);
+    };
+    let fill = move |text: &str| {
+        if let Some(area) = area.get_untracked() {
+            area.set_value(text);
+            look();
+        }
+    };
+    // Puts text that comes back before what has been typed since.
+    let give_back = move |text: String| {
+        let typed = area.get_untracked().map(|area| area.value()).unwrap_or_default();
+        let both = if typed.trim().is_empty() { text } else { [&text, "\n\n", &typed].concat() };
+        fill(&both);
+        keep_draft(frame.place.get_untracked(), &both);
+        browser::focus("message");
+    };
+    let submit = move || {
+        let Some(field) = area.get_untracked() else { return };
+        let text = field.value();
+        if text.trim().is_empty() || text.len() > MAX_TEXT_BYTES {
+            browser::focus("message");
+            return;
+        }
+        fill("");
+        chat.dismiss_problem();
+        desk.scroll.to_end();
+        chat.send(text);
+        if !browser::is_touch() {
+            browser::focus("message");
+        }
+    };
+
+    // Each chat has its own draft. A new chat that gets its address stays the same chat.
+    Effect::new(move |before: Option<Place>| {
+        let place = frame.place.get();
+        let Some(field) = area.get() else { return place };
+        match before {
+            None => {
+                let stored = draft_key(place).and_then(|key| browser::load(&key));
+                match stored {
+                    Some(stored) if field.value().is_empty() => fill(&stored),
+                    _ => look(),
+                }
+                if !browser::is_touch() {
+                    browser::focus("message");
+                }
+            }
+            Some(Place::New) if matches!(place, Place::Chat(id) if chat.id.get_untracked() == Some(id)) => {
+                browser::forget("draft.new");
+                keep_draft(place, &field.value());
+            }
+            Some(before) if before != place => {
+                fill(&draft_key(place).and_then(|key| browser::load(&key)).unwrap_or_default());
+                if !browser::is_touch() {
+                    browser::focus("message");
+                }
+            }
+            Some(_) => {}
+        }
+        place
+    });
+    // The stored draft goes only when the server has the text.
+    Effect::new(move |_| {
+        if !chat.sending.get()
+            && let Some(field) = area.get_untracked()
+        {
+            keep_draft(frame.place.get_untracked(), &field.value());
+        }
+    });
+    Effect::new(move |_| {
+        let text = chat.problem.with(|problem| problem.as_ref().and_then(|p| p.text.clone()));
+        if let Some(text) = text {
+            give_back(text);
+        }
+    });
+
+    let on_key = move |event: ev::KeyboardEvent| {
+        // 229 is how some browsers name the key that ends a composition.
+        let composing = event.is_composing() || event.key_code() == 229;
+        if event.key() == "Enter" && !event.shift_key() && !composing {
+            event.prevent_default();
+            submit();
+        }
+    };
+    let parent = Memo::new(move |_| desk.head.get().map(|id| id.to_string()));
+    view! {
+        <Problem/>
+        <Queue give_back=Callback::new(give_back)/>
+        <form
+            class="composer"
+            class:running=move || desk.running.get()
+            action="/api/runs/start"
+            method="post"
+            on:submit=move |event| {
+                event.prevent_default();
+                submit();
+            }
+        >
+            {move || chat.id.get().map(|id| view! { <input type="hidden" name="conversation" value=id.to_string()/> })}
+            {move || parent.get().map(|id| view! { <input type="hidden" name="parent" value=id/> })}
+            <textarea
+                id="message"
+                name="text"
+                node_ref=area
+                rows="1"
+                aria-label="Message"
+                aria-describedby="message-hint"
+                placeholder="Write a message"
+                autocomplete="off"
+                enterkeyhint="send"
+                on:input=move |_| {
+                    look();
+                    if let Some(field) = area.get_untracked() {
+                        keep_draft(frame.place.get_untracked(), &field.value());
+                    }
+                }
+                on:keydown=on_key
+            ></textarea>
+            <div class="row">
+                <Picker/>
+                <Show when=move || desk.running.get()>
+                    <button
+                        type="button"
+                        class="round stop"
+                        aria-label="Stop"
+                        title="Stop (Esc)"
+                        on:click=move |_| chat.stop()
+                    >
+                        {icon(Icon::Stop)}
+                    </button>
+                </Show>
+                <button
+                    type="submit"
+                    class="round send"
+                    class:aside=move || desk.running.get() && !any.get()
+                    aria-label="Send"
+                    title=move || if desk.running.get() { "Send when this answer has ended" } else { "Send (Enter)" }
+                >
+                    {icon(Icon::Send)}
+                </button>
+            </div>
+            <p id="message-hint" class="vh">"Enter sends, Shift and Enter breaks the line, Escape stops an answer."</p>
+        </form>
+        {move || too_long.get().map(|bytes| view! { <p class="hint bad" role="alert">{long_text(bytes)}</p> })}
+    }
+}
+
+fn long_text(bytes: usize) -> String {
+    format!(
+        "This message is {} kB long. At most {} kB can be sent.",
+        words::count(bytes.div_ceil(1024) as u64),
+        MAX_TEXT_BYTES / 1024
+    )
+}
+
+/// What could not be sent or done, and why. The text itself is back in the field.
+#[component]
+fn Problem() -> impl IntoView {
+    let chat = expect_context::<Chat>();
+    view! {
+        {move || chat.notice.get().map(|notice| view! { <p class="notice" role="alert">{notice}</p> })}
+        {move || {
+            chat.problem.get().map(|problem| {
+                let stale = problem.error.code == ErrorCode::Conflict;
+                view! {
+                    <div class="problem" role="alert">
+                        <p>{problem.error.message}</p>
+                        {stale
+                            .then(|| {
+                                view! {
+                                    <button
+                                        type="button"
+                                        class="button small"
+                                        on:click=move |_| {
+                                            chat.dismiss_problem();
+                                            chat.reload();
+                                        }
+                                    >
+                                        "Show what is new"
+                                    </button>
+                                }
+                            })}
+                        <button
+                            type="button"
+                            class="quiet"
+                            aria-label="Dismiss"
+                            on:click=move |_| chat.dismiss_problem()
+                        >
+                            {icon(Icon::Close)}
+                        </button>
+                    </div>
+                }
+            })
+        }}
+    }
+}

@@ -1,0 +1,101 @@
+//! Icons: strokes on a 20 × 20 grid in the colour of the text around them.
+
+use leptos::prelude::*;
+
+/// What an icon shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Icon {
+    /// An upward arrow: send.
+    Send,
+    /// A square: stop.
+    Stop,
+    /// Two sheets: copy.
+    Copy,
+    /// A pencil: edit.
+    Edit,
+    /// A circling arrow: regenerate, retry.
+    Again,
+    /// An arrow going on after a bar: continue.
+    Onward,
+    /// Three dots: more.
+    More,
+    /// A plus: new.
+    Plus,
+    /// To the left.
+    Left,
+    /// To the right.
+    Right,
+    /// Downward.
+    Down,
+    /// A lens: search.
+    Search,
+    /// A page with a margin: the sidebar.
+    Panel,
+    /// A pin.
+    Pin,
+    /// A bin: delete.
+    Bin,
+    /// The sun: light.
+    Sun,
+    /// The moon: dark.
+    Moon,
+    /// A screen: as the system says.
+    Screen,
+    /// A cross: close.
+    Close,
+    /// A triangle with a stroke: trouble.
+    Alert,
+    /// Two arrows that part: another model.
+    Fork,
+    /// A tick: done.
+    Tick,
+}
+
+impl Icon {
+    fn path(self) -> &'static str {
+        match self {
+            Self::Send => "M10 16V4.5M5 9.2 10 4.2l5 5",
+            Self::Stop => "M6 6h8v8H6z",
+            Self::Copy => "M7.5 7.5h8v8h-8zM12.5 7.500V4.500h-8v8h3",
+            Self::Edit => "M4.5 15.500l.7-3.2 8-8 2.5 2.5-8 8zM11.5 6l2.5 2.5",
+            Self::Again => "M15.5 10a5.5 5.5 0 1 1-1.7-4M15.5 3.500v3.200h-3.2",
+            Self::Onward => "M4.5 5v10M8 10h8M12.5 6.5 16 10l-3.5 3.5",
+            Self::More => "M4.8 10h.01M10 10h.01M15.2 10h.01",
+            Self::Plus => "M10 4.500v11M4.5 10h11",
+            Self::Left => "M11.8 5.5 7.3 10l4.5 4.5",
+            Self::Right => "M8.2 5.500l4.5 4.5-4.5 4.5",
+            Self::Down => "M10 4v11.500M5 10.800l5 5 5-5",
+            Self::Search => "M13.7 8.900a4.8 4.8 0 1 1-9.6 0 4.8 4.8 0 0 1 9.6 0zM12.5 12.500l3.7 3.7",
+            Self::Panel => "M3.5 4.500h13v11h-13zM8 4.500v11",
+            Self::Pin => "M7.3 4h5.400l-.6 4.6 2 2.600H5.900l2-2.600zM10 11.200V16.5",
+            Self::Bin => "M4.5 6h11M8 6V4.200h4V6M6 6l.6 10h6.800L14 6",
+            Self::Sun => "M13 10a3 3 0 1 1-6 0 3 3 0 0 1 6 0zM10 3.200v1.300M10 15.500v1.300M3.2 10h1.300M15.5 10h1.300M5.2 5.200l.9.9M13.9 13.900l.9.9M14.8 5.200l-.9.9M6.1 13.900l-.9.9",
+            Self::Moon => "M15.8 11.700A6.3 6.3 0 0 1 8.3 4.200a6.3 6.3 0 1 0 7.5 7.500z",
+            Self::Screen => "M3.5 4.500h13v8.500h-13zM7.5 16h5M10 13v3",
+            Self::Close => "M5.5 5.500l9 9M14.5 5.500l-9 9",
+            Self::Alert => "M10 3.8 17 16H3zM10 8.500v3.500M10 14.100v.01",
+            Self::Fork => "M4 14.500c5 0 5-9 12-9M13 3l3 2.500L13 8M4 14.500h12M13 12l3 2.5-3 2.5",
+            Self::Tick => "M4.5 10.500l3.7 3.7 7.3-8",
+        }
+    }
+}
+
+/// Draws an icon. It says nothing to screen readers: its button has a name.
+pub(crate) fn icon(icon: Icon) -> impl IntoView {
+    view! {
+        <svg class="icon" viewBox="0 0 20 20" aria-hidden="true">
+            <path d=icon.path()/>
+        </svg>
+    }
+}
+
+/// The sign of the house: two springs that become one stream.
+pub(crate) fn mark() -> impl IntoView {
+    view! {
+        <svg class="mark" viewBox="0 0 24 24" aria-hidden="true">
+            <path d="M5 3c0 6 7 5.5 7 11v7"/>
+            <path d="M19 3c0 6-7 5.5-7 11"/>
+            <path d="M12 3v4"/>
+        </svg>
+    }
+}

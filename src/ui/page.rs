@@ -1,0 +1,172 @@
+//! The page of one chat: its name, its transcript, its state, and the place to write.
+
+use super::{
+    announcer::Announcer,
+    browser, clock,
+    composer::Composer,
+    icon::{Icon, icon},
+    layout::Frame,
+    scroll::Scroll,
+    status::StatusLine,
+    transcript::Transcript,
+    welcome::Welcome,
+};
+use crate::client::store::{Chat, Chats};
+use leptos::{ev, prelude::*};
+use leptos_meta::Title;
+
+/// What the things on the page share.
+#[derive(Clone, Copy)]
+pub(super) struct Desk {
+    /// The message in question is the last one.
+    pub(super) head: Memo<Option<crate::protocol::MessageId>>,
+    /// An answer is being written.
+    pub(super) running: Memo<bool>,
+    /// The time, each second while an answer is being written; 0 on the server.
+    pub(super) now: ReadSignal<u64>,
+    /// Where the reader is.
+    pub(super) scroll: Scroll,
+    /// What the announcer says next.
+    pub(super) say: RwSignal<String>,
+}
+
+/// One chat, new or old.
+#[component]
+pub(super) fn Page() -> impl IntoView {
+    let chat = expect_context::<Chat>();
+    let chats = expect_context::<Chats>();
+    let frame = expect_context::<Frame>();
+    let running = Memo::new(move |_| chat.running());
+    let desk = Desk {
+        head: Memo::new(move |_| chat.head().map(|message| message.id)),
+        running,
+        now: clock::ticking(running),
+        scroll: Scroll::new(running),
+        say: RwSignal::new(String::new()),
+    };
+    provide_context(desk);
+    let fresh = Memo::new(move |_| {
+        chat.messages.with(Vec::is_empty)
+            && frame.missing.with(Option::is_none)
+            && !frame.loading.get()
+    });
+
+    // What the server sent is on the page; from here on it is followed.
+    Effect::new(move |_| untrack(|| chat.follow_running()));
+    // The sidebar tells of what has changed: a new chat, its name, an answer that began or ended.
+    let listed = Memo::new(move |_| (chat.id.get(), chat.title.get(), running.get()));
+    Effect::new(move |before: Option<()>| {
+        listed.track();
+        if before.is_some() {
+            untrack(|| chats.refresh());
+        }
+    });
+    let keys = window_event_listener(ev::keydown, move |event| {
+        let ours = event.key() == "Escape" && !event.default_prevented();
+        if ours && running.get_untracked() && !browser::is_covered() {
+            event.prevent_default();
+            chat.stop();
+        }
+    });
+    on_cleanup(move || keys.remove());
+
+    let scroller = desk.scroll.scroller;
+    let column = desk.scroll.column;
+    let title = Memo::new(move |_| chat.title.get());
+    view! {
+        <Title text=move || title.get()/>
+        <main class="page" class:fresh=move || fresh.get()>
+            <Head title/>
+            <div
+                id="scroller"
+                class="scroller"
+                class:waiting=move || frame.loading.get()
+                role="log"
+                aria-label="Conversation"
+                aria-live="off"
+                aria-busy=move || running.get().to_string()
+                tabindex="0"
+                node_ref=scroller
+                on:scroll=move |_| desk.scroll.moved()
+            >
+                <div class="column" node_ref=column>
+                    <Show when=move || fresh.get()>
+                        <Welcome/>
+                    </Show>
+                    {move || frame.missing.get().map(|error| view! { <Missing text=error.message/> })}
+                    <Transcript/>
+                    <StatusLine/>
+                </div>
+            </div>
+            <div class="dock">
+                <Jump/>
+                <Composer/>
+            </div>
+            <Announcer/>
+        </main>
+    }
+}
+
+/// The bar at the top.
+#[component]
+fn Head(title: Memo<String>) -> impl IntoView {
+    let frame = expect_context::<Frame>();
+    view! {
+        <header class="bar">
+            <button
+                type="button"
+                class="quiet opener"
+                id="sidebar-open"
+                aria-label="Show conversations"
+                aria-controls="sidebar"
+                aria-expanded=move || frame.drawer.get().to_string()
+                on:click=move |_| frame.open_list()
+            >
+                {icon(Icon::Panel)}
+            </button>
+            <h1 class="title">
+                {move || {
+                    let title = title.get();
+                    if title.is_empty() { "New chat".to_owned() } else { title }
+                }}
+            </h1>
+            <a class="quiet again" href="/" aria-label="Begin another chat" title="New chat">
+                {icon(Icon::Plus)}
+            </a>
+        </header>
+    }
+}
+
+/// In place of a conversation that is not there.
+#[component]
+fn Missing(text: String) -> impl IntoView {
+    view! {
+        <div class="missing">
+            <h2>"This conversation cannot be shown"</h2>
+            <p>{text}</p>
+            <p>
+                <a class="button" href="/">"Begin a new chat"</a>
+            </p>
+        </div>
+    }
+}
+
+/// The way back to where text arrives.
+#[component]
+fn Jump() -> impl IntoView {
+    let desk = expect_context::<Desk>();
+    let away = desk.scroll.away;
+    view! {
+        <button
+            type="button"
+            class="jump"
+            class:on=move || away.get()
+            tabindex=move || if away.get() { "0" } else { "-1" }
+            aria-hidden=move || (!away.get()).to_string()
+            on:click=move |_| desk.scroll.to_end()
+        >
+            {icon(Icon::Down)}
+            "Jump to latest"
+        </button>
+    }
+}

@@ -1,0 +1,81 @@
+//! Which model answers next.
+
+use super::{layout::Frame, words};
+use crate::{
+    api::Catalog,
+    client::store::Chat,
+    protocol::ModelInfo,
+};
+use leptos::prelude::*;
+
+/// The chosen model's identifier: the chat's, or the server's default.
+pub(super) fn chosen(chat: Chat, catalog: &Catalog) -> String {
+    chat.model.get().unwrap_or_else(|| catalog.default.clone())
+}
+
+/// The model's name for people.
+pub(super) fn name(catalog: &Catalog, id: &str) -> String {
+    let known = catalog.models.iter().find(|model| model.id == id);
+    known.map_or_else(|| words::model_name(id).to_owned(), |model| model.name.clone())
+}
+
+/// A native select: every platform has its own best way to choose from a list.
+#[component]
+pub(super) fn Picker() -> impl IntoView {
+    let chat = expect_context::<Chat>();
+    let frame = expect_context::<Frame>();
+    let current = Memo::new(move |_| frame.catalog.with(|catalog| chosen(chat, catalog)));
+    let label = Memo::new(move |_| frame.catalog.with(|catalog| name(catalog, &current.get())));
+    view! {
+        <label class="picker" title="Which model answers next">
+            <span class="vh">"Model"</span>
+            <span class="name" aria-hidden="true">{move || label.get()}</span>
+            <select
+                name="model"
+                aria-label="Model"
+                prop:value=move || current.get()
+                on:change=move |event| chat.model.set(Some(event_target_value(&event)))
+            >
+                {move || {
+                    let current = current.get();
+                    frame.catalog.with(|catalog| options(catalog, &current))
+                }}
+            </select>
+        </label>
+    }
+}
+
+fn options(catalog: &Catalog, current: &str) -> AnyView {
+    let mut providers: Vec<&str> = Vec::new();
+    for model in &catalog.models {
+        if !providers.contains(&model.provider.as_str()) {
+            providers.push(&model.provider);
+        }
+    }
+    let gone = !current.is_empty() && !catalog.models.iter().any(|model| model.id == current);
+    let gone = gone.then(|| {
+        let label = [words::model_name(current), " (not available now)"].concat();
+        view! { <option value=current.to_owned() selected=true>{label}</option> }
+    });
+    let groups = providers
+        .into_iter()
+        .map(|provider| {
+            let models = catalog.models.iter().filter(|model| model.provider == provider);
+            let options = models.map(|model| option(model, current)).collect_view();
+            view! { <optgroup label=provider.to_owned()>{options}</optgroup> }
+        })
+        .collect_view();
+    view! {
+        {gone}
+        {groups}
+    }
+    .into_any()
+}
+
+fn option(model: &ModelInfo, current: &str) -> impl IntoView + use<> {
+    view! {
+        <option value=model.id.clone() selected=model.id == current>
+            {model.name.clone()}
+        </option>
+    }
+}

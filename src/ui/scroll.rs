@@ -1,0 +1,104 @@
+//! Follows the text while the reader is at its end, and never otherwise.
+
+use leptos::{html, prelude::*};
+
+/// How near to the end counts as being there, in pixels.
+const NEAR: i32 = 48;
+
+/// Where the reader is in the transcript.
+#[derive(Clone, Copy)]
+pub(super) struct Scroll {
+    /// What scrolls.
+    pub(super) scroller: NodeRef<html::Div>,
+    /// What is in it; it grows.
+    pub(super) column: NodeRef<html::Div>,
+    /// The reader has gone up, away from the end.
+    pub(super) away: RwSignal<bool>,
+    last: StoredValue<i32>,
+}
+
+impl Scroll {
+    /// Follows while `running`, and for the moment after it in which the last things settle.
+    pub(super) fn new(running: Memo<bool>) -> Self {
+        let scroll = Self {
+            scroller: NodeRef::new(),
+            column: NodeRef::new(),
+            away: RwSignal::new(false),
+            last: StoredValue::new(0),
+        };
+        scroll.watch(running);
+        scroll
+    }
+
+    /// The reader scrolled, or we did. Only a way up ends the following: text that grows never
+    /// moves the page up.
+    pub(super) fn moved(self) {
+        let Some(element) = self.scroller.get_untracked() else { return };
+        let top = element.scroll_top();
+        let left = element.scroll_height() - top - element.client_height();
+        let up = top < self.last.get_value();
+        self.last.set_value(top);
+        let away = if left <= NEAR {
+            false
+        } else {
+            up || self.away.get_untracked()
+        };
+        if away != self.away.get_untracked() {
+            self.away.set(away);
+        }
+    }
+
+    /// Goes to the end, and follows from there.
+    pub(super) fn to_end(self) {
+        self.away.set(false);
+        self.pin();
+    }
+
+    fn pin(self) {
+        if let Some(element) = self.scroller.get_untracked() {
+            element.set_scroll_top(element.scroll_height());
+            self.last.set_value(element.scroll_top());
+        }
+    }
+
+    /// The browser reports a changed size after it has laid the page out and before it paints, so
+    /// following costs no measurement of its own.
+    #[cfg(feature = "hydrate")]
+    fn watch(self, running: Memo<bool>) {
+        use wasm_bindgen::{JsCast, prelude::Closure};
+
+        let settling = StoredValue::new(true);
+        Effect::new(move |_| {
+            let runs = running.get();
+            settling.set_value(true);
+            if !runs {
+                let settled = move || {
+                    settling.try_set_value(running.try_get_untracked().unwrap_or_default());
+                };
+                set_timeout(settled, std::time::Duration::from_millis(600));
+            }
+        });
+        Effect::new(move |_| {
+            let Some(column) = self.column.get() else { return };
+            let grown = Closure::<dyn FnMut()>::new(move || {
+                let follows = settling.try_get_value() == Some(true);
+                if follows && self.away.try_get_untracked() == Some(false) {
+                    self.pin();
+                }
+            });
+            let Ok(observer) = web_sys::ResizeObserver::new(grown.as_ref().unchecked_ref()) else {
+                return;
+            };
+            observer.observe(&column);
+            let held = StoredValue::new_local(Some((observer, grown)));
+            on_cleanup(move || {
+                if let Some(Some((observer, _))) = held.try_update_value(Option::take) {
+                    observer.disconnect();
+                }
+            });
+        });
+    }
+
+    #[cfg(not(feature = "hydrate"))]
+    fn watch(self, _: Memo<bool>) {}
+}

@@ -1,0 +1,82 @@
+//! The document around the app.
+
+use super::App;
+use leptos::{nonce::use_nonce, prelude::*};
+use leptos_meta::MetaTags;
+
+/// Sets the chosen theme before anything is painted.
+const THEME: &str = r#"try{var t=localStorage.getItem("headwater.theme");if(t=="light"||t=="dark")document.documentElement.dataset.theme=t}catch(e){}"#;
+
+/// Shows the end of a conversation at once, without waiting for the program.
+const TO_THE_END: &str = r#"(function(){var s=document.getElementById("scroller");if(s)s.scrollTop=s.scrollHeight})()"#;
+
+/// The whole document, around [`App`].
+///
+/// Where scripts are off, a conversation's page sends its reader to the page without script.
+pub fn shell(options: LeptosOptions) -> impl IntoView {
+    let nonce = use_nonce();
+    let plain = use_context::<axum::http::request::Parts>()
+        .and_then(|parts| plain_page(parts.uri.path()))
+        .map(|address| {
+            view! {
+                <noscript>
+                    <meta http-equiv="refresh" content=["0; url=", &address].concat()/>
+                </noscript>
+            }
+        });
+    view! {
+        <!DOCTYPE html>
+        <html lang="en">
+            <head>
+                <meta charset="utf-8"/>
+                <meta
+                    name="viewport"
+                    content="width=device-width, initial-scale=1, viewport-fit=cover, interactive-widget=resizes-content"
+                />
+                <meta name="color-scheme" content="light dark"/>
+                <meta name="theme-color" media="(prefers-color-scheme: light)" content="#fcfcfa"/>
+                <meta name="theme-color" media="(prefers-color-scheme: dark)" content="#15191b"/>
+                <meta name="description" content="A chat whose answers cannot be lost."/>
+                <script nonce=nonce.clone()>{THEME}</script>
+                {plain}
+                <link rel="icon" href="/favicon.svg" type="image/svg+xml"/>
+                <link rel="manifest" href="/manifest.webmanifest"/>
+                <link rel="stylesheet" id="leptos" href="/pkg/headwater.css"/>
+                <AutoReload options=options.clone()/>
+                <HydrationScripts options/>
+                <MetaTags/>
+            </head>
+            <body>
+                <App/>
+                <div id="crash" class="crash" role="alert" hidden>
+                    <p>
+                        "This page has stopped working. Your conversation is safe on the server. "
+                        <a href="">"Reload the page"</a>
+                    </p>
+                </div>
+                <script nonce=nonce>{TO_THE_END}</script>
+            </body>
+        </html>
+    }
+}
+
+/// Where the page without script is, for a conversation's page. Anything but the characters of an
+/// identifier is not passed on.
+fn plain_page(path: &str) -> Option<String> {
+    let id = path.strip_prefix("/c/")?;
+    let sound = !id.is_empty() && id.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
+    sound.then(|| ["/plain/", id].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain_page;
+
+    #[test]
+    fn only_conversations_have_a_plain_page() {
+        assert_eq!(plain_page("/c/0a-1"), Some("/plain/0a-1".to_owned()));
+        for path in ["/", "/c/", "/c/../x", "/c/1\"2", "/settings"] {
+            assert_eq!(plain_page(path), None, "{path}");
+        }
+    }
+}

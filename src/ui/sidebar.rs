@@ -1,0 +1,263 @@
+//! The list of conversations: a column beside the page, a drawer on small screens.
+
+use super::{
+    browser,
+    dialog::Confirm,
+    icon::{Icon, icon, mark},
+    layout::{Frame, Place},
+    menu::menu,
+    theme::ThemeSwitch,
+};
+use crate::{client::store::Chats, protocol::ConversationId};
+use leptos::{either::Either, html, leptos_dom::helpers::set_interval_with_handle, prelude::*};
+use std::time::Duration;
+
+mod days;
+
+use days::Row;
+
+/// What is being done to one of the conversations.
+#[derive(Clone, Copy)]
+struct Bench {
+    /// Its name is being written.
+    renaming: RwSignal<Option<ConversationId>>,
+    /// Its end has been asked for.
+    deleting: RwSignal<Option<Row>>,
+}
+
+/// New chat, search, the conversations by day, the appearance.
+#[component]
+pub(super) fn Sidebar() -> impl IntoView {
+    let chats = expect_context::<Chats>();
+    let frame = expect_context::<Frame>();
+    let bench = Bench { renaming: RwSignal::new(None), deleting: RwSignal::new(None) };
+    provide_context(bench);
+
+    // Days need a clock and a time zone, which the server does not have.
+    let today = RwSignal::new(0);
+    Effect::new(move |_| {
+        chats.list.track();
+        today.set(browser::day_start());
+    });
+    // An answer that is written elsewhere ends without telling this page.
+    let live = Memo::new(move |_| chats.list.with(|list| list.iter().any(|chat| chat.running)));
+    Effect::new(move |_| {
+        if live.get()
+            && let Ok(timer) =
+                set_interval_with_handle(move || chats.refresh(), Duration::from_secs(5))
+        {
+            on_cleanup(move || timer.clear());
+        }
+    });
+
+    let groups = move || chats.list.with(|list| days::groups(list, today.get()));
+    let searching = move || chats.query.with(|query| !query.trim().is_empty());
+    let none = move || chats.list.with(Vec::is_empty);
+    let question = Signal::derive(move || {
+        bench.deleting.with(|chat| {
+            let title = chat.as_ref().map(|chat| chat.title.as_str()).unwrap_or_default();
+            ["Delete “", title, "”?"].concat()
+        })
+    });
+    let delete = Callback::new(move |()| {
+        if let Some(chat) = bench.deleting.get_untracked() {
+            chats.delete(chat.id);
+        }
+    });
+    view! {
+        <nav id="sidebar" class="sidebar" aria-label="Conversations">
+            <div class="brand">
+                <a href="/" class="home">
+                    {mark()}
+                    "Headwater"
+                </a>
+                <button
+                    type="button"
+                    class="quiet"
+                    id="sidebar-close"
+                    aria-label="Hide conversations"
+                    title="Hide conversations"
+                    on:click=move |_| frame.close_list()
+                >
+                    {icon(Icon::Panel)}
+                </button>
+            </div>
+            <a
+                href="/"
+                role="button"
+                class="new"
+                on:click=move |_| frame.drawer.set(false)
+                on:keydown=move |event| {
+                    if event.key() == " " {
+                        event.prevent_default();
+                        event_target::<leptos::web_sys::HtmlElement>(&event).click();
+                    }
+                }
+            >
+                {icon(Icon::Plus)}
+                "New chat"
+            </a>
+            <label class="search">
+                {icon(Icon::Search)}
+                <input
+                    type="search"
+                    placeholder="Search"
+                    aria-label="Search conversations"
+                    autocomplete="off"
+                    on:input=move |event| chats.search(event_target_value(&event))
+                />
+            </label>
+            {move || chats.problem.get().map(|error| view! { <p class="hint bad" role="alert">{error.message}</p> })}
+            <div class="list">
+                <For each=groups key=|group| group.clone() let:group>
+                    <section>
+                        <h2 class:vh=group.label.is_empty()>
+                            {if group.label.is_empty() { "Conversations" } else { group.label }}
+                        </h2>
+                        <ul>
+                            {group.chats.into_iter().map(|chat| view! { <Item chat/> }).collect_view()}
+                        </ul>
+                    </section>
+                </For>
+                <Show when=none>
+                    <p class="hint">
+                        {move || if searching() { "Nothing found." } else { "Your conversations will be listed here." }}
+                    </p>
+                </Show>
+            </div>
+            <div class="below">
+                <ThemeSwitch/>
+            </div>
+            <Confirm
+                id="delete-dialog"
+                title=question
+                text="The conversation and everything in it will be gone for good."
+                deed="Delete"
+                on_yes=delete
+            />
+        </nav>
+    }
+}
+
+/// One conversation.
+#[component]
+fn Item(chat: Row) -> impl IntoView {
+    let frame = expect_context::<Frame>();
+    let bench = expect_context::<Bench>();
+    let id = chat.id;
+    let here = Memo::new(move |_| frame.place.get() == Place::Chat(id));
+    let row = StoredValue::new(chat);
+    view! {
+        <li class="item" class:here=move || here.get()>
+            {move || {
+                if bench.renaming.get() == Some(id) {
+                    Either::Left(view! { <NameField row bench/> })
+                } else {
+                    Either::Right(view! { <Link row here/> })
+                }
+            }}
+        </li>
+    }
+}
+
+#[component]
+fn Link(row: StoredValue<Row>, here: Memo<bool>) -> impl IntoView {
+    let chats = expect_context::<Chats>();
+    let frame = expect_context::<Frame>();
+    let bench = expect_context::<Bench>();
+    let Row { id, title, pinned, running, .. } = row.get_value();
+    let whole_title = title.clone();
+    let menu_id = format!("chat-{id}");
+    let hide = StoredValue::new(menu_id.clone());
+    let items = view! {
+        <button
+            type="button"
+            popovertarget=hide.get_value()
+            popovertargetaction="hide"
+            on:click=move |_| bench.renaming.set(Some(id))
+        >
+            {icon(Icon::Edit)}
+            "Rename"
+        </button>
+        <button
+            type="button"
+            popovertarget=hide.get_value()
+            popovertargetaction="hide"
+            on:click=move |_| chats.pin(id, !pinned)
+        >
+            {icon(Icon::Pin)}
+            {if pinned { "Unpin" } else { "Pin" }}
+        </button>
+        <button
+            type="button"
+            class="danger"
+            popovertarget=hide.get_value()
+            popovertargetaction="hide"
+            on:click=move |_| {
+                bench.deleting.set(Some(row.get_value()));
+                browser::open_dialog("delete-dialog");
+            }
+        >
+            {icon(Icon::Bin)}
+            "Delete"
+        </button>
+    }
+    .into_any();
+    view! {
+        <a
+            href=format!("/c/{id}")
+            title=whole_title
+            aria-current=move || here.get().then_some("page")
+            on:click=move |_| frame.drawer.set(false)
+        >
+            <span class="text">{title}</span>
+            {running.then(|| view! { <span class="live"><span class="vh">", an answer is being written"</span></span> })}
+        </a>
+        {menu(menu_id, "More", Icon::More, false, items)}
+    }
+}
+
+/// The name, to be written anew. Enter and leaving it keep it, Escape does not.
+#[component]
+fn NameField(row: StoredValue<Row>, bench: Bench) -> impl IntoView {
+    let chats = expect_context::<Chats>();
+    let field: NodeRef<html::Input> = NodeRef::new();
+    let Row { id, title, .. } = row.get_value();
+    let before = title.clone();
+    Effect::new(move |_| {
+        if let Some(field) = field.get() {
+            let _ = field.focus();
+            field.select();
+        }
+    });
+    let done = move |keep: bool| {
+        // Leaving the field by Enter also takes the focus from it: the first one counts.
+        if bench.renaming.get_untracked() != Some(id) {
+            return;
+        }
+        let name = field.get_untracked().map(|field| field.value()).unwrap_or_default();
+        bench.renaming.set(None);
+        let name = name.trim();
+        if keep && !name.is_empty() && name != before {
+            chats.rename(id, name.to_owned());
+        }
+    };
+    let (on_blur, on_key) = (done.clone(), done);
+    view! {
+        <input
+            class="name"
+            node_ref=field
+            value=title
+            maxlength="200"
+            aria-label="Name of the conversation"
+            on:blur=move |_| on_blur(true)
+            on:keydown=move |event| {
+                let key = event.key();
+                if key == "Escape" || key == "Enter" && !event.is_composing() {
+                    event.prevent_default();
+                    on_key(key == "Enter");
+                }
+            }
+        />
+    }
+}

@@ -1,0 +1,242 @@
+//! The line that says what is going on, from the server's facts and the link alone.
+
+use super::{page::Desk, words};
+use crate::{
+    client::store::{AnswerState, Chat, Link},
+    protocol::{Stage, Status, UnixMs},
+};
+use leptos::prelude::*;
+use std::time::Duration;
+
+/// Silence of the provider that is worth a word, in milliseconds.
+const SILENCE: u64 = 5_000;
+
+/// How the line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tone {
+    /// Something is going on.
+    Live,
+    /// Something is not as it should be, but goes on.
+    Uneasy,
+    /// It is over.
+    Over,
+}
+
+/// What the line says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Line {
+    tone: Tone,
+    text: String,
+}
+
+/// The state of the last answer. It is quiet for screen readers, because seconds tick in it; the
+/// announcer tells what matters.
+#[component]
+pub(super) fn StatusLine() -> impl IntoView {
+    let chat = expect_context::<Chat>();
+    let desk = expect_context::<Desk>();
+    let caught_up = RwSignal::new(None);
+    let thinking_since = RwSignal::new(0);
+
+    let words = Memo::new(move |_| chat.head()?.state.with(|state| state.caught_up_words));
+    Effect::new(move |_| {
+        let words = words.get();
+        caught_up.set(words);
+        if words.is_some() {
+            let over = move || {
+                caught_up.try_set(None);
+            };
+            set_timeout(over, Duration::from_secs(6));
+        }
+    });
+    let thinking = Memo::new(move |_| chat.head().is_some_and(|m| m.state.with(|s| s.thinking)));
+    Effect::new(move |_| {
+        let since = if thinking.get() { super::browser::now() } else { 0 };
+        thinking_since.set(since);
+    });
+
+    let line = Memo::new(move |_| {
+        let message = chat.head()?;
+        if message.role != crate::chat::Role::Assistant {
+            return None;
+        }
+        if let Some(words) = caught_up.get() {
+            return Some(Line { tone: Tone::Live, text: caught_up_text(words) });
+        }
+        let view = View { link: chat.link.get(), now: desk.now.get(), thinking_since: thinking_since.get() };
+        message.state.with(|state| describe(state, view))
+    });
+    view! {
+        <div
+            class="state"
+            class:live=move || line.with(|line| matches!(line, Some(Line { tone: Tone::Live, .. })))
+            class:uneasy=move || line.with(|line| matches!(line, Some(Line { tone: Tone::Uneasy, .. })))
+            class:empty=move || line.with(Option::is_none)
+            role="status"
+            aria-live="off"
+        >
+            <span>{move || line.with(|line| line.as_ref().map(|line| line.text.clone()))}</span>
+        </div>
+    }
+}
+
+/// What the page knows beside the answer's facts.
+#[derive(Clone, Copy, Default)]
+struct View {
+    link: Link,
+    /// 0 where there is no clock.
+    now: UnixMs,
+    thinking_since: UnixMs,
+}
+
+impl View {
+    /// `text, 12 s`; only `text` where there is no clock or the clocks disagree.
+    fn since(self, text: &str, since: UnixMs) -> String {
+        match self.now.checked_sub(since) {
+            Some(ms) if since > 0 && (1_000..86_400_000).contains(&ms) => {
+                [text, ", ", &words::elapsed(ms)].concat()
+            }
+            _ => text.to_owned(),
+        }
+    }
+}
+
+fn caught_up_text(words: u64) -> String {
+    ["Caught up: ", &words::counted(words, "word", "words"), " came while you were away"].concat()
+}
+
+/// The one sentence for a state, or nothing for an answer that ended well.
+fn describe(state: &AnswerState, view: View) -> Option<Line> {
+    let (tone, text) = match state.status {
+        Some(status) => (Tone::Over, ended(status, state)?),
+        None => running(state, view),
+    };
+    Some(Line { tone, text })
+}
+
+fn ended(status: Status, state: &AnswerState) -> Option<String> {
+    Some(match (status, state.stopped_in_ms) {
+        (Status::Ok | Status::Superseded, _) => return None,
+        (Status::Cancelled, Some(ms)) => {
+            ["Stopped. The provider closed after ", &words::duration(ms), "."].concat()
+        }
+        (Status::Cancelled, None) => "Stopped".to_owned(),
+        (Status::Error, _) => "Failed".to_owned(),
+        (Status::Interrupted, _) => "Interrupted by a restart".to_owned(),
+    })
+}
+
+fn running(state: &AnswerState, view: View) -> (Tone, String) {
+    if state.stopping {
+        return (Tone::Live, "Stopping…".to_owned());
+    }
+    match view.link {
+        Link::Offline => {
+            return (Tone::Uneasy, "No network. The answer goes on without you.".to_owned());
+        }
+        Link::Reconnecting { attempt } => {
+            return (Tone::Uneasy, format!("Reconnecting ({attempt})"));
+        }
+        Link::Idle | Link::Connecting | Link::Open => {}
+    }
+    if let Some(stage) = &state.stage {
+        return staged(stage, state.stage_since, view);
+    }
+    let silent = view.now.saturating_sub(state.last_text);
+    if state.last_text > 0 && (SILENCE..86_400_000).contains(&silent) {
+        let text = ["The provider has been silent for ", &words::elapsed(silent)].concat();
+        return (Tone::Uneasy, text);
+    }
+    let text = if state.thinking {
+        view.since("Thinking", view.thinking_since)
+    } else if state.last_text > 0 || state.words > 0 {
+        "Writing".to_owned()
+    } else {
+        "Connecting".to_owned()
+    };
+    (Tone::Live, text)
+}
+
+fn staged(stage: &Stage, since: UnixMs, view: View) -> (Tone, String) {
+    let text = match stage {
+        Stage::Queued { ahead: 0 } => "Queued, next in line".to_owned(),
+        Stage::Queued { ahead } => format!("Queued, {ahead} ahead"),
+        Stage::Connecting => view.since("Connecting", since),
+        Stage::ReadingPrompt { percent } => format!("Reading the prompt, {percent} %"),
+        Stage::ContextTrimmed { .. } => "Reading the prompt".to_owned(),
+        Stage::Waiting | Stage::Unknown => view.since("Waiting for the first token", since),
+        Stage::Retrying { in_ms, attempt, error } => {
+            let left = (since + in_ms).saturating_sub(view.now);
+            let when = if view.now > 0 && left > 0 {
+                ["Trying again in ", &words::elapsed(left.div_ceil(1_000) * 1_000)].concat()
+            } else {
+                "Trying again".to_owned()
+            };
+            return (Tone::Uneasy, format!("{} {when} (attempt {attempt})", error.message));
+        }
+    };
+    (Tone::Live, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{Error, ErrorCode};
+
+    fn check(state: &AnswerState, view: View, want: &str) {
+        let line = describe(state, view);
+        assert_eq!(line.map(|line| line.text).unwrap_or_default(), want);
+    }
+
+    #[test]
+    fn stages() {
+        let view = View { link: Link::Open, now: 103_200, thinking_since: 91_000 };
+        let at = |stage| AnswerState { stage: Some(stage), stage_since: 100_000, ..AnswerState::default() };
+        let error = Error::new(ErrorCode::Overloaded, "The provider is busy.");
+        for (stage, want) in [
+            (Stage::Queued { ahead: 2 }, "Queued, 2 ahead"),
+            (Stage::Queued { ahead: 0 }, "Queued, next in line"),
+            (Stage::Connecting, "Connecting, 3 s"),
+            (Stage::ReadingPrompt { percent: 40 }, "Reading the prompt, 40 %"),
+            (Stage::Waiting, "Waiting for the first token, 3 s"),
+            (
+                Stage::Retrying { in_ms: 6_000, attempt: 2, error },
+                "The provider is busy. Trying again in 3 s (attempt 2)",
+            ),
+        ] {
+            check(&at(stage), view, want);
+        }
+        let thinking = AnswerState { thinking: true, last_text: 103_000, ..AnswerState::default() };
+        check(&thinking, view, "Thinking, 12 s");
+        check(&at(Stage::Waiting), View::default(), "Waiting for the first token");
+    }
+
+    #[test]
+    fn trouble_comes_first() {
+        let writing = AnswerState { last_text: 100_000, words: 3, ..AnswerState::default() };
+        let view = View { link: Link::Open, now: 101_000, thinking_since: 0 };
+        check(&writing, view, "Writing");
+        check(&writing, View { now: 108_000, ..view }, "The provider has been silent for 8 s");
+        check(&writing, View { link: Link::Reconnecting { attempt: 2 }, ..view }, "Reconnecting (2)");
+        check(
+            &writing,
+            View { link: Link::Offline, ..view },
+            "No network. The answer goes on without you.",
+        );
+        let stopping = AnswerState { stopping: true, ..writing };
+        check(&stopping, View { link: Link::Offline, ..view }, "Stopping…");
+    }
+
+    #[test]
+    fn ends() {
+        let end = |status| AnswerState { status: Some(status), ..AnswerState::default() };
+        let mut stopped = end(Status::Cancelled);
+        check(&stopped, View::default(), "Stopped");
+        stopped.stopped_in_ms = Some(40);
+        check(&stopped, View::default(), "Stopped. The provider closed after 40 ms.");
+        check(&end(Status::Error), View::default(), "Failed");
+        check(&end(Status::Interrupted), View::default(), "Interrupted by a restart");
+        check(&end(Status::Ok), View::default(), "");
+        assert_eq!(caught_up_text(1_248), "Caught up: 1,248 words came while you were away");
+    }
+}

@@ -1,0 +1,53 @@
+//! Light, dark, or as the system says.
+
+use super::{
+    browser,
+    icon::{Icon, icon},
+};
+use leptos::prelude::*;
+
+const THEMES: [(&str, &str, Icon); 3] = [
+    ("light", "Light", Icon::Sun),
+    ("dark", "Dark", Icon::Moon),
+    ("system", "As the system", Icon::Screen),
+];
+
+/// Three buttons, one of them pressed. What was chosen is known after hydration only; the page
+/// itself has the right colours before its first paint.
+#[component]
+pub(super) fn ThemeSwitch() -> impl IntoView {
+    let theme = RwSignal::new("system");
+    Effect::new(move |_| {
+        let stored = browser::load("theme");
+        let known = THEMES.iter().find(|(name, ..)| stored.as_deref() == Some(name));
+        if let Some((name, ..)) = known {
+            theme.set(name);
+        }
+    });
+    let buttons = THEMES
+        .into_iter()
+        .map(|(name, label, sign)| {
+            view! {
+                <button
+                    type="button"
+                    class="quiet"
+                    aria-label=label
+                    title=label
+                    aria-pressed=move || (theme.get() == name).to_string()
+                    on:click=move |_| {
+                        theme.set(name);
+                        browser::set_theme(name);
+                        browser::save("theme", name);
+                    }
+                >
+                    {icon(sign)}
+                </button>
+            }
+        })
+        .collect_view();
+    view! {
+        <div class="themes" role="group" aria-label="Appearance">
+            {buttons}
+        </div>
+    }
+}

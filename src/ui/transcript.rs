@@ -1,0 +1,26 @@
+//! The messages, oldest first.
+
+use super::{answer::AnswerTurn, question::Question};
+use crate::{
+    chat::Role,
+    client::store::{Chat, MessageView},
+};
+use leptos::{either::Either, prelude::*};
+
+/// One article for each message. Articles are kept while messages come and go around them.
+#[component]
+pub(super) fn Transcript() -> impl IntoView {
+    let chat = expect_context::<Chat>();
+    view! {
+        <For each=move || chat.messages.get() key=|message| message.id let:message>
+            {turn(message)}
+        </For>
+    }
+}
+
+fn turn(message: MessageView) -> impl IntoView {
+    match message.role {
+        Role::User => Either::Left(view! { <Question message/> }),
+        Role::Assistant => Either::Right(view! { <AnswerTurn message/> }),
+    }
+}
