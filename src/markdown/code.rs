@@ -68,9 +68,9 @@ impl Code {
             self.show(line);
         }
         // A carriage return may belong to the line end.
-        let end = line.len() - usize::from(line.ends_with('\r'));
+        let end = line.trim_end_matches('\r').len().max(self.seen);
         self.append(&line[self.seen..end]);
-        self.seen = self.seen.max(end);
+        self.seen = end;
     }
 
     /// Takes the whole line, without its end. True if it closes the block.

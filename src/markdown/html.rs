@@ -157,7 +157,7 @@ impl Writer {
             Event::SoftBreak => self.push("\n"),
             Event::HardBreak => self.push(if self.images == 0 { "<br>" } else { "\n" }),
             Event::Rule => {
-                self.top();
+                self.block();
                 self.push("<hr>");
             }
             Event::TaskListMarker(done) => self.push(if done {
@@ -172,8 +172,14 @@ impl Writer {
         }
     }
 
-    fn top(&mut self) {
-        self.written.blocks += usize::from(self.open.is_empty());
+    /// A block begins. Should there be one beside the list of an item, it goes into the item.
+    fn block(&mut self) {
+        if self.open.is_empty() {
+            self.written.blocks += 1;
+            if self.item && !std::mem::replace(&mut self.item_open, true) {
+                self.push("<li>");
+            }
+        }
     }
 
     /// Opens an element unless it is too deep; `room` is how deep its necessary children go.
@@ -196,8 +202,9 @@ impl Writer {
     }
 
     fn start(&mut self, tag: Tag<'_>) {
-        if !inline(&tag) {
-            self.top();
+        let item_list = self.item && self.open.is_empty() && matches!(tag, Tag::List(_));
+        if !inline(&tag) && !item_list {
+            self.block();
             self.leave_table(&tag);
         }
         match tag {
@@ -210,7 +217,7 @@ impl Writer {
             },
             Tag::BlockQuote(_) => self.element("<blockquote>", "</blockquote>", 0),
             Tag::CodeBlock(kind) => self.start_code(&kind),
-            Tag::List(_) if self.item && self.open.is_empty() => self.open.push(""),
+            Tag::List(_) if item_list => self.open.push(""),
             Tag::List(None) => self.element("<ul>", "</ul>", 1),
             Tag::List(Some(number)) => self.element(&list_start(number), "</ol>", 1),
             Tag::Item if self.item && self.open.len() == 1 => {

@@ -43,6 +43,8 @@ struct Scanner<'t> {
     lonely: u64,
     /// No `>` follows.
     unclosed: bool,
+    /// Link addresses that had no end; after some more of them nobody would call it a link.
+    endless: usize,
     scan: Scan,
 }
 
@@ -56,6 +58,7 @@ pub(super) fn scan(text: &str) -> Scan {
         brackets: Vec::new(),
         lonely: 0,
         unclosed: false,
+        endless: 0,
         scan: Scan {
             cut: text.len(),
             ..Scan::default()
@@ -286,7 +289,7 @@ impl Scanner<'_> {
             return true;
         };
         match self.bytes.get(self.at) {
-            Some(b'(') => {}
+            Some(b'(') if self.endless < 8 => {}
             None if self.near(open) => {
                 self.hide_bracket(open);
                 return self.cut(close);
@@ -311,6 +314,7 @@ impl Scanner<'_> {
             self.hide_bracket(open);
             return self.cut(close);
         }
+        self.endless += 1;
         true
     }
 

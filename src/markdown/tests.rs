@@ -388,3 +388,19 @@ fn whole_sentences_settle() {
     renderer.finish();
     assert_eq!(renderer.settled(), text.len());
 }
+
+/// Each of these was found by a property.
+#[test]
+fn regressions() {
+    // The repair of the last item makes it a rule.
+    check_shown("* a\n*\t*[", "<ul><li>a</li><li><hr></li></ul>");
+    // Only one of two carriage returns was held back.
+    let mut renderer = Renderer::new();
+    for part in ["```\na\r", "\r", "\n"] {
+        renderer.push(part);
+    }
+    assert!(matches!(
+        renderer.open(),
+        Some(Open::Code { text: "a\n", .. })
+    ));
+}

@@ -157,8 +157,9 @@ impl Draft {
             let header = source[self.start..end].lines().next().unwrap_or_default();
             if self.view.due(end) {
                 self.view.make_whole(self.start);
-                self.view.tail = head(header);
-                self.view.rendered(end, header.len());
+                let text = head(header);
+                self.view.tail = html::write(&text).html;
+                self.view.rendered(end, text.len());
                 // Should it become text after all, pieces are fine again.
                 self.view.whole = false;
             }
@@ -274,7 +275,7 @@ fn repaired_row(row: &str) -> String {
     text
 }
 
-/// The table that a header row alone begins.
+/// The table that a header row alone begins, with the delimiter row it lacks.
 fn head(header: &str) -> String {
     let mut text = repaired_row(header);
     let columns = header_columns(&text);
@@ -282,5 +283,5 @@ fn head(header: &str) -> String {
     for _ in 0..columns {
         text.push_str("-|");
     }
-    html::write(&text).html
+    text
 }

@@ -137,7 +137,7 @@ pub(super) fn large() -> Vec<(&'static str, String)> {
             "one huge item",
             format!("- {}", "words and\n  words ".repeat(6_000)),
         ),
-        ("brackets", "[".repeat(100_000)),
+        ("brackets", "[".repeat(40_000)),
         ("heading", format!("# {}", plain.repeat(1_400))),
         (
             "wide table",

@@ -243,7 +243,7 @@ fn every_prefix_of_every_document() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(1_500), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_prefix_of_any_mixture(parts in prop::collection::vec(prop::sample::select(NASTY), 0..16)) {
@@ -293,13 +293,7 @@ fn depth_and_size() {
         "**a".repeat(n) + &"**".repeat(n),
         "[a](http://b".to_owned() + &"(".repeat(n),
     ] {
-        let t0 = std::time::Instant::now();
-        safe_all_the_way(&text, 997);
-        println!(
-            "{:?} {:?}",
-            text.chars().take(20).collect::<String>(),
-            t0.elapsed()
-        );
+        safe_all_the_way(&text, text.len() / 6 + 1);
         for block in render(&text) {
             safe(&block.html, "deep text");
         }
