@@ -121,8 +121,10 @@ pub fn unreachable(error: &reqwest::Error, url: &Url) -> Error {
         "it does not speak HTTPS. Should the address begin with http://?".to_owned()
     } else if words.contains("proxy") || words.contains("tunnel") {
         "the proxy does not let us through.".to_owned()
-    } else if error.is_timeout() {
+    } else if error.is_timeout() && error.is_connect() {
         "no connection in time.".to_owned()
+    } else if error.is_timeout() {
+        "it did not answer in time.".to_owned()
     } else {
         "the connection broke before it answered.".to_owned()
     };

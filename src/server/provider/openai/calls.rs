@@ -1,0 +1,160 @@
+//! Puts the pieces of tool calls together.
+//!
+//! The format says that pieces with the same index are one call. Servers leave the index out,
+//! give every call the index 0, repeat the name, or send the arguments as an object.
+
+use super::decode::Ready;
+use crate::{
+    protocol::{BlockKind, ToolCall},
+    server::provider::ProviderEvent,
+};
+use serde_json::{Value, json};
+
+/// All tool calls of one answer.
+#[derive(Debug, Default)]
+pub(super) struct Calls(Vec<Call>);
+
+#[derive(Debug, Default)]
+struct Call {
+    index: Option<u64>,
+    id: String,
+    name: String,
+    arguments: String,
+    /// The number of its block, once the name is known.
+    block: Option<u32>,
+    /// How much of the arguments was given out.
+    told: usize,
+}
+
+impl Calls {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Takes a piece of a call.
+    pub(super) fn piece(&mut self, piece: &Value, blocks: &mut u32, out: &mut Ready) {
+        let index = piece.get("index").and_then(Value::as_u64);
+        let id = piece.get("id").and_then(Value::as_str).unwrap_or_default();
+        let function = piece.get("function").unwrap_or(&Value::Null);
+        self.add(index, id, function, blocks, out);
+    }
+
+    /// Takes a piece of the older form that knows one call only.
+    pub(super) fn legacy(&mut self, function: &Value, blocks: &mut u32, out: &mut Ready) {
+        self.add(Some(0), "", function, blocks, out);
+    }
+
+    fn add(
+        &mut self,
+        index: Option<u64>,
+        id: &str,
+        function: &Value,
+        blocks: &mut u32,
+        out: &mut Ready,
+    ) {
+        let name = function
+            .get("name")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        let arguments = match function.get("arguments") {
+            Some(Value::String(text)) => text.clone(),
+            Some(value @ (Value::Object(_) | Value::Array(_))) => value.to_string(),
+            _ => String::new(),
+        };
+        let place = match self.find(index, id, name, &arguments) {
+            Some(place) => place,
+            None => {
+                self.0.push(Call {
+                    index,
+                    ..Call::default()
+                });
+                self.0.len() - 1
+            }
+        };
+        let call = &mut self.0[place];
+        if call.id.is_empty() {
+            call.id = id.into();
+        }
+        if call.name.is_empty() {
+            call.name = name.into();
+        }
+        call.arguments.push_str(&arguments);
+        if !call.name.is_empty() {
+            call.tell(place, blocks, out);
+        }
+    }
+
+    /// The call that a piece belongs to; `None` if it begins one.
+    fn find(&self, index: Option<u64>, id: &str, name: &str, arguments: &str) -> Option<usize> {
+        let last = |wanted: &dyn Fn(&Call) -> bool| self.0.iter().rposition(wanted);
+        if !id.is_empty() {
+            // Another identifier is another call, even under the same index.
+            let under_index = || last(&|call| index.is_some() && call.index == index);
+            // But some servers invent one for every piece; such a piece has no name.
+            return last(&|call| call.id == id).or_else(|| {
+                under_index().filter(|&place| {
+                    name.is_empty()
+                        || self.0[place].id.is_empty() && !self.is_next(place, name, arguments)
+                })
+            });
+        }
+        let place = match index {
+            Some(_) => last(&|call| call.index == index)?,
+            None if name.is_empty() => self.0.len().checked_sub(1)?,
+            None => return None,
+        };
+        (!self.is_next(place, name, arguments)).then_some(place)
+    }
+
+    /// Whether a piece without an identifier of its own begins another call than this one: it has
+    /// a name, and this call's arguments look whole while the piece's begin anew.
+    fn is_next(&self, place: usize, name: &str, arguments: &str) -> bool {
+        let call = &self.0[place];
+        !name.is_empty()
+            && call.arguments.trim_end().ends_with('}')
+            && (arguments.trim_start().starts_with('{') || call.name != name)
+    }
+
+    /// Closes all calls with their parsed arguments. What cannot be parsed stays as text.
+    pub(super) fn finish(&mut self, blocks: &mut u32, out: &mut Ready) {
+        for (place, call) in self.0.iter_mut().enumerate() {
+            let index = call.tell(place, blocks, out);
+            let value = match call.arguments.trim() {
+                "" => json!({}),
+                text => serde_json::from_str(text).unwrap_or(Value::Null),
+            };
+            out.push_back(ProviderEvent::BlockFinished { index, value });
+        }
+    }
+}
+
+impl Call {
+    /// Gives out what is new, and opens the block before it. The answer is the block's number.
+    fn tell(&mut self, place: usize, blocks: &mut u32, out: &mut Ready) -> u32 {
+        let index = *self.block.get_or_insert_with(|| {
+            if self.id.is_empty() {
+                // The next turn must name the call, so it gets an identifier of ours.
+                self.id = format!("call_{}", place + 1);
+            }
+            let index = *blocks;
+            *blocks += 1;
+            out.push_back(ProviderEvent::BlockStarted {
+                index,
+                kind: BlockKind::ToolInput,
+                tool: Some(ToolCall {
+                    id: self.id.clone(),
+                    name: self.name.clone(),
+                }),
+            });
+            index
+        });
+        if self.told < self.arguments.len() {
+            out.push_back(ProviderEvent::Delta {
+                index,
+                text: self.arguments[self.told..].into(),
+            });
+            self.told = self.arguments.len();
+        }
+        index
+    }
+}

@@ -1,0 +1,185 @@
+use super::*;
+use serde_json::json;
+
+fn who(key: Option<&str>) -> Who {
+    Who {
+        name: "Acme".into(),
+        url: "http://user:pass@acme.example:8000/v1".parse().unwrap(),
+        key: key.map(Secret::new),
+    }
+}
+
+const KEY: &str = "Zq7-live-0123456789abcdef";
+
+#[test]
+fn statuses_become_codes() {
+    use ErrorCode::*;
+    for (status, body, code) in [
+        (307, json!(null), InvalidRequest),
+        (
+            400,
+            json!({"error": {"message": "Bad", "type": "invalid_request_error"}}),
+            InvalidRequest,
+        ),
+        (
+            400,
+            json!({"error": {"message": "x", "code": "context_length_exceeded"}}),
+            ContextTooLong,
+        ),
+        (
+            400,
+            json!({"object": "error", "code": 400, "message": "This model's maximum context length is 4096 tokens."}),
+            ContextTooLong,
+        ),
+        (
+            400,
+            json!({"error": {"code": 400, "type": "exceed_context_size_error", "message": "the request exceeds the available context size"}}),
+            ContextTooLong,
+        ),
+        (
+            400,
+            json!({"error": {"message": "x", "code": "content_filter"}}),
+            ContentFiltered,
+        ),
+        (
+            400,
+            json!([{"error": {"code": 400, "message": "API key not valid.", "status": "INVALID_ARGUMENT"}}]),
+            Authentication,
+        ),
+        (401, json!({"error": {"message": "no"}}), Authentication),
+        (402, json!({"error": "Payment required"}), Quota),
+        (403, json!({"detail": "Forbidden"}), Permission),
+        (
+            404,
+            json!({"error": {"message": "no such model", "code": "model_not_found"}}),
+            NotFound,
+        ),
+        (404, json!(null), NotFound),
+        (408, json!(null), ProviderError),
+        (409, json!(null), ProviderError),
+        (413, json!(null), TooLarge),
+        (
+            413,
+            json!({"error": {"message": "x", "code": "rate_limit_exceeded"}}),
+            RateLimited,
+        ),
+        (418, json!(null), InvalidRequest),
+        (
+            422,
+            json!({"detail": [{"loc": ["body", "x"], "msg": "field required"}]}),
+            InvalidRequest,
+        ),
+        (
+            429,
+            json!({"error": {"message": "slow down", "code": "rate_limit_exceeded"}}),
+            RateLimited,
+        ),
+        (
+            429,
+            json!({"error": {"message": "The context window is busy"}}),
+            RateLimited,
+        ),
+        (
+            429,
+            json!({"error": {"message": "x", "type": "insufficient_quota"}}),
+            Quota,
+        ),
+        (500, json!({"error": {"message": "oh"}}), ProviderError),
+        (502, json!(null), ProviderError),
+        (
+            503,
+            json!({"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}),
+            Overloaded,
+        ),
+        (504, json!(null), ProviderError),
+        (524, json!(null), ProviderError),
+        (
+            529,
+            json!({"error": {"type": "overloaded_error"}}),
+            Overloaded,
+        ),
+    ] {
+        let bytes = if body.is_null() {
+            vec![]
+        } else {
+            body.to_string().into_bytes()
+        };
+        let error = from_response(&who(Some(KEY)), status, &bytes, Some(7));
+        assert_eq!(error.code, code, "{status} {body}");
+        assert_eq!(error.status, Some(status));
+        assert_eq!(error.retry_after_ms, Some(7));
+        assert_eq!(error.retryable, code.is_retryable());
+        assert!(!error.message.contains("pass"), "{}", error.message);
+    }
+}
+
+#[test]
+fn sentences_quote_the_provider_shortly_and_without_the_key() {
+    let error =
+        |status, body: &str| from_response(&who(Some(KEY)), status, body.as_bytes(), None).message;
+    assert_eq!(
+        error(
+            401,
+            &format!("{{\"error\":{{\"message\":\"Incorrect API key provided: {KEY}.\\nBye\"}}}}")
+        ),
+        "Acme does not accept the key. It says: “Incorrect API key provided: ***. Bye”"
+    );
+    assert_eq!(error(502, "<html><h1>502</h1>"), "Acme failed.");
+    assert_eq!(
+        error(500, "out of memory\n"),
+        "Acme failed. It says: “out of memory”"
+    );
+    assert_eq!(
+        error(
+            422,
+            r#"{"detail":[{"msg":"field required"},{"msg":"not a number"}]}"#
+        ),
+        "Acme does not accept the request. It says: “field required; not a number”"
+    );
+    assert!(error(404, "").contains("http://acme.example:8000 has no such address"));
+    assert_eq!(
+        error(
+            404,
+            r#"{"error":{"message":"The model `m` does not exist"}}"#
+        ),
+        "Acme does not have this model. It says: “The model `m` does not exist”"
+    );
+    assert!(error(404, "404 page not found").contains("has no such address"));
+    assert!(error(500, &"x ".repeat(5000)).len() < 400);
+    assert!(!error(500, &format!("{KEY} {}", &KEY[..12])).contains("Zq7"));
+    assert_eq!(
+        from_response(&who(None), 401, b"", None).message,
+        "Acme wants a key, and none is set."
+    );
+}
+
+#[test]
+fn errors_in_the_stream_are_told_by_their_words() {
+    use ErrorCode::*;
+    for (value, code) in [
+        (
+            json!({"error": {"message": "x", "type": "server_error"}}),
+            ProviderError,
+        ),
+        (json!({"error": {"message": "x", "code": 429}}), RateLimited),
+        (
+            json!({"error": {"message": "x", "code": "502"}}),
+            ProviderError,
+        ),
+        (json!({"error": "overloaded"}), Overloaded),
+        (json!({"message": "Rate limit reached"}), RateLimited),
+        (
+            json!({"error": {"message": "x", "code": "context_length_exceeded"}}),
+            ContextTooLong,
+        ),
+        (
+            json!({"error": {"message": "x", "type": "invalid_request_error"}}),
+            InvalidRequest,
+        ),
+        (json!({"error": {"message": {"odd": 1}}}), ProviderError),
+        (json!("text"), ProviderError),
+        (json!(null), ProviderError),
+    ] {
+        assert_eq!(from_object(&who(None), &value).code, code, "{value}");
+    }
+}

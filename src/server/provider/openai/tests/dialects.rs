@@ -1,0 +1,421 @@
+//! Every dialect, from fixtures of our own making.
+
+use super::*;
+use crate::server::provider::openai::{decode::Flow, reader::Reader};
+use proptest::prelude::*;
+
+fn who() -> Who {
+    Who {
+        name: "Acme".into(),
+        url: "http://acme.example/v1".parse().unwrap(),
+        key: Some(Secret::new(KEY)),
+    }
+}
+
+/// What comes of a body that arrives in these chunks.
+fn read<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Item> {
+    let mut reader = Reader::new(who());
+    let mut out = Default::default();
+    let mut result = Ok(Flow::More);
+    for chunk in chunks {
+        result = reader.push(chunk, &mut out);
+        if result != Ok(Flow::More) {
+            break;
+        }
+    }
+    if result == Ok(Flow::More) {
+        result = reader.end(&mut out).map(|()| Flow::Done);
+    }
+    let mut items: Vec<Item> = out.into_iter().map(Ok).collect();
+    items.extend(result.err().map(Err));
+    items
+}
+
+macro_rules! fixtures {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/openai/", $name)))),*]
+    };
+}
+
+const FIXTURES: &[(&str, &[u8])] = fixtures![
+    "openai.sse",
+    "reasoning-content.sse",
+    "reasoning-both-names.sse",
+    "usage-in-every-chunk.sse",
+    "think.sse",
+    "tools.sse",
+    "tools-whole-same-index.sse",
+    "tools-no-index.sse",
+    "content-parts.sse",
+    "content-filter.sse",
+    "refusal.sse",
+    "error-object.sse",
+    "error-event.sse",
+    "no-finish.sse",
+    "done-only.sse",
+    "malformed.sse",
+    "groq.sse",
+    "crlf.sse",
+    "whole.json",
+];
+
+fn fixture(name: &str) -> &'static [u8] {
+    FIXTURES.iter().find(|(known, _)| *known == name).unwrap().1
+}
+
+fn folded(name: &str) -> Folded {
+    fold(&read([fixture(name)]))
+}
+
+fn end(reason: FinishReason, word: &str) -> Option<(FinishReason, String)> {
+    Some((reason, word.into()))
+}
+
+fn usage(input: u64, output: u64) -> Option<Usage> {
+    Some(Usage {
+        input,
+        output,
+        ..Usage::default()
+    })
+}
+
+fn tool(id: &str, name: &str, text: &str) -> (ToolCall, String, Value) {
+    let call = ToolCall {
+        id: id.into(),
+        name: name.into(),
+    };
+    let value = match text {
+        "" => serde_json::json!({}),
+        text => serde_json::from_str(text).unwrap_or_default(),
+    };
+    (call, text.into(), value)
+}
+
+#[test]
+fn plain_text_with_usage_at_the_end() {
+    let items = read([fixture("openai.sse")]);
+    assert_eq!(
+        fold(&items),
+        Folded {
+            text: "Grüße 👩‍👩‍👧 日本!\n".into(),
+            usage: Some(Usage {
+                input: 12,
+                output: 7,
+                cache_read: 8,
+                reasoning: 2,
+                ..Usage::default()
+            }),
+            finish: end(FinishReason::Stop, "stop"),
+            ..Folded::default()
+        }
+    );
+    // The empty role chunk is no content.
+    assert!(matches!(items[0], Ok(ProviderEvent::BlockStarted { .. })));
+    assert_eq!(items.len(), 1 + 3 + 3);
+}
+
+#[test]
+fn reasoning_under_its_various_names() {
+    assert_eq!(
+        folded("reasoning-content.sse"),
+        Folded {
+            reasoning: "Let me see.".into(),
+            text: "Yes.".into(),
+            usage: Some(Usage {
+                input: 20,
+                output: 9,
+                cache_read: 16,
+                reasoning: 5,
+                ..Usage::default()
+            }),
+            finish: end(FinishReason::Stop, "stop"),
+            ..Folded::default()
+        }
+    );
+    assert_eq!(
+        folded("reasoning-both-names.sse"),
+        Folded {
+            reasoning: "Hmm.".into(),
+            text: "No.".into(),
+            usage: usage(5, 6),
+            finish: end(FinishReason::Length, "length"),
+            ..Folded::default()
+        }
+    );
+    assert_eq!(
+        folded("content-parts.sse"),
+        Folded {
+            reasoning: "So. Well.".into(),
+            text: "Answer.".into(),
+            usage: usage(1, 2),
+            finish: end(FinishReason::Stop, "stop"),
+            ..Folded::default()
+        }
+    );
+    assert_eq!(
+        folded("think.sse"),
+        Folded {
+            reasoning: "A < B and so.".into(),
+            text: "Use <think> as text.".into(),
+            finish: end(FinishReason::Stop, "stop"),
+            ..Folded::default()
+        }
+    );
+}
+
+#[test]
+fn usage_is_never_summed() {
+    let counts = folded("usage-in-every-chunk.sse");
+    assert_eq!(counts.usage, usage(713, 4));
+    assert_eq!(counts.text, "one two three");
+    assert_eq!(folded("groq.sse").usage, usage(4, 1));
+}
+
+#[test]
+fn tool_calls_stay_apart() {
+    let tools = folded("tools.sse");
+    assert_eq!(
+        tools.tools,
+        [
+            tool("call_a", "search", r#"{"query": "a"}"#),
+            tool("call_b", "search", r#"{"query": "}é"}"#),
+            tool("call_c", "clock", ""),
+        ]
+    );
+    assert_eq!(tools.finish, end(FinishReason::ToolCalls, "tool_calls"));
+    let same = folded("tools-whole-same-index.sse");
+    assert_eq!(
+        same.tools,
+        [
+            tool("call_a", "search", r#"{"q":1}"#),
+            tool("call_b", "search", r#"{"q":2}"#),
+        ]
+    );
+    assert_eq!(same.text, "I look.");
+    assert_eq!(same.finish, end(FinishReason::ToolCalls, "stop"));
+    let none = folded("tools-no-index.sse");
+    assert_eq!(
+        none.tools,
+        [
+            tool("call_1", "search", r#"{"q":1}"#),
+            tool("call_2", "search", r#"{"q":2}"#),
+            tool("call_3", "clock", r#"{"zone":"utc"}"#),
+            tool("call_z", "broken", r#"{"half":"#),
+        ]
+    );
+    assert_eq!(none.tools[3].2, Value::Null);
+}
+
+#[test]
+fn pieces_with_ever_new_identifiers_are_one_call() {
+    let piece = |id: &str, name: &str, arguments: &str| {
+        let call = serde_json::json!({"index": 0, "id": id, "function": {"name": name, "arguments": arguments}});
+        format!(
+            "data: {}\n\n",
+            serde_json::json!({"choices": [{"delta": {"tool_calls": [call]}}]})
+        )
+    };
+    let body = piece("a", "f", "{\"x\"") + &piece("b", "", ":1") + &piece("c", "", "}");
+    assert_eq!(
+        fold(&read([body.as_bytes()])).tools,
+        [(
+            ToolCall {
+                id: "a".into(),
+                name: "f".into()
+            },
+            "{\"x\":1}".into(),
+            // The stream is cut, so that nothing was closed.
+            Value::Null
+        )]
+    );
+}
+
+#[test]
+fn refusals_and_filters() {
+    let refusal = folded("refusal.sse");
+    assert_eq!(refusal.refusal, "I would rather not.");
+    assert_eq!(refusal.finish, end(FinishReason::Refusal, "stop"));
+    let filter = folded("content-filter.sse");
+    assert_eq!(filter.text, "Once");
+    assert_eq!(
+        filter.finish,
+        end(FinishReason::ContentFilter, "content_filter")
+    );
+}
+
+#[test]
+fn errors_in_mid_stream_keep_the_text() {
+    let object = folded("error-object.sse");
+    assert_eq!(object.error, Some(ErrorCode::Overloaded));
+    assert_eq!(object.text, "Half an answer");
+    assert_eq!(object.usage, usage(3, 2));
+    let event = folded("error-event.sse");
+    assert_eq!(event.error, Some(ErrorCode::RateLimited));
+    let malformed = folded("malformed.sse");
+    assert_eq!(malformed.error, Some(ErrorCode::Malformed));
+    assert_eq!(malformed.text, "Fine");
+}
+
+#[test]
+fn the_end_is_what_the_provider_says() {
+    let cut = folded("no-finish.sse");
+    assert_eq!((cut.finish, cut.error), (None, None));
+    assert_eq!(cut.text, "This goes on <b and");
+    let done = folded("done-only.sse");
+    assert_eq!(done.finish, end(FinishReason::Stop, "[DONE]"));
+    // Nothing at all is no answer, even with the mark of the end.
+    assert_eq!(fold(&read([&b"data: [DONE]\n\n"[..]])), Folded::default());
+    assert_eq!(fold(&read([&b""[..]])), Folded::default());
+    assert_eq!(
+        fold(&read([&b": ping\n\n: ping\n\n"[..]])),
+        Folded::default()
+    );
+    assert_eq!(folded("crlf.sse").text, "a\r\nb");
+    assert_eq!(folded("crlf.sse").finish, end(FinishReason::Stop, "stop"));
+    // An empty answer that says why it ended is whole.
+    let empty = br#"data: {"choices":[{"delta":{"role":"assistant","content":""},"finish_reason":"stop"}]}"#;
+    assert_eq!(
+        fold(&read([&empty[..]])).finish,
+        end(FinishReason::Stop, "stop")
+    );
+    let odd = br#"data: {"choices":[{"delta":{"content":"x"},"finish_reason":"moon"}]}"#;
+    assert_eq!(
+        fold(&read([&odd[..]])).finish,
+        end(FinishReason::Other, "moon")
+    );
+}
+
+#[test]
+fn an_answer_that_does_not_stream_is_taken_whole() {
+    assert_eq!(
+        folded("whole.json"),
+        Folded {
+            reasoning: "Hm.".into(),
+            text: "All at once.".into(),
+            tools: vec![tool("call_a", "clock", "{}")],
+            usage: usage(6, 5),
+            finish: end(FinishReason::ToolCalls, "stop"),
+            ..Folded::default()
+        }
+    );
+    let error = |body: &[u8]| fold(&read([body])).error;
+    assert_eq!(
+        error(br#"{"error":{"message":"no","type":"overloaded_error"}}"#),
+        Some(ErrorCode::Overloaded)
+    );
+    assert_eq!(error(b"{\"hello\":1}"), Some(ErrorCode::Malformed));
+    assert_eq!(error(b"{}}"), Some(ErrorCode::Malformed));
+    assert_eq!(error(b"<!doctype html>"), Some(ErrorCode::Malformed));
+    assert_eq!(error(b"data: 7\n\n"), Some(ErrorCode::Malformed));
+}
+
+#[test]
+fn any_two_chunks_and_single_bytes_give_the_same_events() {
+    for (name, bytes) in FIXTURES {
+        let whole = read([*bytes]);
+        assert_eq!(read(bytes.chunks(1)), whole, "{name}");
+        for cut in 0..=bytes.len() {
+            assert_eq!(
+                read([&bytes[..cut], &bytes[cut..]]),
+                whole,
+                "{name} at {cut}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_stream_cut_at_any_byte_is_whole_or_cut_and_never_a_shorter_success() {
+    for (name, bytes) in FIXTURES {
+        let whole = fold(&read([*bytes]));
+        for cut in 0..bytes.len() {
+            let part = fold(&read([&bytes[..cut]]));
+            assert!(whole.text.starts_with(&part.text), "{name} at {cut}");
+            assert!(
+                whole.reasoning.starts_with(&part.reasoning),
+                "{name} at {cut}"
+            );
+            if part.finish.is_some() {
+                assert_eq!(part.text, whole.text, "{name} at {cut}");
+                assert_eq!(part.reasoning, whole.reasoning, "{name} at {cut}");
+                assert_eq!(part.tools, whole.tools, "{name} at {cut}");
+                assert_eq!(part.finish, whole.finish, "{name} at {cut}");
+            }
+            if part.error.is_some() {
+                assert_eq!(part.error, whole.error, "{name} at {cut}");
+            }
+        }
+    }
+}
+
+#[test]
+fn sixteen_thousand_pieces_of_arguments_cost_linear_time() {
+    let piece = |arguments: &str| {
+        format!(
+            "data: {}\n\n",
+            serde_json::json!({"choices": [{"delta": {"tool_calls": [{"index": 0, "function": {"arguments": arguments}}]}}]})
+        )
+    };
+    let mut body = String::from(
+        "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\"}}]}}]}\n\n",
+    );
+    body += &piece("[\"");
+    body += &piece("12345678901234567890").repeat(16_000);
+    body += &piece("\"]");
+    body += "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"tool_calls\"}]}\n\n";
+    let start = std::time::Instant::now();
+    let folded = fold(&read(body.as_bytes().chunks(1400)));
+    assert_eq!(folded.tools[0].1.len(), 320_004);
+    assert!(folded.tools[0].2.is_array());
+    assert!(start.elapsed().as_secs() < 5);
+}
+
+proptest! {
+    #[test]
+    fn any_split_gives_the_same_events(
+        which in 0..FIXTURES.len(),
+        cuts in proptest::collection::vec(any::<proptest::sample::Index>(), 0..20),
+    ) {
+        let bytes = FIXTURES[which].1;
+        let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+        cuts.sort_unstable();
+        cuts.push(bytes.len());
+        let mut start = 0;
+        let chunks: Vec<_> = cuts
+            .into_iter()
+            .map(|end| &bytes[std::mem::replace(&mut start, end)..end])
+            .collect();
+        prop_assert_eq!(read(chunks), read([bytes]));
+    }
+
+    #[test]
+    fn any_garbled_byte_gives_an_answer_or_one_error(
+        which in 0..FIXTURES.len(),
+        at in any::<proptest::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
+        let mut bytes = FIXTURES[which].1.to_vec();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        // The rules are checked by the fold; nothing may panic.
+        fold(&read([bytes.as_slice()]));
+    }
+
+    #[test]
+    fn text_in_any_pieces_is_sorted_the_same(
+        pieces in proptest::collection::vec("[a<>/ \n]|<think>|</think>|thi|é", 0..12),
+    ) {
+        let stream = |pieces: &[String]| {
+            let mut body = String::new();
+            for piece in pieces {
+                let chunk = serde_json::json!({"choices": [{"delta": {"content": piece}}]});
+                body += &format!("data: {chunk}\n\n");
+            }
+            let folded = fold(&read([(body + "data: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\n").as_bytes()]));
+            (folded.reasoning, folded.text)
+        };
+        let single: Vec<_> = pieces.concat().chars().map(String::from).collect();
+        prop_assert_eq!(stream(&pieces), stream(&single));
+        prop_assert_eq!(stream(&pieces), stream(&[pieces.concat()]));
+    }
+}

@@ -1,0 +1,90 @@
+//! The words and numbers of the dialects, in ours.
+
+use crate::protocol::{FinishReason, Usage};
+use serde_json::Value;
+
+/// The closed word for a server's reason to end; `None` for a reason that is a failure.
+pub(super) fn finish(word: &str) -> Option<FinishReason> {
+    Some(match word.to_lowercase().as_str() {
+        "stop" | "end_turn" | "stop_sequence" | "eos" | "eos_token" | "end" | "done"
+        | "complete" | "completed" => FinishReason::Stop,
+        "length"
+        | "max_tokens"
+        | "max_output_tokens"
+        | "max_completion_tokens"
+        | "model_length" => FinishReason::Length,
+        "tool_calls" | "tool_call" | "tool_use" | "function_call" => FinishReason::ToolCalls,
+        "content_filter" | "safety" | "sensitive" | "prohibited_content" | "blocklist" => {
+            FinishReason::ContentFilter
+        }
+        "refusal" => FinishReason::Refusal,
+        "error" | "abort" | "network_error" | "insufficient_system_resource" => return None,
+        _ => FinishReason::Other,
+    })
+}
+
+/// The counts of a usage object; `None` if it counts nothing.
+pub(super) fn usage(value: &Value) -> Option<Usage> {
+    let count = |path: &str| {
+        value.pointer(path).and_then(|count| {
+            count
+                .as_u64()
+                .or_else(|| count.as_f64().map(|count| count as u64))
+        })
+    };
+    let usage = Usage {
+        input: count("/prompt_tokens").unwrap_or(0),
+        output: count("/completion_tokens").unwrap_or(0),
+        cache_read: count("/prompt_tokens_details/cached_tokens")
+            .or(count("/prompt_cache_hit_tokens"))
+            .unwrap_or(0),
+        cache_write: count("/prompt_tokens_details/cache_write_tokens").unwrap_or(0),
+        reasoning: count("/completion_tokens_details/reasoning_tokens").unwrap_or(0),
+        estimated: false,
+    };
+    (usage.input > 0 || usage.output > 0).then_some(usage)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn reasons_to_end_are_a_closed_set() {
+        assert_eq!(finish("stop"), Some(FinishReason::Stop));
+        assert_eq!(finish("STOP"), Some(FinishReason::Stop));
+        assert_eq!(finish("MAX_TOKENS"), Some(FinishReason::Length));
+        assert_eq!(finish("function_call"), Some(FinishReason::ToolCalls));
+        assert_eq!(finish("safety"), Some(FinishReason::ContentFilter));
+        assert_eq!(finish("moon"), Some(FinishReason::Other));
+        assert_eq!(finish("error"), None);
+    }
+
+    #[test]
+    fn counts_are_found_where_servers_put_them() {
+        let counts = usage(&json!({
+            "prompt_tokens": 10, "completion_tokens": 5.0, "total_tokens": 15,
+            "prompt_tokens_details": {"cached_tokens": 4},
+            "completion_tokens_details": {"reasoning_tokens": 3},
+        }));
+        assert_eq!(
+            counts,
+            Some(Usage {
+                input: 10,
+                output: 5,
+                cache_read: 4,
+                reasoning: 3,
+                ..Usage::default()
+            })
+        );
+        assert_eq!(
+            usage(&json!({"prompt_tokens": 9, "prompt_cache_hit_tokens": 8})).map(|u| u.cache_read),
+            Some(8)
+        );
+        assert_eq!(
+            usage(&json!({"prompt_tokens": 0, "prompt_tokens_details": null})),
+            None
+        );
+    }
+}
