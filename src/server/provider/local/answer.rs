@@ -1,0 +1,226 @@
+//! One answer, from the request to the last token. Runs on a model thread.
+
+use super::{
+    decoder::Session,
+    halt::{Cancel, Halt, internal},
+    model::LocalModel,
+    prompt::{self, Prompt},
+    sampler::{Sampler, SamplingDefaults},
+    sessions::Sessions,
+};
+use crate::protocol::{BlockKind, Error, FinishReason, Stage, Usage};
+use crate::server::provider::{ChatRequest, ProviderEvent, Sampling};
+use candle_core::Tensor;
+use serde_json::Value;
+use tokio::sync::mpsc::Sender;
+
+/// Progress of a prompt is told each time it has grown by so many percent: at most 17 times.
+const PROGRESS_STEP: usize = 6;
+
+/// Where the events of an answer go.
+pub(super) struct Outlet {
+    pub(super) events: Sender<Result<ProviderEvent, Error>>,
+    pub(super) cancel: Cancel,
+}
+
+impl Outlet {
+    /// Hands an event over and waits for room; a reader that goes away ends the wait.
+    ///
+    /// # Errors
+    /// [`Halt::Cancelled`] if nobody reads any more.
+    pub(super) fn send(&self, event: ProviderEvent) -> Result<(), Halt> {
+        self.cancel.check()?;
+        self.events
+            .blocking_send(Ok(event))
+            .map_err(|_| Halt::Cancelled)
+    }
+}
+
+/// What an answer needs beside the request.
+pub(super) struct Desk<'a> {
+    pub(super) model: &'a LocalModel,
+    pub(super) sessions: &'a Sessions,
+    pub(super) sampling: SamplingDefaults,
+    pub(super) seed: Option<u64>,
+    pub(super) max_new_tokens: usize,
+}
+
+impl Desk<'_> {
+    /// Answers a request. The session goes back to its shelf in any case but a panic: what was
+    /// computed before a stop is of use to the next turn.
+    ///
+    /// # Errors
+    /// [`Halt`], with the sentence for the reader where there is one.
+    pub(super) fn answer(&self, request: &ChatRequest, out: &Outlet) -> Result<(), Halt> {
+        let prompt = prompt::build(self.model, request, &out.cancel)?;
+        if prompt.left_out > 0 {
+            out.send(ProviderEvent::Stage(Stage::ContextTrimmed {
+                messages: prompt.left_out,
+            }))?;
+        }
+        let mut session = self.sessions.take(&request.conversation);
+        let result = self.work(request, &prompt, &mut session, out);
+        // Before the end is told: whoever hears it may send the next turn at once.
+        self.sessions.put(&request.conversation, session);
+        let (usage, reason) = result?;
+        out.send(ProviderEvent::Usage(usage))?;
+        let word = match reason {
+            FinishReason::Length => "length",
+            _ => "stop",
+        };
+        out.send(ProviderEvent::Finished {
+            reason,
+            word: word.into(),
+        })
+    }
+
+    fn work(
+        &self,
+        request: &ChatRequest,
+        prompt: &Prompt,
+        session: &mut Session,
+        out: &Outlet,
+    ) -> Result<(Usage, FinishReason), Halt> {
+        let reused = session.keep_common_prefix(&prompt.ids);
+        let hidden = self.read(&prompt.ids[reused..], session, out)?;
+        let mut text = TextOut::new(out, prompt.spaces);
+        let (written, reason) = self.write(request, hidden, session, &mut text)?;
+        text.finish()?;
+        let usage = Usage {
+            input: prompt.ids.len() as u64,
+            output: written as u64,
+            cache_read: reused as u64,
+            ..Usage::default()
+        };
+        Ok((usage, reason))
+    }
+
+    /// Feeds the prompt piece by piece and tells how far it is.
+    fn read(&self, ids: &[u32], session: &mut Session, out: &Outlet) -> Result<Tensor, Halt> {
+        let network = &self.model.network;
+        let pieces = ids.chunks(network.rows_at_once());
+        let several = pieces.len() > 1;
+        let (mut done, mut told) = (0, None);
+        let mut hidden = None;
+        for piece in pieces {
+            let percent = done * 100 / ids.len();
+            if several && told.is_none_or(|told| percent >= told + PROGRESS_STEP) {
+                told = Some(percent);
+                out.send(ProviderEvent::Stage(Stage::ReadingPrompt {
+                    percent: percent as u8,
+                }))?;
+            }
+            hidden = Some(network.feed(session, piece, &out.cancel)?);
+            done += piece.len();
+        }
+        hidden.ok_or_else(|| internal("an empty prompt").into())
+    }
+
+    /// Writes until the model ends its turn or a limit is reached.
+    fn write(
+        &self,
+        request: &ChatRequest,
+        mut hidden: Tensor,
+        session: &mut Session,
+        text: &mut TextOut<'_>,
+    ) -> Result<(usize, FinishReason), Halt> {
+        let LocalModel {
+            network,
+            vocabulary,
+            ..
+        } = self.model;
+        let limit = request
+            .sampling
+            .max_tokens
+            .map_or(self.max_new_tokens, |n| n as usize);
+        let mut sampler = Sampler::new(self.sampling(&request.sampling), self.seed);
+        let mut decoder = vocabulary.decoder();
+        let mut written = 0;
+        let reason = loop {
+            if written >= limit || session.ids().len() >= network.context() {
+                break FinishReason::Length;
+            }
+            text.out.cancel.check()?;
+            let logits = network.logits(&hidden)?;
+            let id = sampler
+                .choose(logits, session.ids())
+                .ok_or_else(|| internal("the network gave no usable number"))?;
+            if vocabulary.is_end(id) {
+                break FinishReason::Stop;
+            }
+            written += 1;
+            text.push(decoder.push(id))?;
+            hidden = network.feed(session, &[id], &text.out.cancel)?;
+        };
+        text.push(decoder.finish())?;
+        Ok((written, reason))
+    }
+
+    fn sampling(&self, asked: &Sampling) -> SamplingDefaults {
+        let usable = |value: Option<f32>| value.filter(|v| v.is_finite() && *v >= 0.0);
+        SamplingDefaults {
+            temperature: usable(asked.temperature).unwrap_or(self.sampling.temperature),
+            top_p: usable(asked.top_p).unwrap_or(self.sampling.top_p),
+            ..self.sampling
+        }
+    }
+}
+
+/// The one block of text of an answer.
+struct TextOut<'a> {
+    out: &'a Outlet,
+    /// Spaces at the beginning that the reader has already.
+    skip: usize,
+    open: bool,
+}
+
+impl<'a> TextOut<'a> {
+    fn new(out: &'a Outlet, skip: usize) -> Self {
+        Self {
+            out,
+            skip,
+            open: false,
+        }
+    }
+
+    fn push(&mut self, text: String) -> Result<(), Halt> {
+        let text = self.without_known_spaces(text);
+        if text.is_empty() {
+            return Ok(());
+        }
+        if !self.open {
+            self.open = true;
+            self.out.send(ProviderEvent::BlockStarted {
+                index: 0,
+                kind: BlockKind::Text,
+                tool: None,
+            })?;
+        }
+        self.out.send(ProviderEvent::Delta { index: 0, text })
+    }
+
+    fn without_known_spaces(&mut self, text: String) -> String {
+        if self.skip == 0 || text.is_empty() {
+            return text;
+        }
+        let shown = text.trim_start_matches(' ');
+        let spaces = text.len() - shown.len();
+        let skipped = spaces.min(self.skip);
+        self.skip = if shown.is_empty() {
+            self.skip - skipped
+        } else {
+            0
+        };
+        text[skipped..].to_owned()
+    }
+
+    fn finish(self) -> Result<(), Halt> {
+        if self.open {
+            self.out.send(ProviderEvent::BlockFinished {
+                index: 0,
+                value: Value::Null,
+            })?;
+        }
+        Ok(())
+    }
+}
