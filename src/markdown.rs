@@ -11,7 +11,8 @@
 //! - `code`: code blocks, which are only appended to
 //! - `view`: what is shown of an open block, at a cost in proportion to the text
 //! - `repair`: how half-typed inline text probably goes on
-//! - `html`: the writer, which decides what a model may put on a page
+//! - `html` and `safe`: the writer, and what a model may put on a page
+//! - `speech`: the text to be heard
 //!
 //! The dialect is CommonMark with tables, strike-through and task lists, but for what would
 //! make one block depend on another far away: references and footnotes stay text, and an item
@@ -25,6 +26,8 @@ mod html;
 mod line;
 mod nest;
 mod repair;
+mod safe;
+mod speech;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -33,7 +36,7 @@ use std::ops::Range;
 
 use draft::{Draft, Ended, Kind, Step};
 use line::Line;
-use pulldown_cmark::{CodeBlockKind, Event, Tag, TagEnd};
+pub use speech::plain_text;
 
 /// A finished top-level block. It never changes again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,7 +98,7 @@ impl Open<'_> {
             } => [*before, settled, tail, after].concat(),
             Self::Code { language, text, .. } => {
                 let (mut html, close) = code_frame(language);
-                html::escape_code(text, &mut html);
+                safe::escape_code(text, &mut html);
                 html.push_str(close);
                 html
             }
@@ -319,7 +322,7 @@ pub fn render(text: &str) -> Vec<Block> {
 
 /// The markup around a code block's escaped text: what comes before it and what after.
 pub fn code_frame(language: &str) -> (String, &'static str) {
-    let language = html::language(language);
+    let language = safe::language(language);
     let language = if language.is_empty() {
         "text"
     } else {
@@ -334,43 +337,4 @@ pub fn code_frame(language: &str) -> (String, &'static str) {
         "\">",
     ];
     (before.concat(), "</code></pre></figure>")
-}
-
-/// The text without its markup, for a screen reader. Code is only named, not read out.
-pub fn plain_text(text: &str) -> String {
-    let mut out = String::new();
-    let mut code = false;
-    html::parse(text, |event| match event {
-        Event::Start(Tag::CodeBlock(kind)) => {
-            code = true;
-            out.push_str("Code");
-            if let CodeBlockKind::Fenced(info) = kind {
-                let language = html::language(&info);
-                out.push_str(if language.is_empty() { "" } else { " in " });
-                out.push_str(&language);
-            }
-            out.push('.');
-        }
-        Event::End(TagEnd::CodeBlock) => {
-            code = false;
-            out.push('\n');
-        }
-        Event::Text(text) | Event::Code(text) if !code => out.push_str(&text),
-        Event::SoftBreak | Event::HardBreak => out.push(' '),
-        Event::End(TagEnd::TableCell) => out.push_str(", "),
-        Event::End(
-            TagEnd::Paragraph
-            | TagEnd::Heading(_)
-            | TagEnd::Item
-            | TagEnd::TableRow
-            | TagEnd::TableHead,
-        ) => {
-            let len = out.trim_end_matches([' ', ',', '\n']).len();
-            out.truncate(len);
-            out.push('\n');
-        }
-        _ => {}
-    });
-    out.truncate(out.trim_end().len());
-    out
 }

@@ -1,8 +1,8 @@
 //! The text of an open code block. It is only ever appended to, so that a page can show a
 //! fence of any length by appending what is new.
 
-use super::html::{direction, escape_code, language, visible};
 use super::line::closes_fence;
+use super::safe::{direction, escape_code, language, visible};
 
 /// A code block at the top level.
 #[derive(Debug)]

@@ -1,9 +1,10 @@
 //! Writes the parser's events as HTML.
 //!
-//! The writer is the guard of what a model may put on a page. It knows a fixed set of tags and
-//! attributes; text and attribute values are escaped; raw HTML is text; an address passes an
-//! allow-list; an image is a link.
+//! With `safe`, the writer is the guard of what a model may put on a page. It knows a fixed set
+//! of tags and attributes; text and attribute values are escaped; raw HTML is text; an address
+//! passes an allow-list; an image is a link.
 
+use super::safe::{escape, escape_code, language, link_tag};
 use pulldown_cmark::{
     Alignment, CodeBlockKind, CowStr, Event, HeadingLevel, LinkType, Options, Parser, Tag, TagEnd,
 };
@@ -68,24 +69,22 @@ pub(super) fn parse<'a>(text: &'a str, mut each: impl FnMut(Event<'_>)) {
     let parser: Parser<'a> = Parser::new_ext(text, options);
     // A reference definition would vanish from the page, and what it means for a block far
     // away cannot be known while text still arrives. It is shown as the text it is.
-    let mut definitions: Vec<usize> = parser
-        .reference_definitions()
-        .iter()
-        .map(|(_, definition)| definition.span.start)
-        .collect();
+    let mut definitions = Vec::new();
+    for (_, definition) in parser.reference_definitions().iter() {
+        definitions.resize(text.len(), false);
+        definitions[definition.span.start] = true;
+    }
     if definitions.is_empty() {
         parser.for_each(each);
         return;
     }
-    definitions.sort_unstable();
-    let mut escaped = String::with_capacity(text.len() + definitions.len());
-    let mut from = 0;
-    for at in definitions {
-        escaped.push_str(&text[from..at]);
-        escaped.push('\\');
-        from = at;
+    let mut escaped = String::with_capacity(text.len() + 8);
+    for (at, c) in text.char_indices() {
+        if definitions[at] {
+            escaped.push('\\');
+        }
+        escaped.push(c);
     }
-    escaped.push_str(&text[from..]);
     #[cfg(test)]
     super::tests::count(escaped.len());
     Parser::new_ext(&escaped, options).for_each(&mut each);
@@ -380,87 +379,4 @@ pub(super) fn list_start(number: u64) -> String {
     }
     tag.push('>');
     tag
-}
-
-/// Writes `<a …>` if the address may be followed.
-fn link_tag(kind: LinkType, address: &str, tag: &mut String) -> bool {
-    let mail = kind == LinkType::Email;
-    if !mail && !allowed(address) {
-        return false;
-    }
-    tag.push_str("<a href=\"");
-    tag.push_str(if mail { "mailto:" } else { "" });
-    escape(address, tag);
-    tag.push_str("\" rel=\"noopener noreferrer nofollow\" target=\"_blank\">");
-    true
-}
-
-/// Only absolute web addresses, mail and places on this page. The parser has already decoded
-/// entities and escapes. A browser would drop tabs and line ends and read a backslash as a
-/// slash, so an address with any of those is none.
-pub(super) fn allowed(address: &str) -> bool {
-    if address
-        .chars()
-        .any(|c| c <= ' ' || c == '\\' || c.is_control() || direction(c))
-    {
-        return false;
-    }
-    let scheme = |scheme: &str| {
-        let head = address.get(..scheme.len())?;
-        head.eq_ignore_ascii_case(scheme)
-            .then(|| &address[scheme.len()..])
-    };
-    // With fewer or more than two slashes a browser would read a path or a host out of the
-    // wrong part; `http:x` even is a relative address.
-    let web = scheme("https://").or_else(|| scheme("http://"));
-    web.or_else(|| scheme("mailto:"))
-        .is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
-        || address.starts_with('#')
-}
-
-/// The language an info string names, as far as it is safe and short enough for a class name.
-pub(super) fn language(info: &str) -> String {
-    info.trim_start_matches([' ', '\t'])
-        .chars()
-        .take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '#' | '.' | '_' | '-'))
-        .take(32)
-        .collect()
-}
-
-/// Appends `text` so that it is text in an element and in a quoted attribute.
-pub(super) fn escape(text: &str, out: &mut String) {
-    escape_with(text, out, |c| matches!(c, '\u{202D}' | '\u{202E}'));
-}
-
-/// As [`escape`], for code, where no invisible character may change the order of what is read.
-pub(super) fn escape_code(text: &str, out: &mut String) {
-    escape_with(text, out, direction);
-}
-
-fn escape_with(text: &str, out: &mut String, hidden: impl Fn(char) -> bool) {
-    let mut from = 0;
-    for (at, c) in text.char_indices() {
-        let replacement = match c {
-            '&' => "&amp;",
-            '<' => "&lt;",
-            '>' => "&gt;",
-            '"' => "&quot;",
-            c if visible(c) && !hidden(c) => continue,
-            _ => "\u{FFFD}",
-        };
-        out.push_str(&text[from..at]);
-        out.push_str(replacement);
-        from = at + c.len_utf8();
-    }
-    out.push_str(&text[from..]);
-}
-
-/// Not a control character that has no meaning in a text.
-pub(super) fn visible(c: char) -> bool {
-    !c.is_control() || matches!(c, '\n' | '\t' | '\r')
-}
-
-/// Marks that reorder the text around them.
-pub(super) fn direction(c: char) -> bool {
-    matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }

@@ -139,7 +139,6 @@ impl Scanner<'_> {
                 self.hide_bracket(at);
             }
         }
-        self.scan.hidden.sort_unstable();
         self.scan
     }
 
@@ -319,9 +318,11 @@ impl Scanner<'_> {
     }
 
     fn hide_bracket(&mut self, at: usize) {
-        self.scan.hidden.push(at);
+        let hidden = &mut self.scan.hidden;
+        let place = hidden.partition_point(|before| *before < at);
+        hidden.insert(place, at);
         if at > 0 && self.bytes[at - 1] == b'!' {
-            self.scan.hidden.push(at - 1);
+            hidden.insert(place, at - 1);
         }
         if self.text[at + 1..].trim().is_empty() {
             self.scan.cut = self.scan.cut.min(at);

@@ -7,7 +7,7 @@ mod stream;
 
 use std::cell::Cell;
 
-use super::{Open, Renderer, html, plain_text, render};
+use super::{Open, Renderer, plain_text, render, safe};
 
 thread_local! {
     static PARSED: Cell<usize> = const { Cell::new(0) };
@@ -166,9 +166,9 @@ fn code() {
         &format!("{open}a\u{FFFD}b\u{FFFD}\n{close}"),
     );
     check("```\r\na\r\nb\r\n```\r\n", &format!("{open}a\nb\n{close}"));
-    assert_eq!(html::language("c++ {1}"), "c++");
-    assert_eq!(html::language("\"><svg onload=x>"), "");
-    assert_eq!(html::language(&"x".repeat(99)), "x".repeat(32));
+    assert_eq!(safe::language("c++ {1}"), "c++");
+    assert_eq!(safe::language("\"><svg onload=x>"), "");
+    assert_eq!(safe::language(&"x".repeat(99)), "x".repeat(32));
 }
 
 #[test]
@@ -403,4 +403,9 @@ fn regressions() {
         renderer.open(),
         Some(Open::Code { text: "a\n", .. })
     ));
+    // Text after the end begins a new block.
+    renderer.finish();
+    renderer.push("b");
+    renderer.finish();
+    assert_eq!(renderer.finished().len(), 2);
 }
