@@ -4,6 +4,8 @@
 //! Commands are POST with form fields, so that a plain HTML form and `curl -d` work; questions are
 //! GET. All answers are JSON but for the event stream.
 
+#![expect(missing_docs, reason = "the server macro makes a public struct of each argument list")]
+
 pub mod error;
 pub mod sse;
 
@@ -16,7 +18,7 @@ use crate::{
 pub use error::ApiError;
 use leptos::prelude::*;
 use serde::{Deserialize, Serialize};
-use server_fn::codec::{GetUrl, PostUrl};
+use leptos::server_fn::codec::{GetUrl, PostUrl};
 pub use sse::{Sse, SseBody};
 
 /// Sends a message and starts the run that answers it.
@@ -37,15 +39,15 @@ pub async fn start_run(
     #[server(default)] client_id: Option<String>,
     #[server(default)] branch: Option<bool>,
 ) -> Result<Started, ApiError> {
-    crate::server::commands::start_from_request(crate::server::commands::StartRun {
+    let command = crate::server::commands::StartRun {
         text,
         conversation,
         parent,
         model,
         client_id,
         branch: branch.unwrap_or(false),
-    })
-    .await
+    };
+    crate::server::app()?.start(command).await.map_err(ApiError)
 }
 
 /// Follows a run from `after` (or the `Last-Event-ID` header, whichever is later) as server-sent

@@ -7,12 +7,12 @@
 use super::ApiError;
 use futures_core::Stream;
 use leptos::server_fn::{
-    ContentType, Encoding,
-    codec::{FromRes, IntoRes},
+    ContentType,
+    codec::{Encoding, FromRes, IntoRes},
     error::FromServerFnError,
     response::{ClientRes, TryRes},
 };
-use server_fn::Bytes;
+use bytes::Bytes;
 use std::{
     pin::Pin,
     task::{Context, Poll},

@@ -3,16 +3,28 @@
 //! Everything a person does is a method here that calls a command of [`crate::api`]; what comes of
 //! it returns as events or as a freshly loaded conversation, never as a guess that stays.
 
+mod body;
+mod browser;
+mod chat;
 mod chats;
 mod commands;
+#[cfg(feature = "hydrate")]
+mod inbox;
+#[cfg(feature = "hydrate")]
+mod live;
+mod nursery;
+mod words;
 
+pub use body::Body;
 pub use chats::Chats;
 
 use crate::{
-    chat::{Answer, Role},
+    chat::{Message, Role},
     protocol::{ConversationId, Error, MessageId, RunId, Stage, Status, Timing, UnixMs, Usage},
 };
 use leptos::prelude::*;
+use nursery::Nursery;
+use serde::{Deserialize, Serialize};
 
 /// The conversation on the screen. Cheap to copy; provided as a context by the chat page.
 #[derive(Clone, Copy)]
@@ -36,8 +48,27 @@ pub struct Chat {
     pub notice: RwSignal<Option<String>>,
     /// Whether a command that was given is not answered yet.
     pub sending: RwSignal<bool>,
-    /// Holds the owners of the messages' signals. Its parent is whoever made the chat.
-    nursery: StoredValue<Owner>,
+    /// See [`Chat::running`].
+    is_running: Memo<bool>,
+    /// What is behind the signals and interests nobody else.
+    inner: StoredValue<Inner>,
+    #[cfg(feature = "hydrate")]
+    page: StoredValue<live::Page, LocalStorage>,
+}
+
+struct Inner {
+    /// Owns the signals of the messages.
+    nursery: Nursery,
+    /// The person's message that is on its way: on the screen, but not in the conversation yet.
+    pending: Option<MessageView>,
+    /// Grows with every change that this page made or asked for. What was loaded before it says
+    /// nothing about what came after it.
+    edition: u64,
+    /// Grows when another conversation comes on the screen. What was begun for the last one must
+    /// not change this one.
+    screen: u64,
+    /// The page has taken over what the server rendered.
+    hydrated: bool,
 }
 
 /// A message on the screen. Cheap to clone; equal by identity for keyed lists.
@@ -72,9 +103,71 @@ impl PartialEq for MessageView {
 impl Eq for MessageView {}
 
 impl MessageView {
+    /// A message's signals in the current owner.
+    fn new(message: Message) -> Self {
+        let body = Body::new(message.answers);
+        let mut state = AnswerState::default();
+        body.tell(&mut state);
+        Self {
+            id: message.id,
+            parent: message.parent,
+            role: message.role,
+            created: message.created,
+            text: RwSignal::new(message.text),
+            branches: RwSignal::new(message.branches),
+            state: RwSignal::new(state),
+            version: RwSignal::new(0),
+            body: StoredValue::new(body),
+        }
+    }
+
     /// Reads the text of an answer. Not tracked: subscribe to [`MessageView::version`] for changes.
     pub fn with_body<R>(self, f: impl FnOnce(&Body) -> R) -> R {
         self.body.with_value(f)
+    }
+
+    /// Reads the text of an answer and lets the renderer settle what it draws. Not tracked.
+    pub fn with_body_mut<R>(self, f: impl FnOnce(&mut Body) -> R) -> R {
+        let mut result = None;
+        self.body.update_value(|body| result = Some(f(body)));
+        result.expect("a message's text lives as long as its view")
+    }
+
+    /// Takes over what the server says of this message, as far as it is news.
+    fn update(&mut self, message: Message) {
+        self.parent = message.parent;
+        self.created = message.created;
+        if self.text.with_untracked(|text| *text != message.text) {
+            self.text.set(message.text);
+        }
+        if self.branches.with_untracked(|branches| *branches != message.branches) {
+            self.branches.set(message.branches);
+        }
+        if self.body.try_update_value(|body| body.adopt(message.answers)) == Some(true) {
+            self.paint(true, |_| {});
+        }
+    }
+
+    /// Lets the screen show what the fold knows. `text`: whether text has come.
+    fn paint(self, text: bool, adjust: impl FnOnce(&mut AnswerState)) {
+        let mut state = self.state.get_untracked();
+        let anew = self.body.try_update_value(|body| {
+            let anew = body.paint();
+            body.tell(&mut state);
+            anew
+        });
+        adjust(&mut state);
+        if self.state.with_untracked(|old| *old != state) {
+            self.state.set(state);
+        }
+        if text || anew == Some(true) {
+            self.version.update(|version| *version += 1);
+        }
+    }
+
+    /// The run that writes this message now.
+    fn running(self) -> Option<RunId> {
+        self.state.with_untracked(|state| state.run.filter(|_| state.status.is_none()))
     }
 }
 
@@ -119,21 +212,6 @@ pub struct AnswerState {
     pub reconnects: u32,
 }
 
-/// The text of an assistant's message, in parsed form. Not reactive: see [`MessageView::version`].
-pub struct Body {
-    /// The runs of this message, folded.
-    pub answers: Vec<Answer>,
-    /// The Markdown of all of them, one after the other.
-    pub text: crate::markdown::Renderer,
-    /// Offsets in the text at which a continuation begins.
-    pub seams: Vec<usize>,
-    /// The model's thinking.
-    pub reasoning: String,
-    /// Grows by one whenever the text was made anew instead of at its end (an attempt was replaced,
-    /// a stop cut it, a continuation began): what was drawn of it is to be drawn again.
-    pub generation: u32,
-}
-
 /// How the stream of the running answer is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Link {
@@ -154,7 +232,7 @@ pub enum Link {
 }
 
 /// A message that waits for the answer before it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queued {
     /// Its idempotency key.
     pub client_id: String,

@@ -8,10 +8,12 @@ use crate::protocol::{BlockKind, Error, FinishReason, ModelInfo, Stage, ToolCall
 use futures::{future::BoxFuture, stream::BoxStream};
 use serde_json::Value;
 
+pub mod http;
 #[cfg(feature = "local")]
 pub mod local;
 pub mod openai;
 pub mod scripted;
+pub mod secret;
 pub mod sse;
 
 /// A source of answers.
@@ -81,7 +83,8 @@ pub struct Sampling {
 /// What a provider tells while it answers.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ProviderEvent {
-    /// Where the work stands; resets no deadline for content.
+    /// Where the work stands. Before the first token it starts that deadline again; a place in a
+    /// queue suspends it.
     Stage(Stage),
     /// The provider answered (headers are there); content may still take its time.
     Connected,

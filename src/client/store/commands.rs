@@ -1,91 +1,302 @@
 //! What a person can do in a conversation.
+//!
+//! Every command is one request. What it changes comes back as events and as a loaded
+//! conversation; until then only what the person typed is shown ahead of the answer.
 
-use super::{Chat, Link, MessageView};
-use crate::{chat::Conversation, protocol::MessageId};
+use super::{Chat, MessageView, Problem, Queued, browser, browser::News};
+use crate::{
+    api::{self, ApiError},
+    chat::{Message, Role},
+    protocol::{ConversationId, Error, ErrorCode, MessageId, RunId, Started, Status},
+};
 use leptos::prelude::*;
 
+/// How often a message that did not reach the server is sent again; the pauses double and make
+/// about ten seconds. The server knows a repeated message by its `client_id`.
+const SEND_TRIES: u32 = 5;
+
 impl Chat {
-    /// An empty chat, its signals in the current owner.
-    #[expect(clippy::new_without_default, reason = "needs a reactive owner, so it is never implicit")]
-    pub fn new() -> Self {
-        let owner = Owner::current().unwrap_or_default();
-        Self {
-            id: RwSignal::new(None),
-            title: RwSignal::new(String::new()),
-            model: RwSignal::new(None),
-            messages: RwSignal::new(Vec::new()),
-            link: RwSignal::new(Link::Idle),
-            queue: RwSignal::new(Vec::new()),
-            problem: RwSignal::new(None),
-            notice: RwSignal::new(None),
-            sending: RwSignal::new(false),
-            nursery: StoredValue::new(owner.child()),
+    /// Sends a message, or queues it while an answer is being written.
+    pub fn send(self, text: String) {
+        if text.trim().is_empty() {
+            return;
+        }
+        let message = Queued { client_id: browser::random_id().to_string(), text };
+        if self.sending.get_untracked() || self.running_view().is_some() {
+            self.change_queue(|queue| queue.push(message));
+        } else {
+            self.start_at_head(message);
         }
     }
 
-    /// Shows a conversation. Messages that are on the screen already keep their views, and an
-    /// answer that has been followed further than the one given stays.
-    pub fn show(self, conversation: Conversation) {
-        let _ = (conversation, self.nursery);
-    }
-
-    /// Begins a new conversation.
-    pub fn clear(self) {}
-
-    /// Loads the conversation again and shows it.
-    pub fn reload(self) {}
-
-    /// Follows the answer that is being written, if there is one. Call it in an `Effect`, so that
-    /// it runs in the browser only and after hydration.
-    pub fn follow_running(self) {}
-
-    /// Sends a message, or queues it while an answer is being written.
-    pub fn send(self, text: String) {
-        let _ = text;
-    }
-
     /// Sends what waits in the queue, after a stop or a failure held it.
-    pub fn send_queued(self) {}
+    pub fn send_queued(self) {
+        if self.sending.get_untracked() || self.running_view().is_some() {
+            return;
+        }
+        let next = self.change_queue(|queue| (!queue.is_empty()).then(|| queue.remove(0)));
+        if let Some(message) = next.flatten() {
+            self.start_at_head(message);
+        }
+    }
 
     /// Takes a message out of the queue and gives its text back.
     pub fn unqueue(self, client_id: &str) -> Option<String> {
-        let _ = client_id;
-        None
+        self.change_queue(|queue| {
+            let at = queue.iter().position(|queued| queued.client_id == client_id)?;
+            Some(queue.remove(at).text)
+        })
+        .flatten()
     }
 
     /// Stops the answer that is being written, keeping what has been painted.
-    pub fn stop(self) {}
+    pub fn stop(self) {
+        let Some((view, run)) = self.running_view().and_then(|view| Some((view, view.running()?))) else {
+            return;
+        };
+        if view.state.with_untracked(|state| state.stopping) {
+            return;
+        }
+        view.body.update_value(super::Body::freeze);
+        view.state.update(|state| state.stopping = true);
+        let seen = view.with_body(super::Body::painted);
+        browser::spawn(async move {
+            let stopped = browser::persist(3, || api::stop_run(run, Some(seen))).await;
+            if view.state.is_disposed() || view.state.with_untracked(|state| state.run != Some(run)) {
+                return;
+            }
+            match stopped {
+                Ok(stopped) if stopped.already_finished => {}
+                Ok(stopped) => view
+                    .state
+                    .update(|state| state.stopped_in_ms = Some(stopped.provider_closed_ms)),
+                Err(error) => {
+                    view.body.update_value(super::Body::thaw);
+                    view.paint(true, |state| state.stopping = false);
+                    self.fail(error, None);
+                }
+            }
+        });
+    }
 
     /// Goes on with an answer that did not end whole, with another model if one is given.
     pub fn continue_answer(self, message: MessageId, model: Option<String>) {
-        let _ = (message, model);
+        self.again(message, move |run| api::continue_run(run, model), Self::continued);
     }
 
     /// Answers again, as another branch.
     pub fn retry(self, message: MessageId, model: Option<String>) {
-        let _ = (message, model);
+        self.again(message, move |run| api::retry_run(run, model), |chat, old, started| {
+            let mut views = chat.messages.get_untracked();
+            views.truncate(views.iter().position(|view| view.id == old.id).unwrap_or(views.len()));
+            chat.answer_begins(views, old.parent, started);
+        });
     }
 
     /// Sends another version of a person's message, as another branch.
     pub fn edit(self, message: MessageId, text: String) {
-        let _ = (message, text);
+        let views = self.messages.get_untracked();
+        let Some(at) = views.iter().position(|view| view.id == message) else {
+            return;
+        };
+        if text.trim().is_empty() || self.sending.get_untracked() {
+            return;
+        }
+        let message = Queued { client_id: browser::random_id().to_string(), text };
+        self.start(message, views[at].parent, views[..at].to_vec(), true);
     }
 
     /// Shows the branch that contains a message.
     pub fn select(self, message: MessageId) {
-        let _ = message;
+        let Some(id) = self.id.get_untracked() else {
+            return;
+        };
+        let screen = self.screen();
+        self.next_edition();
+        let edition = self.edition();
+        browser::spawn(async move {
+            let selected = api::select_branch(id, message).await;
+            if self.screen() != screen || self.edition_or_gone() != Some(edition) {
+                return;
+            }
+            match selected {
+                Ok(conversation) => {
+                    self.present(conversation);
+                    self.tell(News::Changed, id);
+                }
+                Err(ApiError(error)) => self.fail(error, None),
+            }
+        });
     }
 
-    /// Takes the problem off the screen.
-    pub fn dismiss_problem(self) {}
-
-    /// Whether an answer is being written. Tracked.
-    pub fn running(self) -> bool {
-        false
+    /// The answer on the screen has ended, by the stream or by a loaded conversation.
+    pub(super) fn finished(self, view: MessageView) {
+        self.notice.set(None);
+        if let Some(id) = self.id.get_untracked() {
+            self.tell(News::Finished, id);
+        }
+        // After a stop or a failure the person may want to say something else first.
+        if view.state.with_untracked(|state| state.status == Some(Status::Ok)) {
+            self.send_queued();
+        }
     }
 
-    /// The last message on the screen. Tracked.
-    pub fn head(self) -> Option<MessageView> {
-        self.messages.with(|messages| messages.last().copied())
+    fn start_at_head(self, message: Queued) {
+        let views = self.messages.get_untracked();
+        let parent = views.last().map(|view| view.id);
+        self.start(message, parent, views, false);
+    }
+
+    /// Sends `message` as an answer to `parent`. Until the server has it, it is shown after `views`.
+    fn start(self, message: Queued, parent: Option<MessageId>, views: Vec<MessageView>, branch: bool) {
+        let before = self.messages.get_untracked();
+        let conversation = self.id.get_untracked();
+        let model = self.model.get_untracked();
+        self.problem.set(None);
+        self.sending.set(true);
+        self.next_edition();
+        let pending = self.make_pending(parent, &message.text);
+        self.set_messages(views.into_iter().chain([pending]).collect());
+        let screen = self.screen();
+        browser::spawn(async move {
+            let started = browser::persist(SEND_TRIES, || {
+                let Queued { client_id, text } = message.clone();
+                let branch = branch.then_some(true);
+                api::start_run(text, conversation, parent, model.clone(), Some(client_id), branch)
+            })
+            .await;
+            if self.screen() != screen {
+                return self.answered_elsewhere(message, conversation, started);
+            }
+            self.sending.set(false);
+            match started {
+                Ok(started) => {
+                    let views = self.messages.get_untracked();
+                    self.answer_begins(views, Some(pending.id), started);
+                }
+                Err(error) => {
+                    let moved_on = error.code == ErrorCode::Conflict;
+                    self.next_edition();
+                    self.set_messages(before);
+                    self.fail(error, Some(message.text));
+                    if moved_on {
+                        self.reload();
+                    }
+                }
+            }
+        });
+    }
+
+    /// A command that begins a run on a message that has had one.
+    fn again<F>(
+        self,
+        message: MessageId,
+        command: impl FnOnce(RunId) -> F,
+        then: impl FnOnce(Self, MessageView, Started) + 'static,
+    ) where
+        F: Future<Output = Result<Started, ApiError>> + 'static,
+    {
+        let Some(view) = self.view(message) else {
+            return;
+        };
+        let run = view.state.with_untracked(|state| state.run);
+        let (Some(run), false) = (run, self.sending.get_untracked()) else {
+            return;
+        };
+        self.problem.set(None);
+        self.sending.set(true);
+        let screen = self.screen();
+        let command = command(run);
+        browser::spawn(async move {
+            let started = command.await;
+            if self.screen() != screen {
+                return;
+            }
+            self.sending.set(false);
+            match (started, self.view(message)) {
+                (Ok(started), Some(view)) => then(self, view, started),
+                (Ok(_), None) => self.reload(),
+                (Err(ApiError(error)), _) => {
+                    let moved_on = error.code == ErrorCode::Conflict;
+                    self.fail(error, None);
+                    if moved_on {
+                        self.reload();
+                    }
+                }
+            }
+        });
+    }
+
+    fn continued(self, view: MessageView, started: Started) {
+        self.next_edition();
+        view.body.update_value(|body| body.begin(started.run));
+        view.paint(true, |_| {});
+        self.begun(started.conversation);
+    }
+
+    /// Shows the answer that has just begun after `views`, before the first word of it.
+    fn answer_begins(self, mut views: Vec<MessageView>, parent: Option<MessageId>, started: Started) {
+        self.next_edition();
+        if self.view(started.message).is_none() {
+            let view = self.make(Message {
+                id: started.message,
+                parent,
+                role: Role::Assistant,
+                created: browser::now(),
+                text: String::new(),
+                answers: Vec::new(),
+                branches: vec![started.message],
+            });
+            view.body.update_value(|body| body.begin(started.run));
+            view.paint(false, |state| state.accepted = browser::now());
+            views.push(view);
+        }
+        if self.id.get_untracked().is_none() {
+            self.id.set(Some(started.conversation));
+            self.change_queue(|_| {});
+        }
+        self.set_messages(views);
+        self.begun(started.conversation);
+    }
+
+    /// Follows what has begun, and asks for the rest: the title, identifiers, branches.
+    fn begun(self, conversation: ConversationId) {
+        self.follow_running();
+        self.tell(News::Started, conversation);
+        self.reload();
+    }
+
+    /// The answer to a message came when another conversation was on the screen already.
+    fn answered_elsewhere(
+        self,
+        message: Queued,
+        conversation: Option<ConversationId>,
+        started: Result<Started, Error>,
+    ) {
+        match (started, conversation) {
+            (Ok(started), _) if self.screen().is_some() => {
+                self.tell(News::Started, started.conversation);
+            }
+            (Ok(_), _) => {}
+            (Err(_), Some(id)) => {
+                let mut queue = browser::stored_queue(id);
+                queue.insert(0, message);
+                browser::store_queue(id, &queue);
+            }
+            (Err(error), None) if self.screen().is_some() => self.fail(error, Some(message.text)),
+            (Err(_), None) => {}
+        }
+    }
+
+    fn fail(self, error: Error, text: Option<String>) {
+        self.problem.set(Some(Problem { error, text }));
+    }
+
+    /// Tells the other tabs and the sidebar.
+    fn tell(self, news: News, conversation: ConversationId) {
+        #[cfg(feature = "hydrate")]
+        self.page.with_value(|page| page.tell(news, conversation));
+        #[cfg(not(feature = "hydrate"))]
+        let _ = (news, conversation);
     }
 }

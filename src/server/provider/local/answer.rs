@@ -132,14 +132,12 @@ impl Desk<'_> {
         let limit = request
             .sampling
             .max_tokens
-            .map_or(self.max_new_tokens, |n| n as usize);
+            .map_or(self.max_new_tokens, |n| n as usize)
+            .max(1);
         let mut sampler = Sampler::new(self.sampling(&request.sampling), self.seed);
         let mut decoder = vocabulary.decoder();
         let mut written = 0;
         let reason = loop {
-            if written >= limit || session.ids().len() >= network.context() {
-                break FinishReason::Length;
-            }
             text.out.cancel.check()?;
             let logits = network.logits(&hidden)?;
             let id = sampler
@@ -150,6 +148,9 @@ impl Desk<'_> {
             }
             written += 1;
             text.push(decoder.push(id))?;
+            if written >= limit || session.ids().len() >= network.context() {
+                break FinishReason::Length;
+            }
             hidden = network.feed(session, &[id], &text.out.cancel)?;
         };
         text.push(decoder.finish())?;

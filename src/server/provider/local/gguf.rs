@@ -54,6 +54,13 @@ impl From<io::Error> for Fault {
     }
 }
 
+/// The first line of a library's error, at most 200 characters: candle adds a backtrace to its own
+/// where `RUST_BACKTRACE` is set, which has no place in a sentence for people.
+pub(super) fn brief(error: &impl ToString) -> String {
+    let text = error.to_string();
+    text.lines().next().unwrap_or_default().chars().take(200).collect()
+}
+
 fn damaged(what: impl Into<String>) -> Fault {
     Fault::Damaged(what.into())
 }

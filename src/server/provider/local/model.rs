@@ -78,7 +78,7 @@ impl LocalModel {
             let weights = Weights::read(&content, &mut file, &shape)?;
             let context = shape.context.min(max_context);
             let network = Network::new(shape, weights, context)
-                .map_err(|error| Fault::Damaged(error.to_string()))?;
+                .map_err(|error| Fault::Damaged(gguf::brief(&error)))?;
             Ok(Self {
                 summary,
                 network,

@@ -1,7 +1,7 @@
 //! The conversation as one text, by the Jinja template in the model file.
 
 use super::{
-    gguf::Fault,
+    gguf::{Fault, brief},
     halt::{Halt, internal},
     shape::text,
 };
@@ -37,8 +37,9 @@ impl Template {
                     .into(),
             )
         })?;
-        let damaged =
-            |error: Error| Fault::Damaged(format!("its chat template cannot be read: {error}"));
+        let damaged = |error: Error| {
+            Fault::Damaged(format!("its chat template cannot be read: {}", brief(&error)))
+        };
         let mut environment = Environment::new();
         // As Python's `transformers` sets up Jinja for chat templates.
         let syntax = SyntaxConfig::builder()

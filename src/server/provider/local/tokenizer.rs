@@ -1,7 +1,7 @@
 //! Text to tokens and back, by the vocabulary in the model file.
 
 use super::{
-    gguf::{Fault, number},
+    gguf::{Fault, brief, number},
     halt::{Cancel, Halt, internal},
 };
 use candle_core::quantized::gguf_file::{Content, Value};
@@ -308,7 +308,9 @@ fn tokenizer(content: &mut Content) -> Result<Tokenizer, Fault> {
         _ => {}
     }
     let mut tokenizer = Tokenizer::from_gguf(content)
-        .map_err(|error| Fault::Damaged(format!("its vocabulary cannot be used: {error}")))?;
+        .map_err(|error| {
+            Fault::Damaged(format!("its vocabulary cannot be used: {}", brief(&error)))
+        })?;
     match split.as_str() {
         "qwen2" | "llama3" | "lfm2" | "smaug-bpe" | "llama-bpe" | "llama-v3"
         | "deepseek-r1-qwen" => {}

@@ -1,7 +1,7 @@
 //! The weights of a network: read from the file, checked, and turned into what a CPU multiplies fast.
 
 use super::{
-    gguf::{Fault, tensor_bytes},
+    gguf::{Fault, brief, tensor_bytes},
     shape::Shape,
 };
 use candle_core::quantized::gguf_file::Content;
@@ -212,5 +212,5 @@ fn repack(packed: QTensor, columns: usize) -> candle_core::Result<QTensor> {
 }
 
 fn unreadable(name: &str, error: &candle_core::Error) -> Fault {
-    Fault::Damaged(format!("the tensor {name} cannot be read: {error}"))
+    Fault::Damaged(format!("the tensor {name} cannot be read: {}", brief(error)))
 }

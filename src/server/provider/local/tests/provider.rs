@@ -156,7 +156,7 @@ async fn the_oldest_turns_leave_and_the_reader_is_told() {
     // The next turn leaves out the same ones, so that the session can be used again.
     let turns: Vec<&str> = turns.into_iter().chain(["D", "more"]).collect();
     let heard = hear(&provider, limited(request("c", &turns), 5)).await;
-    assert!(heard.usage.cache_read > 200, "{:?}", heard.usage);
+    assert!(heard.usage.cache_read > 150, "{:?}", heard.usage);
 }
 
 #[tokio::test]

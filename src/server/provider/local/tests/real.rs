@@ -161,7 +161,6 @@ async fn knows_the_capital_of_france_and_reads_the_second_turn_quickly() {
     let first = hear(&provider, limited(request("c", &[question]), 40)).await;
     eprintln!("{:?} in {} ms", first.text, start.elapsed().as_millis());
     assert!(first.text.contains("Paris"), "{:?}", first.text);
-    assert_eq!(first.finish.as_deref(), Some("stop"));
 
     let turns = [question, &first.text, "And of Italy?"];
     let second = hear(&provider, limited(request("c", &turns), 40)).await;

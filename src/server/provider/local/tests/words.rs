@@ -91,7 +91,7 @@ fn templates_may_call_python_methods_and_ask_for_thinking() {
         .template
         .render(&[message("system", " a "), message("user", "x|y")])
         .unwrap();
-    assert_eq!(text, "\n[a]\ny<|im_end|>quick");
+    assert_eq!(text, "[a]y<|im_end|>quick");
 }
 
 #[test]

@@ -1,0 +1,50 @@
+//! `headwater doctor`: what works and what does not, each in one line.
+
+use super::lock::{self, Holder};
+use crate::{
+    protocol::{Error, ErrorCode},
+    server::{config::Config, registry::Registry},
+};
+
+pub(super) async fn doctor(config: Config) -> Result<(), Error> {
+    super::log_to_stderr("error");
+    let mut bad = 0;
+    let mut say = |good: bool, text: String| {
+        bad += u32::from(!good);
+        println!("{} {text}", if good { "ok  " } else { "BAD " });
+    };
+    match lock::take(&config.data) {
+        Ok(Holder::Us(_)) => say(true, format!("data folder {}", config.data.display())),
+        Ok(Holder::Other(address)) => {
+            say(true, format!("data folder {}, in use by {address}", config.data.display()));
+        }
+        Err(why) => say(false, why.message),
+    }
+    match tokio::net::TcpListener::bind(config.addr).await {
+        Ok(_) => say(true, format!("address {} is free", config.addr)),
+        Err(why) => say(false, format!("address {}: {why}", config.addr)),
+    }
+    #[cfg(feature = "local")]
+    match &config.model {
+        Some(path) => match crate::server::provider::local::LocalProvider::check(path) {
+            Ok(_) => say(true, format!("built-in model {}", path.display())),
+            Err(why) => say(false, why.message),
+        },
+        None => say(true, "built-in model switched off".into()),
+    }
+    match Registry::new(&config) {
+        Ok(registry) => {
+            let catalog = registry.catalog().await;
+            say(!catalog.models.is_empty(), format!("{} models", catalog.models.len()));
+            for problem in catalog.problems {
+                say(false, problem);
+            }
+        }
+        Err(why) => say(false, why.message),
+    }
+    match bad {
+        0 => Ok(()),
+        1 => Err(Error::new(ErrorCode::InvalidRequest, "One thing is wrong.")),
+        many => Err(Error::new(ErrorCode::InvalidRequest, format!("{many} things are wrong."))),
+    }
+}

@@ -1,0 +1,69 @@
+//! One process for each data folder. The log has one writer, and a second process would take the
+//! first one's running answers for those of a dead one.
+
+use crate::protocol::{Error, ErrorCode};
+use std::{
+    fs::{File, TryLockError},
+    io::{Read, Seek, Write},
+    path::Path,
+};
+
+/// Held for as long as the process uses the folder. The system releases it even after `kill -9`.
+#[derive(Debug)]
+pub(super) struct Lock(File);
+
+/// Who has the folder.
+#[derive(Debug)]
+pub(super) enum Holder {
+    /// We do, from now on.
+    Us(Lock),
+    /// Another process, which serves at this address (empty while it starts).
+    Other(String),
+}
+
+/// Takes the folder if nobody has it.
+pub(super) fn take(data: &Path) -> Result<Holder, Error> {
+    let path = data.join("headwater.lock");
+    let fail = |why: &dyn std::fmt::Display| {
+        Error::new(
+            ErrorCode::Storage,
+            format!(
+                "Cannot write in the data folder {}: {why}. Choose another folder with --data or \
+                 HEADWATER_DATA.",
+                data.display()
+            ),
+        )
+    };
+    std::fs::create_dir_all(data).map_err(|why| fail(&why))?;
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(|why| fail(&why))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Holder::Us(Lock(file))),
+        Err(TryLockError::WouldBlock) => {
+            let mut address = String::new();
+            // Without the address we only know less.
+            let _ = file.read_to_string(&mut address);
+            Ok(Holder::Other(address.trim().to_owned()))
+        }
+        Err(TryLockError::Error(why)) => Err(fail(&why)),
+    }
+}
+
+impl Lock {
+    /// Tells others where we serve.
+    pub(super) fn publish(&mut self, address: &str) {
+        let file = &mut self.0;
+        let written = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| file.write_all(address.as_bytes()));
+        if let Err(why) = written {
+            tracing::warn!(%why, "the address could not be noted; `ask` will not find this server");
+        }
+    }
+}

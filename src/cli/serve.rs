@@ -1,0 +1,140 @@
+//! `headwater serve`.
+
+use super::lock::{self, Holder, Lock};
+use crate::{
+    protocol::{Error, ErrorCode},
+    server::{App, config::Config, guard::Hosts, router, shutdown},
+};
+use axum::serve::ListenerExt;
+use leptos::config::LeptosOptions;
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::net::TcpListener;
+
+/// How long connections may take to close after the last run has ended.
+const CLOSE: Duration = Duration::from_secs(4);
+
+/// Serves until a signal, then ends in order.
+pub(super) async fn serve(config: Config) -> Result<(), Error> {
+    super::log_to_stderr("info");
+    let lock = match lock::take(&config.data)? {
+        Holder::Us(lock) => lock,
+        Holder::Other(address) => {
+            return Err(Error::new(
+                ErrorCode::Storage,
+                format!(
+                    "Another Headwater uses the data folder {} already{}. Stop it, or choose \
+                     another folder with --data.",
+                    config.data.display(),
+                    if address.is_empty() { String::new() } else { format!(" (at {address})") }
+                ),
+            ));
+        }
+    };
+    let server = Server::start(&config, lock).await?;
+    println!("listening on {}", server.address);
+    if !config.addr.ip().is_loopback() {
+        tracing::warn!(
+            "there are no accounts: everybody who reaches this address can read and write all \
+             conversations"
+        );
+    }
+    let grace = shutdown::signal(config.grace).await;
+    tracing::info!(seconds = grace.as_secs_f32(), "ending; running answers get a grace");
+    tokio::select! {
+        () = server.stop(grace) => {}
+        _ = shutdown::signal(grace) => tracing::warn!("ending at once"),
+    }
+    Ok(())
+}
+
+/// A server that runs in this process.
+pub(super) struct Server {
+    /// Its address, `http://…`.
+    pub(super) address: String,
+    app: Arc<App>,
+    task: tokio::task::JoinHandle<()>,
+    _lock: Lock,
+}
+
+impl Server {
+    /// Opens everything and listens. The data folder is locked by the caller.
+    pub(super) async fn start(config: &Config, mut lock: Lock) -> Result<Self, Error> {
+        let listener = bind(config.addr).await?;
+        let local = listener.local_addr().unwrap_or(config.addr);
+        let address = format!("http://{local}");
+        let app = App::open(config)?;
+        let routes = router(app.clone(), leptos_options(local), Hosts::new(&config.allow_hosts));
+        lock.publish(&address);
+        // A token is one small packet; waiting for a second one to fill it would cost 40 ms.
+        let listener = listener.tap_io(|socket| {
+            let _ = socket.set_nodelay(true);
+        });
+        let ended = app.shutdown.cut.clone();
+        let task = tokio::spawn(async move {
+            let serving = axum::serve(listener, routes)
+                .with_graceful_shutdown(ended.cancelled_owned());
+            if let Err(why) = serving.await {
+                tracing::error!(%why, "serving ended");
+            }
+        });
+        Ok(Self { address, app, task, _lock: lock })
+    }
+
+    /// Ends in order: no new runs, a grace for those that run, streams closed, disk written.
+    pub(super) async fn stop(self, grace: Duration) {
+        self.app.shutdown.run(grace).await;
+        if tokio::time::timeout(CLOSE, self.task).await.is_err() {
+            tracing::warn!("some connections did not close in time");
+        }
+    }
+}
+
+async fn bind(addr: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(addr).await.map_err(|why| {
+        let message = match why.kind() {
+            std::io::ErrorKind::AddrInUse => format!(
+                "The address {addr} is in use. Stop the other program, or choose another address \
+                 with --addr, such as --addr 127.0.0.1:0 for any free port."
+            ),
+            _ => format!("Cannot listen on {addr}: {why}. Choose another address with --addr."),
+        };
+        Error::new(ErrorCode::InvalidRequest, message)
+    })
+}
+
+/// Where the page's files are. `cargo leptos` says so by environment; otherwise they lie beside
+/// the program, as `make run` builds them.
+fn leptos_options(addr: SocketAddr) -> LeptosOptions {
+    if std::env::var_os("LEPTOS_OUTPUT_NAME").is_some() {
+        if let Ok(file) = leptos::config::get_configuration(None) {
+            let mut options = file.leptos_options;
+            options.site_addr = addr;
+            return options;
+        }
+    }
+    let root = site_root();
+    LeptosOptions::builder()
+        .output_name("headwater")
+        .site_root(root.to_string_lossy().into_owned())
+        .site_pkg_dir("pkg")
+        .site_addr(addr)
+        .env(leptos::config::Env::PROD)
+        .build()
+}
+
+fn site_root() -> PathBuf {
+    if let Some(root) = std::env::var_os("LEPTOS_SITE_ROOT") {
+        return root.into();
+    }
+    // target/release/headwater → target/site
+    std::env::current_exe()
+        .ok()
+        .and_then(|exe| Some(exe.parent()?.parent()?.join("site")))
+        .filter(|site| site.is_dir())
+        .unwrap_or_else(|| Path::new("target/site").to_owned())
+}

@@ -1,0 +1,279 @@
+//! The text of an answer while it grows.
+//!
+//! An entry costs its own length here: text is pushed to the end of what is shown, never copied.
+//! What cannot be done at the end (an attempt was replaced, a stop cut the text) marks the text as
+//! stale, and it is made anew once before it is painted.
+
+use super::{AnswerState, words::Words};
+use crate::{
+    chat::{Answer, Applied, Block},
+    markdown::Renderer,
+    protocol::{BlockKind, BlockNo, Event, RunId, Seq},
+};
+
+/// The text of an assistant's message, in parsed form. Not reactive: see
+/// [`super::MessageView::version`].
+pub struct Body {
+    /// The runs of this message, folded.
+    pub answers: Vec<Answer>,
+    /// The Markdown of all of them, one after the other.
+    pub text: Renderer,
+    /// Offsets in the text at which a continuation begins.
+    pub seams: Vec<usize>,
+    /// The model's thinking.
+    pub reasoning: String,
+    /// Grows by one whenever the text was made anew instead of at its end (an attempt was replaced,
+    /// a stop cut it, a continuation began): what was drawn of it is to be drawn again.
+    pub generation: u32,
+    /// Bytes of the answers' visible text that `text` holds.
+    shown: usize,
+    words: Words,
+    /// `text` does not hold what the answers say.
+    stale: bool,
+    /// A stop was asked for: what still comes is not shown, because it will not be kept.
+    frozen: bool,
+    /// Text came meanwhile.
+    behind: bool,
+    /// The last entry that has reached the screen.
+    painted: Seq,
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
+}
+
+impl Body {
+    /// The text of these runs of one message.
+    pub fn new(answers: Vec<Answer>) -> Self {
+        let mut body = Self {
+            answers,
+            text: Renderer::new(),
+            seams: Vec::new(),
+            reasoning: String::new(),
+            generation: 0,
+            shown: 0,
+            words: Words::default(),
+            stale: false,
+            frozen: false,
+            behind: false,
+            painted: 0,
+        };
+        body.fill();
+        body.painted = body.cursor();
+        body
+    }
+
+    /// The last entry of the last run that has been folded.
+    pub fn cursor(&self) -> Seq {
+        self.answers.last().map_or(0, |answer| answer.seq)
+    }
+
+    /// The last entry of the last run that has reached the screen.
+    pub fn painted(&self) -> Seq {
+        self.painted
+    }
+
+    /// Words of the text that is shown.
+    pub fn words(&self) -> u64 {
+        self.words.count()
+    }
+
+    /// Applies an entry of the last run.
+    pub fn apply(&mut self, seq: Seq, event: &Event) -> Applied {
+        let Some(answer) = self.answers.last_mut() else {
+            return Applied::Gap;
+        };
+        let applied = answer.apply(seq, event);
+        if applied != Applied::New {
+            return applied;
+        }
+        match event {
+            Event::Delta { block, text, .. } => self.extend(*block, text),
+            Event::SpanStarted { replaces: Some(_), .. } | Event::Snapshot { .. } => {
+                self.stale = true;
+            }
+            Event::RunFinished { .. } => {
+                // If exactly what was shown is kept, what came after it never was.
+                self.frozen = false;
+                self.behind = false;
+                let kept: u64 = self.answers.iter().map(Answer::visible_length).sum();
+                if kept != self.shown as u64 {
+                    self.stale = true;
+                } else if !self.stale {
+                    self.text.finish();
+                }
+            }
+            _ => {}
+        }
+        applied
+    }
+
+    /// Begins a run that continues this message, or that is its first.
+    pub fn begin(&mut self, run: RunId) {
+        if self.answers.iter().any(|answer| answer.run == Some(run)) {
+            return;
+        }
+        let continues = self.answers.last().and_then(|answer| answer.run);
+        self.answers.push(Answer { run: Some(run), continues, ..Answer::default() });
+        // A finished text takes no more, so it is opened again even if nothing is new yet.
+        self.stale = true;
+    }
+
+    /// Takes over what the server knows of this message, except where more is known here. Says
+    /// whether anything changed.
+    pub fn adopt(&mut self, mut answers: Vec<Answer>) -> bool {
+        let places = |answers: &[Answer]| -> Vec<_> {
+            answers.iter().map(|answer| (answer.run, answer.seq)).collect()
+        };
+        let before = places(&self.answers);
+        for theirs in &mut answers {
+            let ours = self.answers.iter_mut().find(|ours| ours.run == theirs.run);
+            if let Some(ours) = ours
+                && ours.seq >= theirs.seq
+            {
+                std::mem::swap(ours, theirs);
+            }
+        }
+        self.answers = answers;
+        let changed = places(&self.answers) != before;
+        self.stale |= changed;
+        changed
+    }
+
+    /// Forgets how far a run has been read, so that the next [`Body::adopt`] replaces it.
+    pub fn distrust(&mut self, run: RunId) {
+        if let Some(answer) = self.answers.iter_mut().find(|answer| answer.run == Some(run)) {
+            answer.seq = 0;
+        }
+    }
+
+    /// Shows no more text until the run has ended or [`Body::thaw`] is called.
+    pub fn freeze(&mut self) {
+        self.frozen = true;
+    }
+
+    /// Shows again what comes, and what came meanwhile.
+    pub fn thaw(&mut self) {
+        self.frozen = false;
+        self.stale |= std::mem::take(&mut self.behind);
+    }
+
+    /// Makes the text anew where it has to be, and takes everything as painted. Says whether the
+    /// text is another one than before.
+    pub fn paint(&mut self) -> bool {
+        if self.frozen {
+            return false;
+        }
+        self.painted = self.cursor();
+        let stale = std::mem::take(&mut self.stale);
+        if stale {
+            self.generation += 1;
+            self.fill();
+        }
+        stale
+    }
+
+    /// Brings the facts up to date that follow from the fold.
+    pub(super) fn tell(&self, state: &mut AnswerState) {
+        let Some(answer) = self.answers.last() else {
+            return;
+        };
+        if state.run != answer.run {
+            // Another run has its own history.
+            *state = AnswerState { run: answer.run, ..AnswerState::default() };
+        }
+        state.model.clone_from(&answer.model);
+        state.status = answer.status;
+        state.finish = answer.finish().cloned();
+        state.stage = answer.stage.as_ref().map(|since| since.stage.clone());
+        state.stage_since = answer.stage.as_ref().map_or(0, |since| answer.accepted + since.at);
+        state.thinking = answer.status.is_none()
+            && answer
+                .blocks
+                .last()
+                .is_some_and(|block| block.open && block.kind == BlockKind::Reasoning);
+        state.stopping &= answer.status.is_none();
+        state.words = self.words();
+        state.trimmed = answer.trimmed;
+        state.usage = answer.usage;
+        state.timing = answer.timing;
+        state.error.clone_from(&answer.error);
+        state.accepted = answer.accepted;
+    }
+
+    /// New text at the end of a block of the last run.
+    fn extend(&mut self, number: BlockNo, text: &str) {
+        let Some(answer) = self.answers.last() else {
+            return;
+        };
+        let Some(at) = answer.blocks.iter().rposition(|block| block.block == number) else {
+            return;
+        };
+        let block = &answer.blocks[at];
+        if answer.is_superseded(block.span) {
+            return;
+        }
+        let visible = answer.is_visible(block);
+        if !visible && block.kind != BlockKind::Reasoning {
+            return;
+        }
+        let same = |later: &Block| (later.kind == BlockKind::Reasoning) != visible;
+        let in_between = answer.blocks[at + 1..]
+            .iter()
+            .any(|later| same(later) && !later.text.is_empty());
+        if self.frozen && visible {
+            self.behind = true;
+        } else if in_between || self.stale {
+            self.stale = true;
+        } else if visible {
+            self.text.push(text);
+            self.words.push(text);
+            self.shown += text.len();
+        } else {
+            let first = block.text.len() == text.len();
+            think(&mut self.reasoning, first, text);
+        }
+    }
+
+    /// Makes everything that is shown anew from the answers.
+    fn fill(&mut self) {
+        self.text = Renderer::new();
+        self.words = Words::default();
+        self.reasoning.clear();
+        self.seams.clear();
+        self.shown = 0;
+        for (number, answer) in self.answers.iter().enumerate() {
+            if number > 0 {
+                self.seams.push(self.shown);
+            }
+            for block in &answer.blocks {
+                if answer.is_visible(block) {
+                    self.text.push(&block.text);
+                    self.words.push(&block.text);
+                    self.shown += block.text.len();
+                } else if block.kind == BlockKind::Reasoning
+                    && !block.text.is_empty()
+                    && !answer.is_superseded(block.span)
+                {
+                    think(&mut self.reasoning, true, &block.text);
+                }
+            }
+        }
+        if self.answers.last().is_some_and(|answer| answer.status.is_some()) {
+            self.text.finish();
+        }
+    }
+}
+
+/// Blocks of thinking are paragraphs of one text.
+fn think(reasoning: &mut String, first: bool, text: &str) {
+    if first && !reasoning.is_empty() {
+        reasoning.push_str("\n\n");
+    }
+    reasoning.push_str(text);
+}
+
+#[cfg(test)]
+mod tests;

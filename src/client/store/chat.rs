@@ -1,0 +1,272 @@
+//! What is on the screen, and how it changes without a flicker.
+
+use super::{AnswerState, Body, Chat, Inner, Link, MessageView, Nursery, Problem, Queued, browser};
+use crate::{
+    api,
+    chat::{Conversation, Message, Role},
+    protocol::{ConversationId, MessageId},
+};
+use leptos::prelude::*;
+
+/// After so long nothing on the screen reads the signals of a message that was taken away.
+const FAREWELL_MS: u32 = 1_000;
+
+impl Chat {
+    /// An empty chat, its signals in the current owner.
+    #[expect(clippy::new_without_default, reason = "it needs a reactive owner, so it is never implicit")]
+    pub fn new() -> Self {
+        let messages = RwSignal::new(Vec::<MessageView>::new());
+        let chat = Self {
+            id: RwSignal::new(None),
+            title: RwSignal::new(String::new()),
+            model: RwSignal::new(None),
+            messages,
+            link: RwSignal::new(Link::Idle),
+            queue: RwSignal::new(Vec::new()),
+            problem: RwSignal::new(None),
+            notice: RwSignal::new(None),
+            sending: RwSignal::new(false),
+            is_running: Memo::new(move |_| {
+                let last = messages.with(|messages| messages.last().copied());
+                last.is_some_and(|last| {
+                    last.state.with(|state| state.run.is_some() && state.status.is_none())
+                })
+            }),
+            inner: StoredValue::new(Inner {
+                nursery: Nursery::new(),
+                pending: None,
+                edition: 0,
+                screen: 0,
+                hydrated: false,
+            }),
+            #[cfg(feature = "hydrate")]
+            page: StoredValue::new_local(super::live::Page::default()),
+        };
+        #[cfg(feature = "hydrate")]
+        chat.listen();
+        chat
+    }
+
+    /// Shows a conversation. Messages that are on the screen already keep their views, and an
+    /// answer that has been followed further than the one given stays.
+    pub fn show(self, conversation: Conversation) {
+        let same = self.id.get_untracked() == Some(conversation.id);
+        let followed = self.messages.with_untracked(|messages| {
+            messages.iter().find(|view| view.running().is_some()).map(|view| view.id)
+        });
+        let known = |id| conversation.messages.iter().any(|message| message.id == id);
+        if same && followed.is_some_and(|id| !known(id)) {
+            // It was loaded before the answer was begun, or another branch has been chosen since.
+            // Only the server knows which.
+            self.reload();
+        } else {
+            self.present(conversation);
+        }
+    }
+
+    /// Begins a new conversation.
+    pub fn clear(self) {
+        self.turn_to(None);
+        self.title.set(String::new());
+        self.set_messages(Vec::new());
+        self.follow_if_hydrated();
+    }
+
+    /// Loads the conversation again and shows it.
+    pub fn reload(self) {
+        let Some(id) = self.id.get_untracked() else {
+            return;
+        };
+        let edition = self.edition();
+        browser::spawn(async move {
+            let loaded = browser::persist(4, || api::load_conversation(id)).await;
+            if self.edition_or_gone() != Some(edition) {
+                return;
+            }
+            match loaded {
+                Ok(conversation) => self.present(conversation),
+                Err(error) => self.problem.set(Some(Problem { error, text: None })),
+            }
+        });
+    }
+
+    /// Follows the answer that is being written, if there is one. Call it in an `Effect`, so that
+    /// it runs in the browser only and after hydration.
+    pub fn follow_running(self) {
+        let first = self.inner.try_update_value(|inner| !std::mem::replace(&mut inner.hydrated, true));
+        if first == Some(true) && self.queue.with_untracked(Vec::is_empty) {
+            self.queue.set(self.stored_queue());
+        }
+        #[cfg(feature = "hydrate")]
+        self.follow();
+    }
+
+    /// Whether an answer is being written. Tracked.
+    pub fn running(self) -> bool {
+        self.is_running.get()
+    }
+
+    /// The last message on the screen. Tracked.
+    pub fn head(self) -> Option<MessageView> {
+        self.messages.with(|messages| messages.last().copied())
+    }
+
+    /// Takes the problem off the screen.
+    pub fn dismiss_problem(self) {
+        self.problem.set(None);
+    }
+
+    /// Shows a conversation that is known to be no older than what is on the screen.
+    pub(super) fn present(self, conversation: Conversation) {
+        if self.id.get_untracked() != Some(conversation.id) {
+            self.turn_to(Some(conversation.id));
+            self.model.set(conversation.model);
+        }
+        if self.title.with_untracked(|title| *title != conversation.title) {
+            self.title.set(conversation.title);
+        }
+        let mut views: Vec<MessageView> = Vec::with_capacity(conversation.messages.len() + 1);
+        for message in conversation.messages {
+            views.push(match self.view(message.id) {
+                Some(mut view) => {
+                    view.update(message);
+                    view
+                }
+                None => self.make(message),
+            });
+        }
+        views.extend(self.inner.with_value(|inner| inner.pending));
+        self.set_messages(views);
+        self.follow_if_hydrated();
+    }
+
+    /// Another conversation comes on the screen.
+    fn turn_to(self, id: Option<ConversationId>) {
+        self.inner.update_value(|inner| {
+            inner.pending = None;
+            inner.edition += 1;
+            inner.screen += 1;
+        });
+        self.id.set(id);
+        self.problem.set(None);
+        self.notice.set(None);
+        self.sending.set(false);
+        if self.inner.with_value(|inner| inner.hydrated) {
+            self.queue.set(self.stored_queue());
+        }
+    }
+
+    fn follow_if_hydrated(self) {
+        if self.inner.with_value(|inner| inner.hydrated) {
+            self.follow_running();
+        }
+    }
+
+    /// Puts these messages on the screen and lets the others go.
+    pub(super) fn set_messages(self, views: Vec<MessageView>) {
+        let stay: Vec<MessageId> = views.iter().map(|view| view.id).collect();
+        let same = |old: &Vec<MessageView>| old.iter().map(|view| view.id).eq(stay.iter().copied());
+        if self.messages.with_untracked(same) {
+            // The same rows; only what the commands look up may have changed.
+            self.messages.update_untracked(|messages| *messages = views);
+            return;
+        }
+        self.messages.set(views);
+        let stay: std::collections::HashSet<MessageId> = stay.into_iter().collect();
+        let gone = self.inner.try_update_value(|inner| inner.nursery.leave(|id| stay.contains(&id)));
+        let gone = gone.unwrap_or_default();
+        if !gone.is_empty() {
+            browser::spawn(async move {
+                browser::sleep(FAREWELL_MS).await;
+                drop(gone);
+            });
+        }
+    }
+
+    /// A view of a message that is not on the screen yet.
+    pub(super) fn make(self, message: Message) -> MessageView {
+        let room = self.inner.try_update_value(|inner| inner.nursery.room(message.id));
+        match room {
+            Some(room) => room.with(|| MessageView::new(message)),
+            None => MessageView::new(message),
+        }
+    }
+
+    /// A view of a person's message that the server does not know yet.
+    pub(super) fn make_pending(self, parent: Option<MessageId>, text: &str) -> MessageView {
+        let id = MessageId(browser::random_id());
+        let view = self.make(Message {
+            id,
+            parent,
+            role: Role::User,
+            created: browser::now(),
+            text: text.to_owned(),
+            answers: Vec::new(),
+            branches: vec![id],
+        });
+        self.inner.update_value(|inner| inner.pending = Some(view));
+        view
+    }
+
+    /// A message on the screen.
+    pub(super) fn view(self, id: MessageId) -> Option<MessageView> {
+        self.messages
+            .with_untracked(|messages| messages.iter().find(|view| view.id == id).copied())
+    }
+
+    /// The message that is being written.
+    pub(super) fn running_view(self) -> Option<MessageView> {
+        let last = self.messages.with_untracked(|messages| messages.last().copied());
+        last.filter(|last| last.running().is_some())
+    }
+
+    /// See [`Inner::edition`].
+    pub(super) fn edition(self) -> u64 {
+        self.inner.with_value(|inner| inner.edition)
+    }
+
+    /// The edition, unless the chat itself has gone since.
+    pub(super) fn edition_or_gone(self) -> Option<u64> {
+        self.inner.try_with_value(|inner| inner.edition)
+    }
+
+    /// Makes whatever is being loaded now too old to be shown.
+    pub(super) fn next_edition(self) {
+        self.inner.update_value(|inner| {
+            inner.edition += 1;
+            inner.pending = None;
+        });
+    }
+
+    /// See [`Inner::screen`]; `None` where the chat itself has gone.
+    pub(super) fn screen(self) -> Option<u64> {
+        self.inner.try_with_value(|inner| inner.screen)
+    }
+
+    /// Changes the queue, here and where it survives a reload.
+    pub(super) fn change_queue<R>(self, change: impl FnOnce(&mut Vec<Queued>) -> R) -> Option<R> {
+        let result = self.queue.try_update(change);
+        if let Some(id) = self.id.get_untracked() {
+            self.queue.with_untracked(|queue| browser::store_queue(id, queue));
+        }
+        result
+    }
+
+    fn stored_queue(self) -> Vec<Queued> {
+        self.id.get_untracked().map(browser::stored_queue).unwrap_or_default()
+    }
+}
+
+impl AnswerState {
+    /// Whether there is a run and it has not ended.
+    pub fn is_running(&self) -> bool {
+        self.run.is_some() && self.status.is_none()
+    }
+}
+
+impl Body {
+    /// Whether nothing visible has come yet.
+    pub fn is_empty(&self) -> bool {
+        self.words() == 0 && self.reasoning.is_empty()
+    }
+}

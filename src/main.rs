@@ -1,0 +1,40 @@
+//! The program: parse the command line, run it, say what went wrong in one sentence.
+
+use clap::Parser;
+use headwater::cli::{Cli, run};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    one_decode_thread();
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(why) => {
+            eprintln!("headwater: the system gives no threads: {why}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(run(cli));
+    // A model's thread or a blocking read must not hold up the end.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(500));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("headwater: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The built-in model's kernels spin on one process-wide pool, which collapses by a factor of ten
+/// as soon as anything else wants the processors; with one thread for each sequence it does not.
+/// There is no other way to say so than this variable, read on first use.
+fn one_decode_thread() {
+    if std::env::var_os("CANDLE_NUM_THREADS").is_none() {
+        #[expect(unsafe_code, reason = "no other thread exists yet that could read the environment")]
+        // SAFETY: this is the first statement of `main`.
+        unsafe {
+            std::env::set_var("CANDLE_NUM_THREADS", "1");
+        }
+    }
+}

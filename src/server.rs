@@ -1,0 +1,172 @@
+//! The server: its state and its routes.
+//!
+//! - [`config`], [`registry`]: what is set up, which providers there are.
+//! - [`provider`]: vendors. [`engine`]: time. [`log`]: order. [`store`]: conversations.
+//! - [`commands`], [`events`]: what can be asked for, how a run is followed.
+//! - [`guard`], [`status`], [`plain`]: who may ask, how errors are answered, pages without script.
+//! - [`shutdown`]: the end.
+
+pub mod commands;
+pub mod config;
+pub mod engine;
+pub mod events;
+pub mod guard;
+pub mod log;
+pub mod metrics;
+pub mod plain;
+pub mod provider;
+pub mod registry;
+pub mod shutdown;
+pub mod status;
+pub mod store;
+
+use crate::{
+    protocol::{Error, ErrorCode, Event, RunId},
+    ui,
+};
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, FromRef},
+    http::{HeaderValue, header},
+    middleware,
+    routing::get,
+};
+use config::Config;
+use engine::{Control, Deadlines};
+use events::Delivery;
+use guard::Hosts;
+use leptos::{config::LeptosOptions, prelude::*};
+use leptos_axum::{LeptosRoutes, generate_route_list};
+use log::Log;
+use registry::Registry;
+use shutdown::Shutdown;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+use tower_http::set_header::SetResponseHeaderLayer;
+
+/// The most that one request may carry. A message of the largest size, with every byte
+/// percent-encoded, fits.
+const MAX_BODY: usize = 4 * crate::protocol::MAX_TEXT_BYTES;
+
+/// Everything that the handlers share.
+pub struct App {
+    /// All runs.
+    pub log: Arc<Log>,
+    /// All providers.
+    pub registry: Registry,
+    /// How event streams behave.
+    pub delivery: Delivery,
+    /// How long to wait for providers.
+    pub deadlines: Deadlines,
+    /// System prompt of every conversation.
+    pub system: Option<String>,
+    /// The way out.
+    pub shutdown: Shutdown,
+    controls: Mutex<HashMap<RunId, Arc<Control>>>,
+    starts: tokio::sync::Mutex<()>,
+}
+
+impl App {
+    /// Opens the log, closing what a dead process left open, and makes the providers.
+    ///
+    /// # Errors
+    /// `storage` or `invalid_request`, with a sentence for whoever starts the server.
+    pub fn open(config: &Config) -> Result<Arc<Self>, Error> {
+        let (log, closed) = Log::open(&config.data, config.data_limit_mb)?;
+        if closed > 0 {
+            tracing::info!(closed, "answers that were cut off are kept and can be continued");
+        }
+        Ok(Self::new(log, Registry::new(config)?, config))
+    }
+
+    /// Puts the parts together.
+    pub fn new(log: Log, registry: Registry, config: &Config) -> Arc<Self> {
+        Arc::new(Self {
+            log: Arc::new(log),
+            registry,
+            delivery: config.delivery,
+            deadlines: config.deadlines,
+            system: config.system.clone(),
+            shutdown: Shutdown::default(),
+            controls: Mutex::default(),
+            starts: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// A ping, with the trouble of the log if there is any.
+    pub fn ping(&self) -> Event {
+        let trouble = self.log.writer.trouble();
+        let notice = trouble.borrow().as_ref().map(|why| why.message.clone());
+        Event::Ping { notice }
+    }
+}
+
+/// The app that the current request belongs to.
+///
+/// # Errors
+/// `internal` outside of a request.
+pub fn app() -> Result<Arc<App>, Error> {
+    use_context::<Arc<App>>()
+        .ok_or_else(|| Error::new(ErrorCode::Internal, "The server is not set up."))
+}
+
+/// What axum's handlers take as their state.
+#[derive(Clone)]
+pub struct AppState {
+    /// The app.
+    pub app: Arc<App>,
+    /// Where the page's files are.
+    pub leptos: LeptosOptions,
+}
+
+impl FromRef<AppState> for LeptosOptions {
+    fn from_ref(state: &AppState) -> Self {
+        state.leptos.clone()
+    }
+}
+
+impl FromRef<AppState> for Arc<App> {
+    fn from_ref(state: &AppState) -> Self {
+        state.app.clone()
+    }
+}
+
+/// All routes.
+pub fn router(app: Arc<App>, leptos: LeptosOptions, hosts: Hosts) -> Router {
+    let routes = generate_route_list(ui::App);
+    let state = AppState { app: app.clone(), leptos };
+    let context = {
+        let app = app.clone();
+        move || {
+            provide_context(app.clone());
+            plain::provide_policy();
+        }
+    };
+    let shell = {
+        let options = state.leptos.clone();
+        move || ui::shell(options.clone())
+    };
+    let fallback_shell = ui::shell;
+    Router::new()
+        .route("/health", get(metrics::health))
+        .route("/ready", get(metrics::ready))
+        .route("/metrics", get(metrics::metrics))
+        .route("/plain/{conversation}", get(plain::page))
+        .leptos_routes_with_context(&state, routes, context.clone(), shell)
+        .fallback(leptos_axum::file_and_error_handler_with_context::<AppState, _>(
+            context,
+            fallback_shell,
+        ))
+        .layer(middleware::from_fn_with_state(app, plain::forms))
+        .layer(middleware::from_fn(status::from_error))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        // Nothing here is worth a stale copy: pages and data change, and files are small and local.
+        .layer(SetResponseHeaderLayer::if_not_present(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("no-cache"),
+        ))
+        .layer(middleware::from_fn_with_state(hosts, guard::guard))
+        .with_state(state)
+}

@@ -1,0 +1,409 @@
+//! What a person can ask for: start, stop, continue, retry, and the care of conversations.
+
+use super::{
+    App,
+    engine::{self, Control, Job},
+    log::{live::Live, packed::Packed},
+    provider::{ChatMessage, ChatRequest, Role as Speaker, Sampling},
+    store::{self, Begun, NewRun, NewTurn},
+};
+use crate::{
+    api::Catalog,
+    chat::{Conversation, Role, Summary},
+    protocol::{
+        ConversationId, Error, ErrorCode, Event, MAX_TEXT_BYTES, MessageId, PROTOCOL_VERSION,
+        RunId, Seq, Started, Stopped, UnixMs,
+    },
+};
+use std::{
+    sync::{Arc, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+/// How long a stop waits for the log's last entry before it says that the disk is the trouble.
+const STOP_DEADLINE: Duration = Duration::from_secs(5);
+
+/// The arguments of [`crate::api::start_run`].
+#[derive(Clone, Debug, Default)]
+pub struct StartRun {
+    /// The message.
+    pub text: String,
+    /// `None` begins a new conversation.
+    pub conversation: Option<ConversationId>,
+    /// The message answered.
+    pub parent: Option<MessageId>,
+    /// `provider/model`.
+    pub model: Option<String>,
+    /// Idempotency key.
+    pub client_id: Option<String>,
+    /// Whether this becomes another branch below `parent`.
+    pub branch: bool,
+}
+
+impl App {
+    /// Stores a message and starts the run that answers it.
+    ///
+    /// # Errors
+    /// `invalid_request` (empty text, unknown words), `too_large`, `not_found`, `conflict`,
+    /// `shutting_down`, `storage`. Nothing is stored then.
+    pub async fn start(self: &Arc<Self>, command: StartRun) -> Result<Started, Error> {
+        check_text(&command.text)?;
+        if command.client_id.as_ref().is_some_and(|id| id.is_empty() || id.len() > 100) {
+            return Err(Error::new(
+                ErrorCode::InvalidRequest,
+                "The field “client_id” must have 1 to 100 characters.",
+            ));
+        }
+        let model = self.model(command.model).await?;
+        self.refuse_when_draining()?;
+        // One at a time, so that "is the head free?" and "take it" are one step.
+        let _turn = self.starts.lock().await;
+        let busy = command.conversation.map(|id| self.refuse_when_running(id));
+        let turn = NewTurn {
+            conversation: command.conversation,
+            parent: command.parent,
+            branch: command.branch,
+            text: command.text,
+            model: model.clone(),
+            client_id: command.client_id,
+            at: now(),
+        };
+        let at = turn.at;
+        let begun = self
+            .log
+            .writer
+            .write(move |db| {
+                let begun = store::begin_turn(db, &turn)?;
+                match (&begun, busy) {
+                    // The same command again is answered even while its run is at work.
+                    (Begun::New(_), Some(Err(busy))) => Err(busy),
+                    (Begun::New(run), _) => write_first_entry(db, run, &model, at).map(|()| (begun, model)),
+                    (Begun::Known(_), _) => Ok((begun, model)),
+                }
+            })
+            .await?;
+        match begun {
+            (Begun::Known(started), _) => Ok(started),
+            (Begun::New(run), model) => self.launch(run, model, at).await,
+        }
+    }
+
+    /// Answers the same message anew, as another branch.
+    ///
+    /// # Errors
+    /// As [`App::start`].
+    pub async fn retry(self: &Arc<Self>, run: RunId, model: Option<String>) -> Result<Started, Error> {
+        self.again(run, model, store::begin_retry).await
+    }
+
+    /// Goes on with a message in the same message.
+    ///
+    /// # Errors
+    /// As [`App::start`].
+    pub async fn continue_run(
+        self: &Arc<Self>,
+        run: RunId,
+        model: Option<String>,
+    ) -> Result<Started, Error> {
+        self.again(run, model, store::begin_continue).await
+    }
+
+    async fn again(
+        self: &Arc<Self>,
+        run: RunId,
+        model: Option<String>,
+        begin: fn(&rusqlite::Connection, RunId, &str, UnixMs) -> Result<NewRun, Error>,
+    ) -> Result<Started, Error> {
+        self.refuse_when_draining()?;
+        let place = self.log.db.read(move |db| store::place(db, run)).await?;
+        let model = match model.filter(|name| !name.is_empty()) {
+            Some(model) => self.model(Some(model)).await?,
+            None => place.model,
+        };
+        self.registry.find(&model)?;
+        let _turn = self.starts.lock().await;
+        self.refuse_when_running(place.conversation)?;
+        let at = now();
+        let name = model.clone();
+        let new = self
+            .log
+            .writer
+            .write(move |db| {
+                let new = begin(db, run, &name, at)?;
+                write_first_entry(db, &new, &name, at)?;
+                Ok(new)
+            })
+            .await?;
+        self.launch(new, model, at).await
+    }
+
+    /// Stops a run and returns when its provider is closed and its last entry is in the log.
+    ///
+    /// # Errors
+    /// `not_found`; `storage` if the disk does not take the last entry.
+    pub async fn stop(&self, run: RunId, seen: Option<Seq>) -> Result<Stopped, Error> {
+        let control = self
+            .controls
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&run)
+            .cloned();
+        let source = self.log.source(run).await?;
+        let already_finished = source.head().finished;
+        if let Some(control) = &control {
+            control.stop(seen);
+        }
+        if let super::log::Source::Live(live) = &source {
+            tokio::time::timeout(STOP_DEADLINE, live.finished()).await.map_err(|_| {
+                Error::new(
+                    ErrorCode::Storage,
+                    "The provider is closed, but the answer's end cannot be saved yet. It is saved \
+                     as soon as the disk takes it.",
+                )
+            })?;
+        }
+        let closed = control.and_then(|control| control.closed_after());
+        Ok(Stopped {
+            length: source.answer().visible_length(),
+            provider_closed_ms: closed.map_or(0, |after| after.as_millis() as u64),
+            already_finished,
+        })
+    }
+
+    /// Conversations for the sidebar.
+    ///
+    /// # Errors
+    /// `storage`.
+    pub async fn list(&self, query: Option<String>) -> Result<Vec<Summary>, Error> {
+        let log = self.log.clone();
+        self.log.db.read(move |db| store::list(db, &log, query.as_deref())).await
+    }
+
+    /// A conversation with its current branch.
+    ///
+    /// # Errors
+    /// `not_found`, `storage`.
+    pub async fn load(&self, id: ConversationId) -> Result<Conversation, Error> {
+        let log = self.log.clone();
+        self.log.db.read(move |db| store::load(db, &log, id)).await
+    }
+
+    /// Makes another branch the current one, and returns the conversation.
+    ///
+    /// # Errors
+    /// `conflict` while an answer is being written, `not_found`, `storage`.
+    pub async fn select(&self, id: ConversationId, message: MessageId) -> Result<Conversation, Error> {
+        self.refuse_when_running(id)?;
+        self.log.writer.write(move |db| store::select(db, id, message)).await?;
+        self.load(id).await
+    }
+
+    /// Renames a conversation.
+    ///
+    /// # Errors
+    /// `invalid_request` for an empty or overlong title, `not_found`, `storage`.
+    pub async fn rename(&self, id: ConversationId, title: String) -> Result<(), Error> {
+        let title = title.trim().to_owned();
+        if title.is_empty() || title.chars().count() > store::MAX_TITLE {
+            return Err(Error::new(
+                ErrorCode::InvalidRequest,
+                format!("A name has 1 to {} characters.", store::MAX_TITLE),
+            ));
+        }
+        self.log.writer.write(move |db| store::rename(db, id, &title)).await
+    }
+
+    /// Pins or unpins a conversation.
+    ///
+    /// # Errors
+    /// `not_found`, `storage`.
+    pub async fn pin(&self, id: ConversationId, pinned: bool) -> Result<(), Error> {
+        self.log.writer.write(move |db| store::pin(db, id, pinned)).await
+    }
+
+    /// Deletes a conversation; a running answer is stopped first.
+    ///
+    /// # Errors
+    /// `not_found`, `storage`.
+    pub async fn delete(&self, id: ConversationId) -> Result<(), Error> {
+        let _turn = self.starts.lock().await;
+        for live in self.log.running() {
+            if live.conversation == id {
+                self.stop(live.run, None).await?;
+            }
+        }
+        self.log.writer.write(move |db| store::delete(db, id)).await
+    }
+
+    /// What can be chosen.
+    pub async fn catalog(&self) -> Catalog {
+        self.registry.catalog().await
+    }
+
+    /// Starts the task of a run that is stored.
+    async fn launch(self: &Arc<Self>, new: NewRun, model: String, at: UnixMs) -> Result<Started, Error> {
+        let NewRun { started, no, continues, .. } = new.clone();
+        let mut first = Packed::default();
+        first.push(0, &first_event(&new, &model, at));
+        let live = Arc::new(Live::new(started.run, started.conversation, no, at, first));
+        self.log.begin(live.clone());
+        let control = Arc::new(Control::default());
+        self.controls
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(started.run, control.clone());
+        let app = self.clone();
+        let answered = started.clone();
+        self.shutdown.runs.spawn(async move {
+            let job = app.job(&new, &model, live.clone(), control, continues.is_some()).await;
+            match job {
+                Ok(job) => engine::run(job, app.log.clone()).await,
+                Err(why) => engine::fail(live, app.log.clone(), why).await,
+            }
+            app.controls
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&answered.run);
+        });
+        Ok(started)
+    }
+
+    /// Reads what the model needs to know.
+    async fn job(
+        &self,
+        new: &NewRun,
+        model: &str,
+        live: Arc<Live>,
+        control: Arc<Control>,
+        continues: bool,
+    ) -> Result<Job, Error> {
+        let (provider, name) = self.registry.find(model)?;
+        let (log, last) = (self.log.clone(), new.started.message);
+        let branch = self.log.db.read(move |db| store::branch_to(db, &log, last)).await?;
+        let mut messages: Vec<ChatMessage> = branch
+            .iter()
+            .map(|message| ChatMessage {
+                role: match message.role {
+                    Role::User => Speaker::User,
+                    Role::Assistant => Speaker::Assistant,
+                },
+                text: message.visible_text(),
+            })
+            .collect();
+        let written = messages.pop().map(|message| message.text).unwrap_or_default();
+        let mut request = ChatRequest {
+            model: name,
+            conversation: new.started.conversation.to_string(),
+            system: self.system.clone(),
+            messages: Vec::new(),
+            prefill: None,
+            sampling: Sampling::default(),
+        };
+        let mut continues_after = None;
+        if continues && !written.is_empty() {
+            if provider.can_prefill() {
+                request.prefill = Some(written);
+            } else {
+                messages.push(ChatMessage { role: Speaker::Assistant, text: written.clone() });
+                messages.push(ChatMessage { role: Speaker::User, text: GO_ON.into() });
+                continues_after = Some(written);
+            }
+        }
+        request.messages = messages;
+        Ok(Job {
+            live,
+            control,
+            provider,
+            model: model.to_owned(),
+            request,
+            continues_after,
+            deadlines: self.deadlines,
+            cut: self.shutdown.cut.clone(),
+        })
+    }
+
+    /// The model asked for, or the default, checked against the providers there are.
+    async fn model(&self, asked: Option<String>) -> Result<String, Error> {
+        let model = match asked.filter(|name| !name.is_empty()) {
+            Some(model) => model,
+            None => self.registry.default_model().await?,
+        };
+        self.registry.find(&model)?;
+        Ok(model)
+    }
+
+    fn refuse_when_draining(&self) -> Result<(), Error> {
+        if self.shutdown.draining.is_cancelled() {
+            return Err(Error::new(
+                ErrorCode::ShuttingDown,
+                "The server is restarting. Send the message again in a moment.",
+            ));
+        }
+        Ok(())
+    }
+
+    fn refuse_when_running(&self, id: ConversationId) -> Result<(), Error> {
+        if self.log.running_conversations().contains(&id) {
+            return Err(Error::new(
+                ErrorCode::Conflict,
+                "An answer is still being written in this conversation. Stop it, or wait for its end.",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Asked of a model that cannot go on from a half-written answer by itself.
+const GO_ON: &str = "Your last answer was cut off. Continue it exactly where it stopped. Do not \
+                     repeat anything, do not comment, begin with the next character.";
+
+fn check_text(text: &str) -> Result<(), Error> {
+    if text.trim().is_empty() {
+        return Err(Error::new(ErrorCode::InvalidRequest, "The message is empty."));
+    }
+    if text.len() > MAX_TEXT_BYTES {
+        return Err(Error::new(
+            ErrorCode::TooLarge,
+            format!(
+                "The message has {} kB; at most {} kB can be sent at once.",
+                text.len() / 1024,
+                MAX_TEXT_BYTES / 1024
+            ),
+        ));
+    }
+    Ok(())
+}
+
+fn first_event(run: &NewRun, model: &str, at: UnixMs) -> Event {
+    Event::RunStarted {
+        protocol: PROTOCOL_VERSION,
+        run: run.started.run,
+        conversation: run.started.conversation,
+        message: run.started.message,
+        parent: run.parent,
+        model: model.to_owned(),
+        at,
+        continues: run.continues,
+    }
+}
+
+fn write_first_entry(
+    db: &rusqlite::Connection,
+    run: &NewRun,
+    model: &str,
+    at: UnixMs,
+) -> Result<(), Error> {
+    let mut packed = Packed::default();
+    packed.push(0, &first_event(run, model, at));
+    db.prepare_cached("INSERT INTO segment (run, first, bytes) VALUES (?1, 1, ?2)")
+        .and_then(|mut query| query.execute(rusqlite::params![run.no, packed.as_bytes()]))
+        .map_err(super::log::db::storage)?;
+    Ok(())
+}
+
+/// Now, in milliseconds since 1970.
+pub fn now() -> UnixMs {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
+}

@@ -1,0 +1,275 @@
+//! Configuration: the command line over the environment over the file over the defaults, read once.
+
+use super::{engine::Deadlines, events::Delivery};
+use crate::protocol::{Error, ErrorCode};
+use serde::Deserialize;
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// What the command line says; every flag is an environment variable too.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Flags {
+    /// Address to listen on; port 0 picks a free one
+    #[arg(long, env = "HEADWATER_ADDR", value_name = "ADDR")]
+    pub addr: Option<SocketAddr>,
+    /// Folder of the database
+    #[arg(long, env = "HEADWATER_DATA", value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Configuration file (TOML)
+    #[arg(long, env = "HEADWATER_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// GGUF file of the built-in model; "none" switches it off
+    #[arg(long, env = "HEADWATER_MODEL", value_name = "FILE")]
+    pub model: Option<PathBuf>,
+    /// The model used where none is chosen, as provider/model
+    #[arg(long, env = "HEADWATER_DEFAULT_MODEL", value_name = "NAME")]
+    pub default_model: Option<String>,
+    /// Base URL of an OpenAI-compatible server, such as http://127.0.0.1:11434/v1
+    #[arg(long, env = "HEADWATER_PROVIDER_URL", value_name = "URL")]
+    pub provider_url: Option<String>,
+    /// Serve scripted answers: "builtin", or a file of scenarios (for tests and demonstrations)
+    #[arg(long, env = "HEADWATER_SCRIPT", value_name = "FILE")]
+    pub script: Option<PathBuf>,
+    /// Another host name under which the page may be opened; may be given several times
+    #[arg(long = "allow-host", env = "HEADWATER_ALLOW_HOSTS", value_name = "HOST", value_delimiter = ',')]
+    pub allow_hosts: Vec<String>,
+    /// Seconds that running answers get after SIGTERM
+    #[arg(long, env = "HEADWATER_GRACE", value_name = "SECONDS")]
+    pub grace: Option<f64>,
+    /// Seconds until the first token of an answer
+    #[arg(long, env = "HEADWATER_FIRST_TOKEN", value_name = "SECONDS")]
+    pub first_token: Option<f64>,
+    /// Seconds of silence between two tokens
+    #[arg(long, env = "HEADWATER_BETWEEN_TOKENS", value_name = "SECONDS")]
+    pub between_tokens: Option<f64>,
+    /// Seconds between two pings of an event stream
+    #[arg(long, env = "HEADWATER_PING", value_name = "SECONDS")]
+    pub ping: Option<f64>,
+    /// Seconds that one event stream lasts before it is resumed
+    #[arg(long, env = "HEADWATER_STREAM_LIFETIME", value_name = "SECONDS")]
+    pub stream_lifetime: Option<f64>,
+    /// Largest size of the database in megabytes; 0 leaves it to the disk
+    #[arg(long, env = "HEADWATER_DATA_LIMIT", value_name = "MB")]
+    pub data_limit: Option<u64>,
+}
+
+/// The file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct File {
+    addr: Option<SocketAddr>,
+    data: Option<PathBuf>,
+    model: Option<PathBuf>,
+    default_model: Option<String>,
+    script: Option<PathBuf>,
+    allow_hosts: Vec<String>,
+    grace: Option<f64>,
+    first_token: Option<f64>,
+    between_tokens: Option<f64>,
+    total: Option<f64>,
+    ping: Option<f64>,
+    stream_lifetime: Option<f64>,
+    data_limit: Option<u64>,
+    system: Option<String>,
+    context: Option<u32>,
+    parallel: Option<usize>,
+    provider: Vec<ProviderConfig>,
+}
+
+/// An OpenAI-compatible server.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct ProviderConfig {
+    /// Its name here: the part of a model's name before the slash.
+    pub name: String,
+    /// Base URL, with `/v1` where the server wants it.
+    pub url: String,
+    /// The environment variable that holds the key. Keys themselves are not in the file, so that
+    /// it can be shown and kept under version control.
+    #[serde(default)]
+    pub key_env: Option<String>,
+    /// Models to offer; without it the server is asked.
+    #[serde(default)]
+    pub models: Option<Vec<String>>,
+    /// Whether it goes on from a half-written answer.
+    #[serde(default)]
+    pub prefill: bool,
+}
+
+/// The configuration, ready to use.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen.
+    pub addr: SocketAddr,
+    /// Folder of the database.
+    pub data: PathBuf,
+    /// Largest size of the database in megabytes; 0 for none.
+    pub data_limit_mb: u64,
+    /// The built-in model's file; `None` if it is switched off.
+    pub model: Option<PathBuf>,
+    /// Tokens of context that the built-in model may use.
+    pub context: u32,
+    /// Answers that the built-in model writes at once; 0 for one a processor.
+    pub parallel: usize,
+    /// The model used where none is chosen.
+    pub default_model: Option<String>,
+    /// The scripted provider: its scenarios in TOML, or the built-in ones.
+    pub script: Option<Script>,
+    /// OpenAI-compatible servers.
+    pub providers: Vec<ProviderConfig>,
+    /// System prompt of every conversation.
+    pub system: Option<String>,
+    /// Host names under which the page may be opened, beside the machine's own loopback names.
+    pub allow_hosts: Vec<String>,
+    /// How long to wait for a provider.
+    pub deadlines: Deadlines,
+    /// How event streams behave.
+    pub delivery: Delivery,
+    /// How long running answers may go on after SIGTERM.
+    pub grace: Duration,
+}
+
+/// Where scripted answers come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Script {
+    /// The scenarios that are part of the program.
+    Builtin,
+    /// Scenarios as TOML.
+    Text(String),
+}
+
+impl Config {
+    /// Reads the file, if there is one, and puts everything together.
+    ///
+    /// # Errors
+    /// `invalid_request`, with a sentence that names the setting.
+    pub fn load(flags: &Flags) -> Result<Self, Error> {
+        let file = match &flags.config {
+            Some(path) => read_toml(path)?,
+            None => File::default(),
+        };
+        let seconds = |name: &str, flag: Option<f64>, file: Option<f64>, default: Duration| {
+            match flag.or(file) {
+                None => Ok(default),
+                Some(value) => Duration::try_from_secs_f64(value)
+                    .map_err(|_| wrong(format!("“{name}” must be a number of seconds, not {value}."))),
+            }
+        };
+        let deadlines = Deadlines::default();
+        let delivery = Delivery::default();
+        let mut providers = file.provider;
+        providers.extend(providers_from_environment(flags));
+        Ok(Self {
+            addr: flags.addr.or(file.addr).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 3000))),
+            data: flags.data.clone().or(file.data).unwrap_or_else(default_data),
+            data_limit_mb: flags.data_limit.or(file.data_limit).unwrap_or(0),
+            model: flags
+                .model
+                .clone()
+                .or(file.model)
+                .or_else(|| Some(default_model_file()))
+                .filter(|path| path != Path::new("none")),
+            context: file.context.unwrap_or(8192),
+            parallel: file.parallel.unwrap_or(0),
+            default_model: flags.default_model.clone().or(file.default_model),
+            script: flags.script.clone().or(file.script).map(|path| read_script(&path)).transpose()?,
+            providers,
+            system: file.system,
+            allow_hosts: [flags.allow_hosts.clone(), file.allow_hosts].concat(),
+            deadlines: Deadlines {
+                first_token: seconds("first_token", flags.first_token, file.first_token, deadlines.first_token)?,
+                between_tokens: seconds(
+                    "between_tokens",
+                    flags.between_tokens,
+                    file.between_tokens,
+                    deadlines.between_tokens,
+                )?,
+                total: seconds("total", None, file.total, deadlines.total)?,
+            },
+            delivery: Delivery {
+                ping: seconds("ping", flags.ping, file.ping, delivery.ping)?
+                    .max(Duration::from_millis(50)),
+                lifetime: seconds(
+                    "stream_lifetime",
+                    flags.stream_lifetime,
+                    file.stream_lifetime,
+                    delivery.lifetime,
+                )?
+                .max(Duration::from_millis(200)),
+            },
+            grace: seconds("grace", flags.grace, file.grace, Duration::from_secs(10))?,
+        })
+    }
+}
+
+/// `OPENAI_API_KEY` alone is enough for OpenAI; `HEADWATER_PROVIDER_URL` for any other server.
+fn providers_from_environment(flags: &Flags) -> Vec<ProviderConfig> {
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+    let mut providers = Vec::new();
+    if set("OPENAI_API_KEY").is_some() {
+        providers.push(ProviderConfig {
+            name: "openai".into(),
+            url: set("OPENAI_BASE_URL").unwrap_or_else(|| "https://api.openai.com/v1".into()),
+            key_env: Some("OPENAI_API_KEY".into()),
+            models: None,
+            prefill: false,
+        });
+    }
+    if let Some(url) = &flags.provider_url {
+        providers.push(ProviderConfig {
+            name: "custom".into(),
+            url: url.clone(),
+            key_env: Some("HEADWATER_PROVIDER_KEY".into()),
+            models: None,
+            prefill: false,
+        });
+    }
+    providers
+}
+
+fn read_toml(path: &Path) -> Result<File, Error> {
+    let text = read_text(path, "configuration file")?;
+    toml::from_str(&text).map_err(|why| {
+        wrong(format!("The configuration file {} cannot be read: {why}", path.display()))
+    })
+}
+
+fn read_script(path: &Path) -> Result<Script, Error> {
+    match path.to_str() {
+        Some("builtin") => Ok(Script::Builtin),
+        _ => read_text(path, "script").map(Script::Text),
+    }
+}
+
+fn read_text(path: &Path, what: &str) -> Result<String, Error> {
+    std::fs::read_to_string(path)
+        .map_err(|why| wrong(format!("The {what} {} cannot be read: {why}.", path.display())))
+}
+
+fn wrong(message: String) -> Error {
+    Error::new(ErrorCode::InvalidRequest, message).at("reading the configuration")
+}
+
+/// `$XDG_DATA_HOME/headwater`, by default `~/.local/share/headwater`.
+fn default_data() -> PathBuf {
+    base("XDG_DATA_HOME", ".local/share").join("headwater")
+}
+
+/// Where the set-up puts the default model.
+pub fn default_model_file() -> PathBuf {
+    base("XDG_CACHE_HOME", ".cache")
+        .join("headwater/models")
+        .join("SmolLM2-135M-Instruct.Q4_1.gguf")
+}
+
+/// A folder of the XDG base directory specification.
+fn base(variable: &str, below_home: &str) -> PathBuf {
+    std::env::var_os(variable)
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(below_home)))
+        .unwrap_or_else(|| PathBuf::from("."))
+}

@@ -1,0 +1,189 @@
+//! Writes one run's log: numbers the entries, stamps them, hands them to the log's writer.
+
+use crate::{
+    protocol::{
+        BlockKind, BlockNo, Entry, Error, Event, Finish, Seq, SpanNo, Status, Timing, ToolCall,
+        Usage,
+    },
+    server::log::{hash, live::Live, writer::Writer},
+};
+use serde_json::Value;
+use std::{sync::Arc, time::Instant};
+
+/// The one writer of a run. Entries are collected by [`Recorder::note`] and go to the log together
+/// with [`Recorder::flush`], in order.
+#[derive(Debug)]
+pub struct Recorder {
+    live: Arc<Live>,
+    writer: Writer,
+    seq: Seq,
+    clock: Instant,
+    batch: Vec<Entry>,
+    blocks: Vec<OpenBlock>,
+    block_count: BlockNo,
+    timing: Timing,
+    gaps: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct OpenBlock {
+    index: u32,
+    span: SpanNo,
+    block: BlockNo,
+    length: u64,
+}
+
+impl Recorder {
+    /// Goes on after the entries that `live` already has.
+    pub fn new(live: Arc<Live>, writer: Writer) -> Self {
+        Self {
+            seq: live.head().seq,
+            timing: Timing { accepted: live.accepted, ..Timing::default() },
+            live,
+            writer,
+            clock: Instant::now(),
+            batch: Vec::new(),
+            blocks: Vec::new(),
+            block_count: 0,
+            gaps: Vec::new(),
+        }
+    }
+
+    /// Milliseconds since the run was accepted.
+    pub fn now(&self) -> u64 {
+        self.clock.elapsed().as_millis() as u64
+    }
+
+    /// When things happened so far.
+    pub fn timing(&mut self) -> &mut Timing {
+        &mut self.timing
+    }
+
+    /// Notes an event; nobody sees it before the next flush is committed.
+    pub fn note(&mut self, event: Event) {
+        self.seq += 1;
+        self.batch.push(Entry { seq: self.seq, at: self.now(), event });
+    }
+
+    /// Whether something is noted and not handed over.
+    pub fn has_notes(&self) -> bool {
+        !self.batch.is_empty()
+    }
+
+    /// Hands what was noted to the log. Waits only while the log's queue is full; if this future is
+    /// dropped while it waits, what was noted is dropped as a whole, unseen by anybody.
+    pub async fn flush(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let before = self.batch[0].seq - 1;
+        let after = std::mem::replace(&mut self.seq, before);
+        self.writer
+            .append(self.live.clone(), std::mem::take(&mut self.batch))
+            .await;
+        self.seq = after;
+    }
+
+    /// Notes a block's beginning. `index` is the provider's number for it.
+    pub fn open(&mut self, span: SpanNo, index: u32, kind: BlockKind, tool: Option<ToolCall>) {
+        self.block_count += 1;
+        let block = self.block_count;
+        self.blocks.push(OpenBlock { index, span, block, length: 0 });
+        self.note(Event::BlockStarted { span, block, kind, tool });
+    }
+
+    /// Notes text. A block that the provider did not announce is opened as text.
+    pub fn text(&mut self, span: SpanNo, index: u32, text: String) {
+        if !self.blocks.iter().any(|block| block.index == index) {
+            self.open(span, index, BlockKind::Text, None);
+        }
+        self.measure_gap();
+        if let Some(open) = self.blocks.iter_mut().find(|block| block.index == index) {
+            open.length += text.len() as u64;
+            let block = open.block;
+            self.note(Event::Delta { span, block, text, from: None });
+        }
+    }
+
+    /// Notes a block's end.
+    pub fn close(&mut self, index: u32, value: Value) {
+        if let Some(place) = self.blocks.iter().position(|block| block.index == index) {
+            let OpenBlock { span, block, length, .. } = self.blocks.remove(place);
+            self.note(Event::BlockFinished { span, block, length, value });
+        }
+    }
+
+    /// Notes the end of a span and of all its open blocks.
+    pub fn finish_span(
+        &mut self,
+        span: SpanNo,
+        status: Status,
+        finish: Option<Finish>,
+        usage: Usage,
+        error: Option<Error>,
+        output: Value,
+    ) {
+        while let Some(open) = self.blocks.first() {
+            self.close(open.index, Value::Null);
+        }
+        self.set_gaps();
+        self.timing.finished = self.now();
+        let timing = Some(self.timing);
+        self.note(Event::SpanFinished {
+            span,
+            status,
+            output,
+            finish,
+            usage: Some(usage),
+            timing,
+            error,
+        });
+    }
+
+    /// Writes the last entry and returns when it is committed. `seen` is the last entry that the
+    /// reader who stopped the run had shown; the text is kept up to it.
+    pub async fn finish(
+        mut self,
+        status: Status,
+        usage: Usage,
+        error: Option<Error>,
+        seen: Option<Seq>,
+    ) {
+        self.flush().await;
+        self.committed().await;
+        let whole = self.live.with_answer(|answer| answer.visible_text());
+        let length = seen.map_or(whole.len(), |seen| {
+            (self.live.visible_length_at(seen) as usize).min(whole.len())
+        });
+        let hash = hash(whole.get(..length).unwrap_or(&whole));
+        self.timing.finished = self.now();
+        let timing = self.timing;
+        let length = length as u64;
+        self.note(Event::RunFinished { status, usage, timing, error, length, hash });
+        self.flush().await;
+        self.committed().await;
+    }
+
+    /// Waits until everything handed over is in the log.
+    pub async fn committed(&self) {
+        let seq = self.seq;
+        // The sender lives in `live`, so this cannot fail.
+        let _ = self.live.watch().wait_for(|head| head.seq >= seq).await;
+    }
+
+    fn measure_gap(&mut self) {
+        let now = self.now();
+        self.timing.first_token.get_or_insert(now);
+        if let Some(last) = self.timing.last_token {
+            self.gaps.push(u32::try_from(now - last).unwrap_or(u32::MAX));
+        }
+        self.timing.last_token = Some(now);
+        self.timing.chunks += 1;
+    }
+
+    fn set_gaps(&mut self) {
+        self.gaps.sort_unstable();
+        let rank = |share: usize| self.gaps.get(self.gaps.len() * share / 100).copied().map(u64::from);
+        (self.timing.gap_p50, self.timing.gap_p99) = (rank(50), rank(99));
+    }
+}

@@ -1,0 +1,206 @@
+//! The database file: opening, schema, and connections to read with.
+//!
+//! SQLite in WAL mode with `synchronous = NORMAL`: a commit survives the death of the process at
+//! any moment. (After a power cut the last commits may be missing; the file stays whole.)
+
+use crate::protocol::{Error, ErrorCode};
+use rusqlite::{Connection, OpenFlags, types::ValueRef};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+/// Version of the schema below, kept in `PRAGMA user_version`.
+const SCHEMA_VERSION: i64 = 1;
+
+/// Identifiers are 16-byte blobs; UUIDv7 sorts by time, so "in the order they were made" is
+/// "order by id". A run's log lies in `segment` while it runs, one row for each commit, and in
+/// `log`, one row, from its end on.
+const SCHEMA: &str = "
+    CREATE TABLE conversation (
+        id BLOB PRIMARY KEY, title TEXT NOT NULL, pinned INTEGER NOT NULL DEFAULT 0,
+        created INTEGER NOT NULL, updated INTEGER NOT NULL, head BLOB, model TEXT
+    ) WITHOUT ROWID;
+    CREATE TABLE message (
+        id BLOB PRIMARY KEY, conversation BLOB NOT NULL, parent BLOB, role TEXT NOT NULL,
+        text TEXT NOT NULL, created INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX message_by_conversation ON message (conversation, parent);
+    CREATE TABLE run (
+        no INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, conversation BLOB NOT NULL,
+        message BLOB NOT NULL, continues BLOB, model TEXT NOT NULL, accepted INTEGER NOT NULL,
+        status TEXT, client_id TEXT UNIQUE
+    );
+    CREATE INDEX run_by_message ON run (message);
+    CREATE INDEX run_by_conversation ON run (conversation);
+    CREATE INDEX run_open ON run (no) WHERE status IS NULL;
+    CREATE TABLE segment (
+        run INTEGER NOT NULL, first INTEGER NOT NULL, bytes BLOB NOT NULL,
+        PRIMARY KEY (run, first)
+    ) WITHOUT ROWID;
+    CREATE TABLE log (run INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
+";
+
+/// Reading connections that are kept open; a burst may open more for a moment.
+const IDLE: usize = 8;
+
+/// The database file and idle connections to read from it.
+#[derive(Debug)]
+pub struct Db {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl Db {
+    /// Opens or makes the file `headwater.db` in `dir`, and returns the one connection to write
+    /// with beside it. `limit_mb` bounds the file's size in megabytes; 0 leaves it to the disk.
+    ///
+    /// # Errors
+    /// `storage`, with a sentence for whoever starts the server: the folder cannot be made or
+    /// written, the file is no database, or a newer version wrote it.
+    pub fn open(dir: &Path, limit_mb: u64) -> Result<(Self, Connection), Error> {
+        let fail = |what: &str, why: &dyn std::fmt::Display| {
+            Error::new(
+                ErrorCode::Storage,
+                format!(
+                    "{what} {}: {why}. Choose another folder with --data or HEADWATER_DATA.",
+                    dir.display()
+                ),
+            )
+        };
+        std::fs::create_dir_all(dir)
+            .map_err(|why| fail("Cannot make the data folder", &why))?;
+        let path = dir.join("headwater.db");
+        let writer = Connection::open(&path)
+            .and_then(|db| prepare(&db, limit_mb).map(|version| (db, version)))
+            .map_err(|why| fail("Cannot write the database in", &why))
+            .and_then(|(db, version)| match version {
+                SCHEMA_VERSION => Ok(db),
+                newer => Err(fail(
+                    "Cannot use the database in",
+                    &format!("it has version {newer}, this program knows {SCHEMA_VERSION}"),
+                )),
+            })?;
+        let db = Self { path, idle: Mutex::default() };
+        Ok((db, writer))
+    }
+
+    /// Opens the file in `dir` to read only, beside the process that writes it if there is one.
+    ///
+    /// # Errors
+    /// `not_found`, if there is no database.
+    pub fn open_to_read(dir: &Path) -> Result<Self, Error> {
+        let path = dir.join("headwater.db");
+        if !path.is_file() {
+            return Err(Error::new(
+                ErrorCode::NotFound,
+                format!("There is no database in {}. Say where it is with --data.", dir.display()),
+            ));
+        }
+        Ok(Self { path, idle: Mutex::default() })
+    }
+
+    /// Reads on a thread that may block.
+    ///
+    /// # Errors
+    /// What `read` says, or `storage` if the database cannot be read.
+    pub async fn read<T: Send + 'static>(
+        self: &std::sync::Arc<Self>,
+        read: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let db = self.clone();
+        tokio::task::spawn_blocking(move || db.read_now(read))
+            .await
+            .map_err(|why| Error::new(ErrorCode::Internal, format!("Reading failed: {why}")))?
+    }
+
+    /// Reads on this thread.
+    ///
+    /// # Errors
+    /// See [`Db::read`].
+    pub fn read_now<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let idle = self.lock().pop();
+        let db = match idle {
+            Some(db) => db,
+            None => self.connect()?,
+        };
+        let result = read(&db);
+        let mut idle = self.lock();
+        if idle.len() < IDLE {
+            idle.push(db);
+        }
+        result
+    }
+
+    fn connect(&self) -> Result<Connection, Error> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(&self.path, flags).map_err(storage)?;
+        db.busy_timeout(Duration::from_secs(5)).map_err(storage)?;
+        contains_function(&db).map_err(storage)?;
+        Ok(db)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Sets the connection up, makes the tables in a new file, and returns the schema's version.
+fn prepare(db: &Connection, limit_mb: u64) -> rusqlite::Result<i64> {
+    db.busy_timeout(Duration::from_secs(5))?;
+    db.pragma_update(None, "journal_mode", "WAL")?;
+    db.pragma_update(None, "synchronous", "NORMAL")?;
+    db.set_prepared_statement_cache_capacity(64);
+    if limit_mb > 0 {
+        let page: i64 = db.pragma_query_value(None, "page_size", |row| row.get(0))?;
+        let limit = i64::try_from(limit_mb.saturating_mul(1024 * 1024)).unwrap_or(i64::MAX);
+        let pages = (limit / page.max(1)).max(1);
+        db.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
+    }
+    let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version == 0 {
+        db.execute_batch(&format!(
+            "BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+        ))?;
+        return Ok(SCHEMA_VERSION);
+    }
+    // Opening proves nothing about writing: a read-only file says so only here.
+    db.execute_batch("BEGIN IMMEDIATE; UPDATE run SET status = status WHERE 0; COMMIT;")?;
+    Ok(version)
+}
+
+/// `answer_contains(log, words)`: whether the visible text of a packed log has the words, without
+/// regard to case. Answers are stored only once, as logs, so search reads them there.
+fn contains_function(db: &Connection) -> rusqlite::Result<()> {
+    use rusqlite::functions::FunctionFlags;
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    db.create_scalar_function("answer_contains", 2, flags, |context| {
+        let (ValueRef::Blob(bytes), Ok(words)) = (context.get_raw(0), context.get::<String>(1))
+        else {
+            return Ok(false);
+        };
+        let Ok(log) = super::packed::Packed::from_bytes(bytes) else {
+            return Ok(false);
+        };
+        let text = super::fold(&log).visible_text();
+        Ok(text.to_lowercase().contains(&words.to_lowercase()))
+    })
+}
+
+/// A failure of the database as a sentence.
+pub fn storage(why: rusqlite::Error) -> Error {
+    let message = match why.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DiskFull) => {
+            "The disk is full. Nothing new can be saved until there is room.".to_owned()
+        }
+        Some(rusqlite::ErrorCode::ReadOnly | rusqlite::ErrorCode::PermissionDenied) => {
+            "The database is not writable. Check the permissions of the data folder.".to_owned()
+        }
+        _ => format!("The database failed: {why}"),
+    };
+    Error::new(ErrorCode::Storage, message).at("saving")
+}

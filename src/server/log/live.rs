@@ -1,0 +1,169 @@
+//! A run in memory while it is being written: what is in the log, and how readers hear of more.
+
+use crate::{
+    chat::Answer,
+    protocol::{ConversationId, Entry, Event, RunId, Seq, UnixMs},
+    server::log::{frame, packed::Packed},
+};
+use bytes::{Bytes, BytesMut};
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::watch;
+
+/// A reader that is further behind than this many entries gets merged deltas: one frame of text
+/// costs it less than a hundred small ones, and costs the server no queue.
+const BEHIND: Seq = 64;
+
+/// The most that one read hands out, in bytes.
+const READ: usize = 64 * 1024;
+
+/// A run's log in memory. Only what is committed ever gets in here, so whatever a reader sees is
+/// on disk. The writer thread appends; any number of readers look, each with a cursor of its own.
+#[derive(Debug)]
+pub struct Live {
+    /// Which run.
+    pub run: RunId,
+    /// Its conversation.
+    pub conversation: ConversationId,
+    /// Its number in the database.
+    pub no: i64,
+    /// When it was accepted.
+    pub accepted: UnixMs,
+    state: Mutex<State>,
+    head: watch::Sender<Head>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    packed: Packed,
+    frames: Vec<Bytes>,
+    answer: Answer,
+}
+
+/// How far a log is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    /// The last entry.
+    pub seq: Seq,
+    /// Whether that is the last one there will be.
+    pub finished: bool,
+}
+
+impl Live {
+    /// A log with the entries that are already stored.
+    pub fn new(
+        run: RunId,
+        conversation: ConversationId,
+        no: i64,
+        accepted: UnixMs,
+        stored: Packed,
+    ) -> Self {
+        let live = Self {
+            run,
+            conversation,
+            no,
+            accepted,
+            state: Mutex::default(),
+            head: watch::Sender::new(Head::default()),
+        };
+        let entries = stored.after(0).collect::<Vec<_>>();
+        let frames = encode_all(&entries);
+        live.publish(entries, frames);
+        live
+    }
+
+    /// Takes entries that have been committed and wakes the readers.
+    pub fn publish(&self, entries: Vec<Entry>, frames: Vec<Bytes>) {
+        let mut finished = false;
+        let seq = {
+            let mut state = self.lock();
+            for entry in &entries {
+                state.packed.push(entry.at, &entry.event);
+                state.answer.apply(entry.seq, &entry.event);
+                finished |= entry.event.is_terminal();
+            }
+            state.frames.extend(frames);
+            state.packed.len()
+        };
+        self.head.send_modify(|head| {
+            head.seq = seq;
+            head.finished |= finished;
+        });
+    }
+
+    /// How far the log is.
+    pub fn head(&self) -> Head {
+        *self.head.borrow()
+    }
+
+    /// Hears of every change of [`Live::head`].
+    pub fn watch(&self) -> watch::Receiver<Head> {
+        self.head.subscribe()
+    }
+
+    /// Waits for the end.
+    pub async fn finished(&self) {
+        // The sender lives in `self`, so this cannot fail.
+        let _ = self.watch().wait_for(|head| head.finished).await;
+    }
+
+    /// The fold of everything so far, with the cursor that goes with it.
+    pub fn answer(&self) -> Answer {
+        self.lock().answer.clone()
+    }
+
+    /// Looks at the fold without copying it.
+    pub fn with_answer<R>(&self, look: impl FnOnce(&Answer) -> R) -> R {
+        look(&self.lock().answer)
+    }
+
+    /// The log itself, to be stored in one piece.
+    pub fn packed(&self) -> Packed {
+        self.lock().packed.clone()
+    }
+
+    /// The frames after `after`: shared bytes where the reader keeps up, merged deltas where it
+    /// does not. Returns the cursor that they lead to.
+    pub fn read(&self, after: Seq, out: &mut VecDeque<Bytes>) -> Seq {
+        let state = self.lock();
+        let head = state.packed.len();
+        if head.saturating_sub(after) > BEHIND {
+            let (bytes, cursor) = frame::merged(&state.packed, after, READ);
+            out.push_back(bytes);
+            return cursor;
+        }
+        let start = usize::try_from(after).unwrap_or(usize::MAX);
+        out.extend(state.frames.iter().skip(start).cloned());
+        head.max(after)
+    }
+
+    /// Length in bytes of the visible text that a reader had after entry `seen`.
+    pub fn visible_length_at(&self, seen: Seq) -> u64 {
+        let state = self.lock();
+        if seen >= state.packed.len() {
+            return state.answer.visible_length();
+        }
+        let seen = usize::try_from(seen).unwrap_or(usize::MAX);
+        let entries: Vec<Entry> = state.packed.after(0).take(seen).collect();
+        Answer::fold(entries.iter().map(|entry| (entry.seq, &entry.event))).visible_length()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in here panics half-way through a change, so a poisoned lock is still whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Encodes entries once, in one allocation that all frames share.
+pub fn encode_all(entries: &[Entry]) -> Vec<Bytes> {
+    let mut out = BytesMut::with_capacity(entries.len() * 96);
+    let mut frames = Vec::with_capacity(entries.len());
+    for entry in entries {
+        debug_assert!(!matches!(entry.event, Event::Ping { .. }));
+        frame::encode(Some(entry.seq), &entry.event, &mut out);
+        frames.push(out.split().freeze());
+    }
+    frames
+}

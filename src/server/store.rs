@@ -1,0 +1,552 @@
+//! Conversations, messages and branches in the database.
+//!
+//! Everything here is a plain function on a connection: those that write are called inside the
+//! log writer's transaction, those that read on a reading connection. An assistant's text is not
+//! kept twice: it is the fold of its runs' logs.
+
+use super::log::{Log, db::storage, fold, stored_by_no};
+use crate::{
+    chat::{Answer, Conversation, Message, Role, Summary},
+    protocol::{ConversationId, Error, ErrorCode, MessageId, RunId, Started, Status, UnixMs},
+};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use uuid::Uuid;
+
+/// The longest title, in characters.
+pub const MAX_TITLE: usize = 200;
+
+/// What a message starts: rows for the conversation, the two messages and the run.
+#[derive(Clone, Debug)]
+pub struct NewTurn {
+    /// The conversation, or `None` for a new one.
+    pub conversation: Option<ConversationId>,
+    /// The message answered, as the sender knows it.
+    pub parent: Option<MessageId>,
+    /// Whether this becomes another branch below `parent`.
+    pub branch: bool,
+    /// What the person wrote.
+    pub text: String,
+    /// `provider/model`.
+    pub model: String,
+    /// Idempotency key.
+    pub client_id: Option<String>,
+    /// Now.
+    pub at: UnixMs,
+}
+
+/// A run whose rows are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRun {
+    /// What the command answers.
+    pub started: Started,
+    /// The run's number in the database.
+    pub no: i64,
+    /// The message answered.
+    pub parent: MessageId,
+    /// The run that it goes on from.
+    pub continues: Option<RunId>,
+}
+
+/// What came of a command that starts a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// A new run.
+    New(NewRun),
+    /// The same command had come before.
+    Known(Started),
+}
+
+/// Where a run belongs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunPlace {
+    /// Its conversation.
+    pub conversation: ConversationId,
+    /// The message it writes.
+    pub message: MessageId,
+    /// The message answered.
+    pub parent: MessageId,
+    /// `provider/model`.
+    pub model: String,
+}
+
+/// Stores a person's message and an empty answer, and makes them the end of the current branch.
+///
+/// # Errors
+/// `not_found`, `conflict` (see [`crate::api::start_run`]), `storage`.
+pub fn begin_turn(db: &Connection, turn: &NewTurn) -> Result<Begun, Error> {
+    if let Some(known) = turn.client_id.as_deref().map(|id| by_client_id(db, id)).transpose()? {
+        if let Some(known) = known {
+            return Ok(Begun::Known(known));
+        }
+    }
+    let (conversation, head) = match turn.conversation {
+        Some(id) => (id, head(db, id)?),
+        None => (create(db, turn)?, None),
+    };
+    if !turn.branch && turn.parent.is_some() && turn.parent != head {
+        return Err(Error::new(
+            ErrorCode::Conflict,
+            "The conversation went on in another window. Reload it and send your message again.",
+        ));
+    }
+    let parent = if turn.branch { turn.parent } else { head };
+    if let Some(parent) = parent {
+        belongs(db, conversation, parent)?;
+    }
+    let question = MessageId::new();
+    insert_message(db, conversation, question, parent, Role::User, &turn.text, turn.at)?;
+    let answer = MessageId::new();
+    insert_message(db, conversation, answer, Some(question), Role::Assistant, "", turn.at)?;
+    insert_run(db, conversation, answer, question, None, turn).map(Begun::New)
+}
+
+/// Starts another answer to the message that `run` answered: a new branch.
+///
+/// # Errors
+/// `not_found`, `storage`.
+pub fn begin_retry(db: &Connection, run: RunId, model: &str, at: UnixMs) -> Result<NewRun, Error> {
+    let place = place(db, run)?;
+    let answer = MessageId::new();
+    insert_message(db, place.conversation, answer, Some(place.parent), Role::Assistant, "", at)?;
+    let turn = NewTurn::of_run(model, at);
+    insert_run(db, place.conversation, answer, place.parent, None, &turn)
+}
+
+/// Starts a run that goes on with the message of `run`.
+///
+/// # Errors
+/// `not_found`; `conflict` if a later run has gone on with it already, or it is whole; `storage`.
+pub fn begin_continue(db: &Connection, run: RunId, model: &str, at: UnixMs) -> Result<NewRun, Error> {
+    let place = place(db, run)?;
+    let (last, status): (Uuid, Option<String>) = db
+        .prepare_cached("SELECT id, status FROM run WHERE message = ?1 ORDER BY no DESC LIMIT 1")
+        .and_then(|mut query| {
+            query.query_row([place.message.0.as_bytes()], |row| Ok((uuid(row, 0)?, row.get(1)?)))
+        })
+        .map_err(storage)?;
+    if RunId(last) != run {
+        return Err(Error::new(ErrorCode::Conflict, "This answer has been continued already."));
+    }
+    if status.is_none() {
+        return Err(Error::new(ErrorCode::Conflict, "This answer is still being written."));
+    }
+    let turn = NewTurn::of_run(model, at);
+    insert_run(db, place.conversation, place.message, place.parent, Some(run), &turn)
+}
+
+impl NewTurn {
+    fn of_run(model: &str, at: UnixMs) -> Self {
+        Self {
+            conversation: None,
+            parent: None,
+            branch: false,
+            text: String::new(),
+            model: model.to_owned(),
+            client_id: None,
+            at,
+        }
+    }
+}
+
+/// Where a run belongs.
+///
+/// # Errors
+/// `not_found`, `storage`.
+pub fn place(db: &Connection, run: RunId) -> Result<RunPlace, Error> {
+    db.prepare_cached(
+        "SELECT run.conversation, run.message, message.parent, run.model
+         FROM run JOIN message ON message.id = run.message WHERE run.id = ?1",
+    )
+    .and_then(|mut query| {
+        query
+            .query_row([run.0.as_bytes()], |row| {
+                Ok(RunPlace {
+                    conversation: ConversationId(uuid(row, 0)?),
+                    message: MessageId(uuid(row, 1)?),
+                    parent: MessageId(uuid(row, 2)?),
+                    model: row.get(3)?,
+                })
+            })
+            .optional()
+    })
+    .map_err(storage)?
+    .ok_or_else(|| Error::new(ErrorCode::NotFound, "There is no such answer."))
+}
+
+/// The messages from the first to `last`, with their texts.
+///
+/// # Errors
+/// `storage`.
+pub fn branch_to(db: &Connection, log: &Log, last: MessageId) -> Result<Vec<Message>, Error> {
+    let mut messages = Vec::new();
+    let mut next = Some(last);
+    while let Some(id) = next {
+        let Some(message) = message(db, log, id)? else { break };
+        next = message.parent;
+        messages.push(message);
+    }
+    messages.reverse();
+    Ok(messages)
+}
+
+/// A conversation with its current branch.
+///
+/// # Errors
+/// `not_found`, `storage`.
+pub fn load(db: &Connection, log: &Log, id: ConversationId) -> Result<Conversation, Error> {
+    let (title, model, head): (String, Option<String>, Option<Uuid>) = db
+        .prepare_cached("SELECT title, model, head FROM conversation WHERE id = ?1")
+        .and_then(|mut query| {
+            query
+                .query_row([id.0.as_bytes()], |row| {
+                    Ok((row.get(0)?, row.get(1)?, optional_uuid(row, 2)?))
+                })
+                .optional()
+        })
+        .map_err(storage)?
+        .ok_or_else(no_conversation)?;
+    let messages = match head {
+        Some(head) => branch_to(db, log, MessageId(head))?,
+        None => Vec::new(),
+    };
+    Ok(Conversation { id, title, model, messages })
+}
+
+/// Conversations, pinned first, then by time. With `query`, those whose title, questions or
+/// answers contain it, without regard to case.
+///
+/// # Errors
+/// `storage`.
+pub fn list(db: &Connection, log: &Log, query: Option<&str>) -> Result<Vec<Summary>, Error> {
+    let words = query.map(str::trim).filter(|words| !words.is_empty());
+    let sql = match words {
+        None => {
+            "SELECT id, title, pinned, updated FROM conversation
+             ORDER BY pinned DESC, updated DESC, id DESC"
+        }
+        Some(_) => {
+            "SELECT id, title, pinned, updated FROM conversation AS c
+             WHERE instr(lower(title), lower(?1)) > 0
+                OR EXISTS (SELECT 1 FROM message AS m WHERE m.conversation = c.id
+                           AND instr(lower(m.text), lower(?1)) > 0)
+                OR EXISTS (SELECT 1 FROM run AS r JOIN log ON log.run = r.no
+                           WHERE r.conversation = c.id AND answer_contains(log.bytes, ?1))
+             ORDER BY pinned DESC, updated DESC, id DESC LIMIT 200"
+        }
+    };
+    let running: Vec<ConversationId> = log.running_conversations();
+    let read = |row: &Row<'_>| {
+        let id = ConversationId(uuid(row, 0)?);
+        Ok(Summary {
+            id,
+            title: row.get(1)?,
+            pinned: row.get(2)?,
+            updated: row.get::<_, i64>(3)?.unsigned_abs(),
+            running: running.contains(&id),
+        })
+    };
+    let mut query = db.prepare_cached(sql).map_err(storage)?;
+    match words {
+        None => query.query_map([], read),
+        Some(words) => query.query_map([words], read),
+    }
+    .and_then(Iterator::collect)
+    .map_err(storage)
+}
+
+/// Makes the branch with `message` the current one: down to its newest leaf.
+///
+/// # Errors
+/// `not_found`, `storage`.
+pub fn select(db: &Connection, id: ConversationId, message: MessageId) -> Result<(), Error> {
+    belongs(db, id, message)?;
+    let mut head = message;
+    let mut newest_child = db
+        .prepare_cached(
+            "SELECT id FROM message WHERE conversation = ?1 AND parent = ?2
+             ORDER BY id DESC LIMIT 1",
+        )
+        .map_err(storage)?;
+    while let Some(child) = newest_child
+        .query_row([id.0.as_bytes(), head.0.as_bytes()], |row| uuid(row, 0))
+        .optional()
+        .map_err(storage)?
+    {
+        head = MessageId(child);
+    }
+    set_head(db, id, head)
+}
+
+/// Renames a conversation.
+///
+/// # Errors
+/// `not_found`, `storage`.
+pub fn rename(db: &Connection, id: ConversationId, title: &str) -> Result<(), Error> {
+    changed(
+        db.prepare_cached("UPDATE conversation SET title = ?2 WHERE id = ?1")
+            .and_then(|mut query| query.execute(params![id.0.as_bytes(), title])),
+    )
+}
+
+/// Pins or unpins a conversation.
+///
+/// # Errors
+/// `not_found`, `storage`.
+pub fn pin(db: &Connection, id: ConversationId, pinned: bool) -> Result<(), Error> {
+    changed(
+        db.prepare_cached("UPDATE conversation SET pinned = ?2 WHERE id = ?1")
+            .and_then(|mut query| query.execute(params![id.0.as_bytes(), pinned])),
+    )
+}
+
+/// Deletes a conversation with its messages, runs and logs.
+///
+/// # Errors
+/// `not_found`, `storage`.
+pub fn delete(db: &Connection, id: ConversationId) -> Result<(), Error> {
+    for sql in [
+        "DELETE FROM log WHERE run IN (SELECT no FROM run WHERE conversation = ?1)",
+        "DELETE FROM segment WHERE run IN (SELECT no FROM run WHERE conversation = ?1)",
+        "DELETE FROM run WHERE conversation = ?1",
+        "DELETE FROM message WHERE conversation = ?1",
+    ] {
+        db.execute(sql, [id.0.as_bytes()]).map_err(storage)?;
+    }
+    changed(db.execute("DELETE FROM conversation WHERE id = ?1", [id.0.as_bytes()]))
+}
+
+/// The run of a finished answer, by the command that started it.
+fn by_client_id(db: &Connection, client_id: &str) -> Result<Option<Started>, Error> {
+    db.prepare_cached("SELECT id, conversation, message FROM run WHERE client_id = ?1")
+        .and_then(|mut query| {
+            query
+                .query_row([client_id], |row| {
+                    Ok(Started {
+                        run: RunId(uuid(row, 0)?),
+                        conversation: ConversationId(uuid(row, 1)?),
+                        message: MessageId(uuid(row, 2)?),
+                    })
+                })
+                .optional()
+        })
+        .map_err(storage)
+}
+
+fn head(db: &Connection, id: ConversationId) -> Result<Option<MessageId>, Error> {
+    db.prepare_cached("SELECT head FROM conversation WHERE id = ?1")
+        .and_then(|mut query| {
+            query
+                .query_row([id.0.as_bytes()], |row| optional_uuid(row, 0))
+                .optional()
+        })
+        .map_err(storage)?
+        .ok_or_else(no_conversation)
+        .map(|head| head.map(MessageId))
+}
+
+fn create(db: &Connection, turn: &NewTurn) -> Result<ConversationId, Error> {
+    let id = ConversationId::new();
+    db.prepare_cached(
+        "INSERT INTO conversation (id, title, created, updated) VALUES (?1, ?2, ?3, ?3)",
+    )
+    .and_then(|mut query| {
+        query.execute(params![id.0.as_bytes(), title_of(&turn.text), turn.at as i64])
+    })
+    .map_err(storage)?;
+    Ok(id)
+}
+
+/// The beginning of a text as a title: its first line with words in it, at most 60 characters.
+fn title_of(text: &str) -> String {
+    let line = text
+        .lines()
+        .map(str::trim)
+        .find(|line| !line.is_empty())
+        .unwrap_or("New chat");
+    if line.chars().count() <= 60 {
+        return line.to_owned();
+    }
+    let short: String = line.chars().take(59).collect();
+    format!("{}…", short.trim_end())
+}
+
+fn insert_message(
+    db: &Connection,
+    conversation: ConversationId,
+    id: MessageId,
+    parent: Option<MessageId>,
+    role: Role,
+    text: &str,
+    at: UnixMs,
+) -> Result<(), Error> {
+    let role = match role {
+        Role::User => "user",
+        Role::Assistant => "assistant",
+    };
+    db.prepare_cached(
+        "INSERT INTO message (id, conversation, parent, role, text, created)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )
+    .and_then(|mut query| {
+        query.execute(params![
+            id.0.as_bytes(),
+            conversation.0.as_bytes(),
+            parent.map(|parent| *parent.0.as_bytes()),
+            role,
+            text,
+            at as i64
+        ])
+    })
+    .map_err(storage)?;
+    Ok(())
+}
+
+fn insert_run(
+    db: &Connection,
+    conversation: ConversationId,
+    message: MessageId,
+    parent: MessageId,
+    continues: Option<RunId>,
+    turn: &NewTurn,
+) -> Result<NewRun, Error> {
+    let run = RunId::new();
+    db.prepare_cached(
+        "INSERT INTO run (id, conversation, message, continues, model, accepted, client_id)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )
+    .and_then(|mut query| {
+        query.execute(params![
+            run.0.as_bytes(),
+            conversation.0.as_bytes(),
+            message.0.as_bytes(),
+            continues.map(|run| *run.0.as_bytes()),
+            turn.model,
+            turn.at as i64,
+            turn.client_id
+        ])
+    })
+    .map_err(storage)?;
+    let no = db.last_insert_rowid();
+    set_head(db, conversation, message)?;
+    db.prepare_cached("UPDATE conversation SET updated = ?2, model = ?3 WHERE id = ?1")
+        .and_then(|mut query| {
+            query.execute(params![conversation.0.as_bytes(), turn.at as i64, turn.model])
+        })
+        .map_err(storage)?;
+    let started = Started { run, conversation, message };
+    Ok(NewRun { started, no, parent, continues })
+}
+
+fn set_head(db: &Connection, id: ConversationId, head: MessageId) -> Result<(), Error> {
+    changed(
+        db.prepare_cached("UPDATE conversation SET head = ?2 WHERE id = ?1")
+            .and_then(|mut query| query.execute([id.0.as_bytes(), head.0.as_bytes()])),
+    )
+}
+
+fn belongs(db: &Connection, id: ConversationId, message: MessageId) -> Result<(), Error> {
+    let known: Option<i64> = db
+        .prepare_cached("SELECT 1 FROM message WHERE id = ?1 AND conversation = ?2")
+        .and_then(|mut query| {
+            query
+                .query_row([message.0.as_bytes(), id.0.as_bytes()], |row| row.get(0))
+                .optional()
+        })
+        .map_err(storage)?;
+    known.map(|_| ()).ok_or_else(|| {
+        Error::new(ErrorCode::NotFound, "There is no such message in this conversation.")
+    })
+}
+
+fn message(db: &Connection, log: &Log, id: MessageId) -> Result<Option<Message>, Error> {
+    let row = db
+        .prepare_cached(
+            "SELECT conversation, parent, role, text, created FROM message WHERE id = ?1",
+        )
+        .and_then(|mut query| {
+            query
+                .query_row([id.0.as_bytes()], |row| {
+                    let role: String = row.get(2)?;
+                    Ok((
+                        uuid(row, 0)?,
+                        optional_uuid(row, 1)?,
+                        if role == "user" { Role::User } else { Role::Assistant },
+                        row.get::<_, String>(3)?,
+                        row.get::<_, i64>(4)?.unsigned_abs(),
+                    ))
+                })
+                .optional()
+        })
+        .map_err(storage)?;
+    let Some((conversation, parent, role, text, created)) = row else {
+        return Ok(None);
+    };
+    let answers = match role {
+        Role::User => Vec::new(),
+        Role::Assistant => answers(db, log, id)?,
+    };
+    let branches = db
+        .prepare_cached(
+            "SELECT id FROM message WHERE conversation = ?1 AND parent IS ?2 ORDER BY id",
+        )
+        .and_then(|mut query| {
+            query
+                .query_map(
+                    params![conversation.as_bytes(), parent.map(|parent| *parent.as_bytes())],
+                    |row| uuid(row, 0).map(MessageId),
+                )?
+                .collect()
+        })
+        .map_err(storage)?;
+    let parent = parent.map(MessageId);
+    Ok(Some(Message { id, parent, role, created, text, answers, branches }))
+}
+
+fn answers(db: &Connection, log: &Log, message: MessageId) -> Result<Vec<Answer>, Error> {
+    let runs: Vec<(i64, RunId)> = db
+        .prepare_cached("SELECT no, id FROM run WHERE message = ?1 ORDER BY no")
+        .and_then(|mut query| {
+            query
+                .query_map([message.0.as_bytes()], |row| Ok((row.get(0)?, RunId(uuid(row, 1)?))))?
+                .collect()
+        })
+        .map_err(storage)?;
+    runs.into_iter()
+        .map(|(no, run)| match log.live(run) {
+            Some(live) => Ok(live.answer()),
+            None => {
+                let mut answer = fold(&stored_by_no(db, no)?);
+                // A run is stored an instant before it is in memory, with an empty log until then.
+                answer.run.get_or_insert(run);
+                Ok(answer)
+            }
+        })
+        .collect()
+}
+
+fn changed(rows: rusqlite::Result<usize>) -> Result<(), Error> {
+    match rows.map_err(storage)? {
+        0 => Err(no_conversation()),
+        _ => Ok(()),
+    }
+}
+
+fn no_conversation() -> Error {
+    Error::new(ErrorCode::NotFound, "There is no such conversation. It may have been deleted.")
+}
+
+/// The words that [`Status`] has in the database are its words on the wire.
+pub fn status_word(status: Status) -> String {
+    serde_json::to_value(status)
+        .ok()
+        .and_then(|word| word.as_str().map(str::to_owned))
+        .unwrap_or_default()
+}
+
+fn uuid(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
+    Ok(Uuid::from_bytes(row.get(column)?))
+}
+
+fn optional_uuid(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Uuid>> {
+    Ok(row.get::<_, Option<[u8; 16]>>(column)?.map(Uuid::from_bytes))
+}

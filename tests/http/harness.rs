@@ -1,0 +1,261 @@
+//! A server to test against: either in this process, or the real program in one of its own.
+
+use futures::{Stream, StreamExt};
+use headwater::{
+    chat::{Answer, Applied, Conversation},
+    protocol::{Entry, Error, Event, RunId, Seq, Started, Stopped},
+    server::{
+        App,
+        config::{Config, Flags},
+        guard::Hosts,
+        provider::sse::Decoder,
+        router,
+    },
+};
+use leptos::config::LeptosOptions;
+use reqwest::{Client, Response, StatusCode};
+use std::{
+    io::{BufRead, BufReader, Read},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+use tempfile::TempDir;
+
+/// Long enough for the slowest machine, short enough to see that something hangs.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A client that talks to one server.
+#[derive(Clone)]
+pub struct Api {
+    pub base: String,
+    pub http: Client,
+}
+
+/// A frame as it was delivered: its number, if it has one, and its event.
+pub type Frame = (Option<Seq>, Event);
+
+impl Api {
+    pub fn new(base: &str) -> Self {
+        let http = Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .expect("client");
+        Self { base: base.to_owned(), http }
+    }
+
+    pub async fn get(&self, path: &str) -> Response {
+        self.http.get(format!("{}{path}", self.base)).send().await.expect("answer")
+    }
+
+    pub async fn post(&self, path: &str, form: &[(&str, &str)]) -> Response {
+        self.http.post(format!("{}{path}", self.base)).form(form).send().await.expect("answer")
+    }
+
+    pub async fn try_start(&self, form: &[(&str, &str)]) -> Result<Started, (StatusCode, Error)> {
+        answer(self.post("/api/runs/start", form).await).await
+    }
+
+    /// Starts a run with a scripted scenario.
+    pub async fn start(&self, scenario: &str, text: &str) -> Started {
+        let model = format!("scripted/{scenario}");
+        self.try_start(&[("text", text), ("model", &model)]).await.expect("started")
+    }
+
+    pub async fn stop(&self, run: RunId, seen: Option<Seq>) -> Stopped {
+        let (run, seen) = (run.to_string(), seen.map(|seen| seen.to_string()));
+        let mut form = vec![("run", run.as_str())];
+        form.extend(seen.as_deref().map(|seen| ("seen", seen)));
+        answer(self.post("/api/runs/stop", &form).await).await.expect("stopped")
+    }
+
+    pub async fn again(&self, command: &str, run: RunId) -> Result<Started, (StatusCode, Error)> {
+        let path = format!("/api/runs/{command}");
+        answer(self.post(&path, &[("run", &run.to_string())]).await).await
+    }
+
+    pub async fn load(&self, started: &Started) -> Conversation {
+        let path = format!("/api/conversations/load?id={}", started.conversation);
+        answer(self.get(&path).await).await.expect("loaded")
+    }
+
+    /// Follows a run after a cursor, frame by frame, to the end of the connection.
+    pub async fn follow(&self, run: RunId, after: Seq) -> impl Stream<Item = Frame> + Unpin + use<> {
+        let response = self.get(&format!("/api/runs/events?run={run}&after={after}")).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        frames(response)
+    }
+
+    /// Follows a run to its end, through as many connections as it takes.
+    pub async fn fold(&self, run: RunId) -> Answer {
+        let mut answer = Answer::default();
+        tokio::time::timeout(PATIENCE, async {
+            while answer.status.is_none() {
+                let mut frames = self.follow(run, answer.seq).await;
+                while let Some((seq, event)) = frames.next().await {
+                    assert_ne!(answer.apply(seq.unwrap_or(0), &event), Applied::Gap);
+                }
+            }
+        })
+        .await
+        .expect("the run ends");
+        answer
+    }
+}
+
+/// The frames of an event stream.
+pub fn frames(response: Response) -> impl Stream<Item = Frame> + Unpin + use<> {
+    let bytes = Box::pin(response.bytes_stream());
+    Box::pin(futures::stream::unfold((bytes, Decoder::new()), |(mut bytes, mut decoder)| async {
+        loop {
+            if let Some(frame) = decoder.next_event().expect("well-formed") {
+                let event = serde_json::from_str(&frame.data).expect("an event");
+                let seq = (!frame.id.is_empty()).then(|| frame.id.parse().expect("a number"));
+                let delivered = matches!(event, Event::Ping { .. } | Event::GoingAway { .. });
+                return Some(((seq.filter(|_| !delivered), event), (bytes, decoder)));
+            }
+            match tokio::time::timeout(PATIENCE, bytes.next()).await.expect("no hang") {
+                Some(Ok(chunk)) => decoder.push(&chunk),
+                Some(Err(_)) | None => return None,
+            }
+        }
+    }))
+}
+
+/// The body of an answer, or its error with its status.
+pub async fn answer<T: serde::de::DeserializeOwned>(
+    response: Response,
+) -> Result<T, (StatusCode, Error)> {
+    let status = response.status();
+    let bytes = response.bytes().await.expect("body");
+    if status.is_success() {
+        return Ok(serde_json::from_slice(&bytes).expect("the documented body"));
+    }
+    let error = serde_json::from_slice(&bytes)
+        .unwrap_or_else(|_| panic!("{status}: {}", String::from_utf8_lossy(&bytes)));
+    Err((status, error))
+}
+
+/// A server in this process, on a free port, with the scripted provider and its own folder.
+pub struct InProcess {
+    pub api: Api,
+    pub app: Arc<App>,
+    _data: TempDir,
+}
+
+impl InProcess {
+    pub async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let data = tempfile::tempdir().expect("folder");
+        let mut config = config(data.path());
+        change(&mut config);
+        let app = App::open(&config).expect("opens");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("port");
+        let address = listener.local_addr().expect("address");
+        let options = LeptosOptions::builder().output_name("headwater").build();
+        let routes = router(app.clone(), options, Hosts::default());
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        let api = Api::new(&format!("http://{address}"));
+        Self { api, app, _data: data }
+    }
+}
+
+/// Defaults, the scripted provider alone, a folder.
+pub fn config(data: &Path) -> Config {
+    let flags = Flags {
+        data: Some(data.to_owned()),
+        script: Some("builtin".into()),
+        model: Some("none".into()),
+        ..Flags::default()
+    };
+    let mut config = Config::load(&flags).expect("configuration");
+    config.providers.clear();
+    config
+}
+
+/// The real program, to be killed.
+pub struct Process {
+    pub child: Child,
+    pub api: Api,
+}
+
+impl Process {
+    /// Starts it and waits for its first line.
+    pub fn start(data: &Path, arguments: &[&str]) -> Self {
+        Self::try_start(data, arguments).unwrap_or_else(|error| panic!("did not start: {error}"))
+    }
+
+    /// Starts it; if it ends by itself, returns what it said on standard error.
+    pub fn try_start(data: &Path, arguments: &[&str]) -> Result<Self, String> {
+        let mut child = program(data)
+            .args(["--addr", "127.0.0.1:0"])
+            .args(arguments)
+            .arg("serve")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("stdout");
+        BufReader::new(stdout).read_line(&mut line).expect("a line");
+        match line.trim().strip_prefix("listening on ") {
+            Some(base) => {
+                // Nobody reads it, and a full pipe would stop the program.
+                let mut stderr = child.stderr.take().expect("stderr");
+                std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
+                Ok(Self { api: Api::new(base), child })
+            }
+            None => {
+                let mut error = String::new();
+                child.stderr.take().expect("stderr").read_to_string(&mut error).expect("text");
+                child.wait().expect("ended");
+                Err(error)
+            }
+        }
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("ended");
+    }
+
+    /// SIGTERM; returns without waiting.
+    pub fn terminate(&self) {
+        let status = Command::new("kill").arg(self.child.id().to_string()).status();
+        assert!(status.expect("kill").success());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The real program with the scripted provider and a folder.
+pub fn program(data: &Path) -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_headwater"));
+    for name in ["OPENAI_API_KEY", "HEADWATER_PROVIDER_URL", "HEADWATER_CONFIG"] {
+        program.env_remove(name);
+    }
+    program
+        .env("HEADWATER_DATA", data)
+        .env("HEADWATER_SCRIPT", "builtin")
+        .env("HEADWATER_MODEL", "none")
+        .stdin(Stdio::null());
+    program
+}
+
+/// The stored log of a run, read as the program reads it.
+pub async fn stored(app: &App, run: RunId) -> Vec<Entry> {
+    let log = app.log.db.read(move |db| headwater::server::log::stored(db, run)).await;
+    log.expect("readable").expect("there").after(0).collect()
+}
