@@ -93,62 +93,69 @@ pub(super) const PLAIN: &[&str] = &[
     "1. a\n```\ncode\n```\n2. b\n\n   > q\n   lazy\n\nend\n",
 ];
 
+/// Without optimisation less has to do.
+pub(super) const SLOW: usize = if cfg!(debug_assertions) { 8 } else { 1 };
+
 /// About 100 kB of each kind of text, for the cost of rendering while it arrives.
 pub(super) fn large() -> Vec<(&'static str, String)> {
     let sentence = "The quick **brown** fox jumps over the `lazy` dog, as [ever](https://a.b). ";
     let plain = "Words without an end and without any stop that keep going on and on and ";
     vec![
-        ("prose", format!("{}\n\n", sentence.repeat(6)).repeat(230)),
+        (
+            "prose",
+            format!("{}\n\n", sentence.repeat(6)).repeat(230 / SLOW),
+        ),
         (
             "fence",
             format!(
                 "```rust\n{}```\n",
-                "    let value = compute(1, \"two\");\n".repeat(5_000)
+                "    let value = compute(1, \"two\");\n".repeat(5_000 / SLOW)
             ),
         ),
         (
             "table",
             format!(
                 "| a | b | c |\n|---|:-:|--:|\n{}",
-                "| some text | **bold** | `code` |\n".repeat(3_000)
+                "| some text | **bold** | `code` |\n".repeat(3_000 / SLOW)
             ),
         ),
         (
             "nested list",
-            format!("- item\n  - {sentence}\n  - below\n    - deep {sentence}\n").repeat(550),
+            format!("- item\n  - {sentence}\n  - below\n    - deep {sentence}\n")
+                .repeat(550 / SLOW),
         ),
         (
             "numbered list",
-            "1. A step to take.\n\n   ```sh\n   ls\n   ```\n\n".repeat(2_300),
+            "1. A step to take.\n\n   ```sh\n   ls\n   ```\n\n".repeat(2_300 / SLOW),
         ),
-        ("long paragraph", sentence.repeat(1_350)),
+        ("long paragraph", sentence.repeat(1_350 / SLOW)),
         (
             "paragraph of lines",
-            "A line of a poem that\ngoes on *and on*\n".repeat(2_400),
+            "A line of a poem that\ngoes on *and on*\n".repeat(2_400 / SLOW),
         ),
-        ("paragraph without stops", plain.repeat(1_400)),
+        ("paragraph without stops", plain.repeat(1_400 / SLOW)),
         (
             "paragraph with an open mark",
-            format!("**a {}", plain.repeat(1_400)),
+            format!("**a {}", plain.repeat(1_400 / SLOW)),
         ),
-        ("no spaces", "x".repeat(100_000)),
-        ("quote", "> A quoted line of text.\n".repeat(4_000)),
+        ("no spaces", "x".repeat(100_000 / SLOW)),
+        ("quote", "> A quoted line of text.\n".repeat(4_000 / SLOW)),
         (
             "one huge item",
-            format!("- {}", "words and\n  words ".repeat(6_000)),
+            format!("- {}", "words and\n  words ".repeat(6_000 / SLOW)),
         ),
-        ("brackets", "[".repeat(40_000)),
-        ("heading", format!("# {}", plain.repeat(1_400))),
+        ("brackets", "[".repeat(40_000 / SLOW)),
+        ("heading", format!("# {}", plain.repeat(1_400 / SLOW))),
         (
             "wide table",
             format!(
                 "{0}\n{1}\n{0}\n{0}\n{0}\n{0}\n",
-                "|cell".repeat(4_000),
-                "|-".repeat(4_000)
+                "|cell".repeat(4_000 / SLOW),
+                "|-".repeat(4_000 / SLOW)
             ),
         ),
-        ("Chinese", "這是一個句子，它有一些字。".repeat(2_700)),
-        ("rules", "-".repeat(100_000)),
-        ("indented", "    code\n\n".repeat(10_000)),
+        ("Chinese", "這是一個句子，它有一些字。".repeat(2_700 / SLOW)),
+        ("rules", "-".repeat(100_000 / SLOW)),
+        ("indented", "    code\n\n".repeat(10_000 / SLOW)),
     ]
 }

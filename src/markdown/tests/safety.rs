@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::{Renderer, render};
-use super::corpus::{NASTY, PLAIN, large};
+use super::corpus::{NASTY, PLAIN, SLOW, large};
 
 /// Elements with the attributes they may have.
 const ALLOWED: &[(&str, &[&str])] = &[
@@ -243,7 +243,7 @@ fn every_prefix_of_every_document() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(1_500), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(1_500 / SLOW as u32), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_prefix_of_any_mixture(parts in prop::collection::vec(prop::sample::select(NASTY), 0..16)) {
