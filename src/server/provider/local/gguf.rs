@@ -58,7 +58,12 @@ impl From<io::Error> for Fault {
 /// where `RUST_BACKTRACE` is set, which has no place in a sentence for people.
 pub(super) fn brief(error: &impl ToString) -> String {
     let text = error.to_string();
-    text.lines().next().unwrap_or_default().chars().take(200).collect()
+    text.lines()
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .take(200)
+        .collect()
 }
 
 fn damaged(what: impl Into<String>) -> Fault {

@@ -38,7 +38,10 @@ impl Template {
             )
         })?;
         let damaged = |error: Error| {
-            Fault::Damaged(format!("its chat template cannot be read: {}", brief(&error)))
+            Fault::Damaged(format!(
+                "its chat template cannot be read: {}",
+                brief(&error)
+            ))
         };
         let mut environment = Environment::new();
         // As Python's `transformers` sets up Jinja for chat templates.

@@ -307,10 +307,9 @@ fn tokenizer(content: &mut Content) -> Result<Tokenizer, Fault> {
         }
         _ => {}
     }
-    let mut tokenizer = Tokenizer::from_gguf(content)
-        .map_err(|error| {
-            Fault::Damaged(format!("its vocabulary cannot be used: {}", brief(&error)))
-        })?;
+    let mut tokenizer = Tokenizer::from_gguf(content).map_err(|error| {
+        Fault::Damaged(format!("its vocabulary cannot be used: {}", brief(&error)))
+    })?;
     match split.as_str() {
         "qwen2" | "llama3" | "lfm2" | "smaug-bpe" | "llama-bpe" | "llama-v3"
         | "deepseek-r1-qwen" => {}

@@ -212,5 +212,8 @@ fn repack(packed: QTensor, columns: usize) -> candle_core::Result<QTensor> {
 }
 
 fn unreadable(name: &str, error: &candle_core::Error) -> Fault {
-    Fault::Damaged(format!("the tensor {name} cannot be read: {}", brief(error)))
+    Fault::Damaged(format!(
+        "the tensor {name} cannot be read: {}",
+        brief(error)
+    ))
 }
