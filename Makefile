@@ -2,7 +2,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .PHONY: help run dev test bench setup
 
-# ARGS are handed on: `make run ARGS="--port 8080"`.
+# ARGS are handed on: `make run ARGS="--addr 127.0.0.1:8080"`.
 ARGS ?=
 
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
@@ -13,6 +13,8 @@ BUILT := $(SITE)/.release-build
 SOURCES := $(shell find Cargo.toml Cargo.lock src style public 2>/dev/null)
 
 TOOLS := eval "$$(scripts/setup.sh env)"
+# Leptos compiles this name in, and cargo-leptos sets it: the same here, or both build it again.
+CARGO := LEPTOS_OUTPUT_NAME=headwater LEPTOS_ENV=PROD cargo
 FEATURES := --no-default-features --features local
 # The profiles and folders of the build, so that what it compiled is not compiled again.
 BROWSER := --lib --no-default-features --features hydrate --target wasm32-unknown-unknown \
@@ -24,7 +26,7 @@ help: ## List the targets
 run: setup ## Build the release and start the server; options in ARGS
 	@[[ -x $(SERVER) ]] || rm -f $(BUILT)
 	@$(MAKE) --no-print-directory $(BUILT)
-	@LEPTOS_OUTPUT_NAME=headwater LEPTOS_SITE_ROOT=$(SITE) exec $(SERVER) serve $(ARGS)
+	@LEPTOS_SITE_ROOT=$(SITE) exec $(SERVER) serve $(ARGS)
 
 dev: setup ## Build for debugging, and again at every change, and serve
 	@$(TOOLS) && exec cargo leptos watch $(ARGS)
@@ -35,14 +37,14 @@ setup: ## Install what the build needs; at once when all is there
 test: ## All checks and tests: format, lints, size, Rust tests, browser tests
 	@scripts/setup.sh test
 	@$(TOOLS) && cargo fmt --check
-	@$(TOOLS) && cargo clippy --release --all-targets $(FEATURES) -- -D warnings
-	@$(TOOLS) && cargo clippy $(BROWSER) -- -D warnings
+	@$(TOOLS) && $(CARGO) clippy --release --all-targets $(FEATURES) -- -D warnings
+	@$(TOOLS) && $(CARGO) clippy $(BROWSER) -- -D warnings
 	@rm -f $(BUILT) && $(MAKE) --no-print-directory $(BUILT)
-	@$(TOOLS) && cargo test --release $(FEATURES)
+	@$(TOOLS) && $(CARGO) test --release $(FEATURES)
 	@$(TOOLS) && cd end2end && HEADWATER_BIN=$(SERVER) LEPTOS_SITE_ROOT=$(SITE) npx playwright test
 
 bench: setup ## Run the benchmarks; options in ARGS
-	@$(TOOLS) && cargo bench $(FEATURES) $(ARGS)
+	@$(TOOLS) && $(CARGO) bench $(FEATURES) $(ARGS)
 
 # The release: server and site.
 $(BUILT): $(SOURCES)

@@ -17,10 +17,8 @@
 #   PLAYWRIGHT_CHROMIUM  the browser for the tests
 set -euo pipefail
 
-# ---- Everything pinned -------------------------------------------------------------------------
-RUST_AT_LEAST=1.88 # rust-version in Cargo.toml
+# ---- Everything pinned, but for the versions of Rust and wasm-bindgen: see below ----------------
 CARGO_LEPTOS=0.3.11
-WASM_BINDGEN=0.2.130 # only until there is a Cargo.lock: what is locked there counts
 BINARYEN=132
 NODE_AT_LEAST=20
 NODE=22.20.0 # the one fetched when there is no Node.js
@@ -37,10 +35,9 @@ TOOLS=${HEADWATER_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/headwater}
 PARTIAL=$TOOLS/partial # work in progress; a finished tool is moved out in one step
 DEBIAN_RUST_BIN=$TOOLS/debian-rust/bin
 
-if [[ -f $ROOT/Cargo.lock ]]; then
-    locked=$(sed -n '/^name = "wasm-bindgen"$/{n;s/^version = "\(.*\)"$/\1/p;}' "$ROOT/Cargo.lock")
-    WASM_BINDGEN=${locked:-$WASM_BINDGEN}
-fi
+# Rust's is in Cargo.toml; wasm-bindgen's program has to be of the same version as its crate.
+RUST_AT_LEAST=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$ROOT/Cargo.toml")
+WASM_BINDGEN=$(sed -n '/^name = "wasm-bindgen"$/{n;s/^version = "\(.*\)"$/\1/p;}' "$ROOT/Cargo.lock")
 
 say() { printf '\033[1m[setup]\033[0m %s\n' "$*" >&2; }
 die() {
@@ -106,7 +103,7 @@ choose_rust() {
 plan_rust() {
     choose_rust
     [[ -z $RUST ]] || return 0
-    if [[ ${HEADWATER_RUST:-} != debian ]] && have rustup; then
+    if [[ ${HEADWATER_RUST:-} != debian ]] && have rustup && { ! have curl || reaches https://static.rust-lang.org; }; then
         say "Rust's standard library for the browser: rustup target add $WASM (1 minute)"
         rustup target add "$WASM" >&2 || say "rustup could not do it; trying Debian's Rust."
         choose_rust
