@@ -25,6 +25,7 @@ pub(super) fn AnswerTurn(message: MessageView) -> impl IntoView {
             aria-label="Assistant"
             aria-busy=move || live.get().to_string()
         >
+            <h2 class="vh" aria-label="Assistant"></h2>
             {move || (trimmed.get() > 0).then(|| view! { <p class="trimmed">{left_out(trimmed.get())}</p> })}
             <Reasoning message/>
             <AnswerBody message live/>
@@ -37,11 +38,11 @@ pub(super) fn AnswerTurn(message: MessageView) -> impl IntoView {
             </Show>
             <Failure message/>
             <footer class="foot">
-                <Receipt message/>
                 <div class="actions">
-                    <Branches message/>
                     <AnswerActions message/>
+                    <Branches message/>
                 </div>
+                <Receipt message/>
             </footer>
         </article>
     }

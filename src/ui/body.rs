@@ -36,7 +36,7 @@ pub(super) fn Thoughts(message: MessageView) -> impl IntoView {
     let root: NodeRef<html::Div> = NodeRef::new();
     let text = message.with_body(|body| body.reasoning.clone());
     draw::follow_thoughts(message, root, text.len());
-    view! { <div class="thoughts" node_ref=root inner_html=escaped(&text)></div> }
+    view! { <div class="thoughts" tabindex="0" node_ref=root inner_html=escaped(&text)></div> }
 }
 
 /// Everything there is, for the first drawing.
@@ -91,7 +91,6 @@ mod draw {
 
     /// The block that may change, where this writer has drawn it.
     struct OpenBlock {
-        element: Element,
         start: usize,
         seam: bool,
         part: Part,
@@ -213,10 +212,8 @@ mod draw {
         drawn.open = element.and_then(|element| {
             element.set_class_name(if seam { "block open seam" } else { "block open" });
             let part = begin(&element, open, if seam { SEAM } else { "" })?;
-            Some(OpenBlock { element, start, seam, part })
+            Some(OpenBlock { start, seam, part })
         });
-        // Only its parts are written to; it is kept so that they stay together.
-        let _ = drawn.open.as_ref().map(|block| &block.element);
     }
 
     fn begin(element: &Element, open: &Open<'_>, mark: &str) -> Option<Part> {

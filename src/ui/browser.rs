@@ -61,6 +61,18 @@ mod real {
         };
     }
 
+    /// Takes the sidebar away from a wide page, or brings it back. Like the theme this is known
+    /// before the first paint, so it is an attribute of the document.
+    pub(crate) fn fold_sidebar(folded: bool) {
+        save("sidebar", if folded { "folded" } else { "open" });
+        if let Some(root) = document().document_element() {
+            let _ = match folded {
+                true => root.set_attribute("data-sidebar", "folded"),
+                false => root.remove_attribute("data-sidebar"),
+            };
+        }
+    }
+
     /// Puts text into the clipboard, by the old way where the page is not served securely.
     pub(crate) fn copy(text: &str) {
         if window().is_secure_context() {
@@ -100,13 +112,28 @@ mod real {
         let _ = element.focus_with_options(&options);
     }
 
+    /// The same once the page has been brought up to date.
+    pub(crate) fn focus_soon(id: &'static str) {
+        leptos::prelude::request_animation_frame(move || focus(id));
+    }
+
+    /// Whether nothing has the keyboard's focus, so that it may be given away.
+    pub(crate) fn is_idle() -> bool {
+        document().active_element().is_none_or(|element| element.tag_name() == "BODY")
+    }
+
+    /// Whether the list of conversations is a drawer over the page, as the style sheet has it.
+    pub(crate) fn is_narrow() -> bool {
+        matches("(max-width: 50rem)")
+    }
+
+    fn matches(query: &str) -> bool {
+        window().match_media(query).ok().flatten().is_some_and(|query| query.matches())
+    }
+
     /// Whether the reader's main pointer is a finger, where a focus would open the keyboard.
     pub(crate) fn is_touch() -> bool {
-        window()
-            .match_media("(pointer: coarse)")
-            .ok()
-            .flatten()
-            .is_some_and(|query| query.matches())
+        matches("(pointer: coarse)")
     }
 
     /// Whether a menu or a dialog is open, to which the Escape key belongs.
@@ -198,8 +225,16 @@ mod absent {
     pub(crate) fn save(_: &str, _: &str) {}
     pub(crate) fn forget(_: &str) {}
     pub(crate) fn set_theme(_: &str) {}
+    pub(crate) fn fold_sidebar(_: bool) {}
     pub(crate) fn copy(_: &str) {}
     pub(crate) fn focus(_: &str) {}
+    pub(crate) fn focus_soon(_: &'static str) {}
+    pub(crate) fn is_idle() -> bool {
+        false
+    }
+    pub(crate) fn is_narrow() -> bool {
+        false
+    }
     pub(crate) fn is_touch() -> bool {
         false
     }

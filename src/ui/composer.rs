@@ -97,7 +97,7 @@ pub(super) fn Composer() -> impl IntoView {
                     Some(stored) if field.value().is_empty() => fill(&stored),
                     _ => look(),
                 }
-                if !browser::is_touch() {
+                if browser::is_idle() && !browser::is_touch() {
                     browser::focus("message");
                 }
             }

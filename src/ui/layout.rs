@@ -41,8 +41,6 @@ pub(super) struct Frame {
     pub(super) place: Memo<Place>,
     /// Whether the drawer with the conversations is open, on small screens.
     pub(super) drawer: RwSignal<bool>,
-    /// Whether the sidebar is folded away, on large screens.
-    pub(super) folded: RwSignal<bool>,
     /// Why the conversation asked for cannot be shown.
     pub(super) missing: RwSignal<Option<Error>>,
     /// The conversation asked for is on its way.
@@ -54,24 +52,22 @@ pub(super) struct Frame {
 impl Frame {
     /// Shows the list of conversations: as a drawer on small screens, beside the page on others.
     pub(super) fn open_list(self) {
-        self.drawer.set(true);
-        self.fold(false);
-        browser::focus("sidebar-close");
+        if browser::is_narrow() {
+            self.drawer.set(true);
+        } else {
+            browser::fold_sidebar(false);
+        }
+        browser::focus_soon("sidebar-close");
     }
 
     /// Takes the list away.
     pub(super) fn close_list(self) {
-        if self.drawer.get_untracked() {
+        if browser::is_narrow() {
             self.drawer.set(false);
         } else {
-            self.fold(true);
+            browser::fold_sidebar(true);
         }
-        browser::focus("sidebar-open");
-    }
-
-    fn fold(self, folded: bool) {
-        self.folded.set(folded);
-        browser::save("sidebar", if folded { "folded" } else { "open" });
+        browser::focus_soon("sidebar-open");
     }
 }
 
@@ -84,7 +80,6 @@ pub(super) fn Layout() -> impl IntoView {
     let frame = Frame {
         place: Memo::new(move |_| path.with(|path| Place::of(path))),
         drawer: RwSignal::new(false),
-        folded: RwSignal::new(false),
         missing: RwSignal::new(None),
         loading: RwSignal::new(false),
         catalog: RwSignal::new(Catalog::default()),
@@ -99,26 +94,27 @@ pub(super) fn Layout() -> impl IntoView {
     let list = Resource::new(|| (), |()| list_conversations(None));
 
     go_with_the_address(chat, frame);
-    Effect::new(move |_| {
-        browser::watch_for_crash();
-        frame.folded.set(browser::load("sidebar").as_deref() == Some("folded"));
-    });
+    Effect::new(move |_| browser::watch_for_crash());
     let keys = window_event_listener(ev::keydown, move |event| {
         let ours = event.key() == "Escape" && !event.default_prevented();
         if ours && frame.drawer.get_untracked() && !browser::is_covered() {
             event.prevent_default();
+            frame.close_list();
+        }
+    });
+    let size = window_event_listener(ev::resize, move |_| {
+        if frame.drawer.get_untracked() && !browser::is_narrow() {
             frame.drawer.set(false);
         }
     });
-    on_cleanup(move || keys.remove());
+    on_cleanup(move || {
+        keys.remove();
+        size.remove();
+    });
 
     view! {
         <a class="skip" href="#message">"Skip to the message box"</a>
-        <div
-            class="app"
-            class:drawer=move || frame.drawer.get()
-            class:folded=move || frame.folded.get()
-        >
+        <div class="app" class:drawer=move || frame.drawer.get()>
             <Suspense>
                 {move || Suspend::new(async move {
                     let list = list.await;

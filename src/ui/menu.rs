@@ -10,11 +10,13 @@ use leptos::{ev, prelude::*};
 /// The menu `id`. With `words` its button shows its name, else only its icon.
 pub(super) fn menu(
     id: String,
-    name: &'static str,
+    name: impl Into<String>,
     sign: Icon,
     words: bool,
     items: AnyView,
 ) -> impl IntoView {
+    let name = name.into();
+    let (title, shown) = (name.clone(), words.then(|| name.clone()));
     let button = [&id, "-button"].concat();
     let (list, opener) = (id.clone(), button.clone());
     let place = move |_: ev::Event| browser::place(&list, &opener);
@@ -24,11 +26,11 @@ pub(super) fn menu(
             class=if words { "button small" } else { "quiet" }
             id=button
             aria-label=name
-            title=name
+            title=title
             popovertarget=id.clone()
         >
             {icon(sign)}
-            {words.then_some(name)}
+            {shown}
         </button>
         <div class="menu" id=id popover="auto" on:beforetoggle=place>
             {items}

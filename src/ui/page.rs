@@ -75,7 +75,7 @@ pub(super) fn Page() -> impl IntoView {
     let title = Memo::new(move |_| chat.title.get());
     view! {
         <Title text=move || title.get()/>
-        <main class="page" class:fresh=move || fresh.get()>
+        <main class="page" class:fresh=move || fresh.get() inert=move || frame.drawer.get()>
             <Head title/>
             <div
                 id="scroller"
@@ -161,8 +161,6 @@ fn Jump() -> impl IntoView {
             type="button"
             class="jump"
             class:on=move || away.get()
-            tabindex=move || if away.get() { "0" } else { "-1" }
-            aria-hidden=move || (!away.get()).to_string()
             on:click=move |_| desk.scroll.to_end()
         >
             {icon(Icon::Down)}

@@ -26,9 +26,12 @@ pub(super) fn Picker() -> impl IntoView {
     let frame = expect_context::<Frame>();
     let current = Memo::new(move |_| frame.catalog.with(|catalog| chosen(chat, catalog)));
     let label = Memo::new(move |_| frame.catalog.with(|catalog| name(catalog, &current.get())));
+    let gone = Memo::new(move |_| {
+        let current = current.get();
+        frame.catalog.with(|catalog| is_gone(catalog, &current)).then_some(current)
+    });
     view! {
         <label class="picker" title="Which model answers next">
-            <span class="vh">"Model"</span>
             <span class="name" aria-hidden="true">{move || label.get()}</span>
             <select
                 name="model"
@@ -37,12 +40,18 @@ pub(super) fn Picker() -> impl IntoView {
                 on:change=move |event| chat.model.set(Some(event_target_value(&event)))
             >
                 {move || {
-                    let current = current.get();
-                    frame.catalog.with(|catalog| options(catalog, &current))
+                    // Tracked as far as a choice that is not in the list needs an entry of its own.
+                    let _ = gone.get();
+                    frame.catalog.with(|catalog| options(catalog, &current.get_untracked()))
                 }}
             </select>
         </label>
     }
+}
+
+/// Whether the chosen model is not among those that can be chosen now.
+fn is_gone(catalog: &Catalog, id: &str) -> bool {
+    !id.is_empty() && !catalog.models.iter().any(|model| model.id == id)
 }
 
 fn options(catalog: &Catalog, current: &str) -> AnyView {
@@ -52,8 +61,7 @@ fn options(catalog: &Catalog, current: &str) -> AnyView {
             providers.push(&model.provider);
         }
     }
-    let gone = !current.is_empty() && !catalog.models.iter().any(|model| model.id == current);
-    let gone = gone.then(|| {
+    let gone = is_gone(catalog, current).then(|| {
         let label = [words::model_name(current), " (not available now)"].concat();
         view! { <option value=current.to_owned() selected=true>{label}</option> }
     });

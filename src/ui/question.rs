@@ -17,6 +17,7 @@ pub(super) fn Question(message: MessageView) -> impl IntoView {
     let button_id = edit_id.clone();
     view! {
         <article class="turn you" class:editing=move || editing.get() aria-label="You">
+            <h2 class="vh" aria-label="You"></h2>
             {move || {
                 if editing.get() {
                     Either::Left(view! { <Editor message editing button=button_id.clone()/> })
@@ -56,7 +57,8 @@ fn Editor(message: MessageView, editing: RwSignal<bool>, button: String) -> impl
     });
     let close = StoredValue::new(move || {
         editing.set(false);
-        browser::focus(&button);
+        let button = button.clone();
+        request_animation_frame(move || browser::focus(&button));
     });
     let submit = move || {
         let Some(area) = area.get_untracked() else { return };

@@ -23,17 +23,22 @@ pub(super) fn Receipt(message: MessageView) -> impl IntoView {
             let known = catalog.models.iter().find(|model| model.id == state.model);
             known.map_or_else(|| words::model_name(&state.model).to_owned(), |m| m.name.clone())
         });
+        let glance = parts(&state, &timing);
+        let glance = if glance.is_empty() { vec!["Receipt".to_owned()] } else { glance };
+        let glance = glance.into_iter().map(|part| view! { <span>{part}</span> }).collect_view();
+        let title = [&name, ". Open for more."].concat();
         let rows = rows(&timing, &state.usage)
             .into_iter()
             .map(|(what, how)| view! { <dt>{what}</dt><dd>{how}</dd> })
             .collect_view();
         Some(view! {
             <details class="receipt">
-                <summary>
-                    <span class="model">{name}</span>
-                    {parts(&state, &timing).into_iter().map(|part| view! { <span>{part}</span> }).collect_view()}
-                </summary>
-                <dl>{rows}</dl>
+                <summary title=title>{glance}</summary>
+                <dl>
+                    <dt>"Model"</dt>
+                    <dd>{name}</dd>
+                    {rows}
+                </dl>
             </details>
         })
     }

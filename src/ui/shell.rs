@@ -4,11 +4,15 @@ use super::App;
 use leptos::{nonce::use_nonce, prelude::*};
 use leptos_meta::MetaTags;
 
-/// Sets the chosen theme before anything is painted.
-const THEME: &str = r#"try{var t=localStorage.getItem("headwater.theme");if(t=="light"||t=="dark")document.documentElement.dataset.theme=t}catch(e){}"#;
+/// Sets what was chosen of the page's looks before anything is painted.
+const LOOKS: &str = r#"try{var r=document.documentElement.dataset,t=localStorage.getItem("headwater.theme");if(t=="light"||t=="dark")r.theme=t;if(localStorage.getItem("headwater.sidebar")=="folded")r.sidebar="folded"}catch(e){}"#;
 
 /// Shows the end of a conversation at once, without waiting for the program.
 const TO_THE_END: &str = r#"(function(){var s=document.getElementById("scroller");if(s)s.scrollTop=s.scrollHeight})()"#;
+
+/// Leads to the page without script if the program cannot start, once: a page that leads back is
+/// not followed again.
+const NO_PROGRAM: &str = r#"addEventListener("unhandledrejection",function(){var c=location.pathname.match(/^\/c\/([0-9a-f-]+)$/);if(c&&!document.documentElement.hasAttribute("data-hydrated")){try{sessionStorage.setItem("headwater.plain","1")}catch(e){}location.replace("/plain/"+c[1])}})"#;
 
 /// The whole document, around [`App`].
 ///
@@ -37,7 +41,8 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
                 <meta name="theme-color" media="(prefers-color-scheme: light)" content="#fcfcfa"/>
                 <meta name="theme-color" media="(prefers-color-scheme: dark)" content="#15191b"/>
                 <meta name="description" content="A chat whose answers cannot be lost."/>
-                <script nonce=nonce.clone()>{THEME}</script>
+                <script nonce=nonce.clone()>{LOOKS}</script>
+                <script nonce=nonce.clone()>{NO_PROGRAM}</script>
                 {plain}
                 <link rel="icon" href="/favicon.svg" type="image/svg+xml"/>
                 <link rel="manifest" href="/manifest.webmanifest"/>

@@ -86,7 +86,10 @@ pub(super) fn Sidebar() -> impl IntoView {
                 href="/"
                 role="button"
                 class="new"
-                on:click=move |_| frame.drawer.set(false)
+                on:click=move |_| {
+                    frame.drawer.set(false);
+                    browser::focus_soon("message");
+                }
                 on:keydown=move |event| {
                     if event.key() == " " {
                         event.prevent_default();
@@ -105,6 +108,12 @@ pub(super) fn Sidebar() -> impl IntoView {
                     aria-label="Search conversations"
                     autocomplete="off"
                     on:input=move |event| chats.search(event_target_value(&event))
+                    on:keydown=move |event| {
+                        // Here the key empties the field; it must not stop an answer.
+                        if event.key() == "Escape" {
+                            event.stop_propagation();
+                        }
+                    }
                 />
             </label>
             {move || chats.problem.get().map(|error| view! { <p class="hint bad" role="alert">{error.message}</p> })}
@@ -167,6 +176,7 @@ fn Link(row: StoredValue<Row>, here: Memo<bool>) -> impl IntoView {
     let bench = expect_context::<Bench>();
     let Row { id, title, pinned, running, .. } = row.get_value();
     let whole_title = title.clone();
+    let more = ["More: ", &title].concat();
     let menu_id = format!("chat-{id}");
     let hide = StoredValue::new(menu_id.clone());
     let items = view! {
@@ -213,7 +223,7 @@ fn Link(row: StoredValue<Row>, here: Memo<bool>) -> impl IntoView {
             <span class="text">{title}</span>
             {running.then(|| view! { <span class="live"><span class="vh">", an answer is being written"</span></span> })}
         </a>
-        {menu(menu_id, "More", Icon::More, false, items)}
+        {menu(menu_id, more, Icon::More, false, items)}
     }
 }
 
