@@ -14,7 +14,7 @@ SOURCES := $(shell find Cargo.toml Cargo.lock src style public 2>/dev/null)
 
 TOOLS := eval "$$(scripts/setup.sh env)"
 # Leptos compiles this name in, and cargo-leptos sets it: the same here, or both build it again.
-CARGO := LEPTOS_OUTPUT_NAME=headwater LEPTOS_ENV=PROD cargo
+PLAIN_CARGO := LEPTOS_OUTPUT_NAME=headwater LEPTOS_ENV=PROD cargo
 FEATURES := --no-default-features --features local
 # The profiles and folders of the build, so that what it compiled is not compiled again.
 BROWSER := --lib --no-default-features --features hydrate --target wasm32-unknown-unknown \
@@ -37,14 +37,14 @@ setup: ## Install what the build needs; at once when all is there
 test: ## All checks and tests: format, lints, size, Rust tests, browser tests
 	@scripts/setup.sh test
 	@$(TOOLS) && cargo fmt --check
-	@$(TOOLS) && $(CARGO) clippy --release --all-targets $(FEATURES) -- -D warnings
-	@$(TOOLS) && $(CARGO) clippy $(BROWSER) -- -D warnings
+	@$(TOOLS) && $(PLAIN_CARGO) clippy --release --all-targets $(FEATURES) -- -D warnings
+	@$(TOOLS) && $(PLAIN_CARGO) clippy $(BROWSER) -- -D warnings
 	@rm -f $(BUILT) && $(MAKE) --no-print-directory $(BUILT)
-	@$(TOOLS) && $(CARGO) test --release $(FEATURES)
+	@$(TOOLS) && $(PLAIN_CARGO) test --release $(FEATURES)
 	@$(TOOLS) && cd end2end && HEADWATER_BIN=$(SERVER) LEPTOS_SITE_ROOT=$(SITE) npx playwright test
 
 bench: setup ## Run the benchmarks; options in ARGS
-	@$(TOOLS) && $(CARGO) bench $(FEATURES) $(ARGS)
+	@$(TOOLS) && $(PLAIN_CARGO) bench $(FEATURES) --bench streams -- $(ARGS)
 
 # The release: server and site.
 $(BUILT): $(SOURCES)
