@@ -130,4 +130,5 @@ pub(super) fn AnswerActions(message: MessageView) -> impl IntoView {
             </button>
         </Show>
     }
+    .into_any()
 }

@@ -51,6 +51,7 @@ pub(super) fn Announcer() -> impl IntoView {
             {move || desk.say.get()}
         </div>
     }
+    .into_any()
 }
 
 /// What is settled and has not been read out.

@@ -4,18 +4,18 @@ use super::{
     actions::AnswerActions, body::AnswerBody, branches::Branches, failure::Failure, page::Desk,
     reasoning::Reasoning, receipt::Receipt, words,
 };
-use crate::client::store::MessageView;
+use crate::client::store::{AnswerState, MessageView};
 use leptos::prelude::*;
 
 /// The assistant's message.
 #[component]
 pub(super) fn AnswerTurn(message: MessageView) -> impl IntoView {
     let desk = expect_context::<Desk>();
-    let running = Memo::new(move |_| message.state.with(|state| state.status.is_none()));
+    let running = Memo::new(move |_| message.state.with(is_running));
     let trimmed = Memo::new(move |_| message.state.with(|state| state.trimmed));
     // Until the first word there is nothing on the page that lives.
     let blank = Memo::new(move |_| {
-        message.state.with(|state| state.status.is_none() && state.words == 0 && !state.thinking)
+        message.state.with(|state| is_running(state) && state.words == 0 && !state.thinking)
     });
     let live = Memo::new(move |_| running.get() && desk.head.get() == Some(message.id));
     view! {
@@ -46,6 +46,11 @@ pub(super) fn AnswerTurn(message: MessageView) -> impl IntoView {
             </footer>
         </article>
     }
+    .into_any()
+}
+
+fn is_running(state: &AnswerState) -> bool {
+    state.run.is_some() && state.status.is_none()
 }
 
 fn left_out(messages: u32) -> String {

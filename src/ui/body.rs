@@ -16,9 +16,10 @@ const SEAM: &str = "<span class=\"seam-mark\" title=\"The answer was interrupted
 #[component]
 pub(super) fn AnswerBody(message: MessageView, live: Memo<bool>) -> impl IntoView {
     let root: NodeRef<html::Div> = NodeRef::new();
+    let version = message.version.get_untracked();
     let (html, generation, finished) =
         message.with_body_mut(|body| (whole(body), body.generation, body.text.finished().len()));
-    draw::follow(message, root, generation, finished);
+    draw::follow(message, root, draw::Drawn { version, generation, finished, open: None });
     view! {
         <div
             class="prose"
@@ -28,6 +29,7 @@ pub(super) fn AnswerBody(message: MessageView, live: Memo<bool>) -> impl IntoVie
             on:click=draw::copy_code
         ></div>
     }
+    .into_any()
 }
 
 /// The model's thinking, as it grows. Plain text: it is not meant to be set.
@@ -36,7 +38,7 @@ pub(super) fn Thoughts(message: MessageView) -> impl IntoView {
     let root: NodeRef<html::Div> = NodeRef::new();
     let text = message.with_body(|body| body.reasoning.clone());
     draw::follow_thoughts(message, root, text.len());
-    view! { <div class="thoughts" tabindex="0" node_ref=root inner_html=escaped(&text)></div> }
+    view! { <div class="thoughts" tabindex="0" node_ref=root inner_html=escaped(&text)></div> }.into_any()
 }
 
 /// Everything there is, for the first drawing.
@@ -83,14 +85,16 @@ mod draw {
     use web_sys::{Element, Text};
 
     /// What is on the page.
-    struct Drawn {
-        generation: u32,
-        finished: usize,
-        open: Option<OpenBlock>,
+    pub(super) struct Drawn {
+        pub(super) version: u64,
+        pub(super) generation: u32,
+        pub(super) finished: usize,
+        /// None for what the server has drawn: it is drawn anew once, when it changes.
+        pub(super) open: Option<OpenBlock>,
     }
 
     /// The block that may change, where this writer has drawn it.
-    struct OpenBlock {
+    pub(super) struct OpenBlock {
         start: usize,
         seam: bool,
         part: Part,
@@ -112,21 +116,17 @@ mod draw {
         },
     }
 
-    pub(super) fn follow(
-        message: MessageView,
-        root: NodeRef<html::Div>,
-        generation: u32,
-        finished: usize,
-    ) {
-        let drawn = StoredValue::new_local(Drawn { generation, finished, open: None });
-        Effect::new(move |before: Option<u64>| {
+    pub(super) fn follow(message: MessageView, root: NodeRef<html::Div>, drawn: Drawn) {
+        let drawn = StoredValue::new_local(drawn);
+        Effect::new(move |_| {
             let version = message.version.get();
-            if before.is_some_and(|before| before != version)
-                && let Some(root) = root.get_untracked()
-            {
-                message.with_body_mut(|body| drawn.update_value(|drawn| update(&root, body, drawn)));
-            }
-            version
+            let Some(root) = root.get() else { return };
+            drawn.update_value(|drawn| {
+                if drawn.version != version {
+                    drawn.version = version;
+                    message.with_body_mut(|body| update(&root, body, drawn));
+                }
+            });
         });
     }
 
@@ -359,7 +359,15 @@ mod draw {
 mod draw {
     use super::{MessageView, NodeRef, ev, html};
 
-    pub(super) fn follow(_: MessageView, _: NodeRef<html::Div>, _: u32, _: usize) {}
+    #[expect(dead_code, reason = "the server draws once")]
+    pub(super) struct Drawn {
+        pub(super) version: u64,
+        pub(super) generation: u32,
+        pub(super) finished: usize,
+        pub(super) open: Option<()>,
+    }
+
+    pub(super) fn follow(_: MessageView, _: NodeRef<html::Div>, _: Drawn) {}
     pub(super) fn follow_thoughts(_: MessageView, _: NodeRef<html::Div>, _: usize) {}
     pub(super) fn copy_code(_: ev::MouseEvent) {}
 }

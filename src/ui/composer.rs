@@ -87,15 +87,18 @@ pub(super) fn Composer() -> impl IntoView {
     };
 
     // Each chat has its own draft. A new chat that gets its address stays the same chat.
-    Effect::new(move |before: Option<Place>| {
+    Effect::new(move |before: Option<Option<Place>>| {
         let place = frame.place.get();
-        let Some(field) = area.get() else { return place };
-        match before {
+        let field = area.get()?;
+        match before.flatten() {
             None => {
                 let stored = draft_key(place).and_then(|key| browser::load(&key));
                 match stored {
                     Some(stored) if field.value().is_empty() => fill(&stored),
-                    _ => look(),
+                    _ => {
+                        look();
+                        keep_draft(place, &field.value());
+                    }
                 }
                 if browser::is_idle() && !browser::is_touch() {
                     browser::focus("message");
@@ -113,11 +116,12 @@ pub(super) fn Composer() -> impl IntoView {
             }
             Some(_) => {}
         }
-        place
+        Some(place)
     });
     // The stored draft goes only when the server has the text.
-    Effect::new(move |_| {
+    Effect::new(move |before: Option<()>| {
         if !chat.sending.get()
+            && before.is_some()
             && let Some(field) = area.get_untracked()
         {
             keep_draft(frame.place.get_untracked(), &field.value());
@@ -199,6 +203,7 @@ pub(super) fn Composer() -> impl IntoView {
         </form>
         {move || too_long.get().map(|bytes| view! { <p class="hint bad" role="alert">{long_text(bytes)}</p> })}
     }
+    .into_any()
 }
 
 fn long_text(bytes: usize) -> String {
@@ -249,4 +254,5 @@ fn Problem() -> impl IntoView {
             })
         }}
     }
+    .into_any()
 }

@@ -41,4 +41,5 @@ pub(super) fn Confirm(
             </div>
         </dialog>
     }
+    .into_any()
 }

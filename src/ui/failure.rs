@@ -113,6 +113,7 @@ fn Card(message: MessageView, error: Error, kept: u64, due: Option<u64>) -> impl
             </details>
         </div>
     }
+    .into_any()
 }
 
 fn kept_words(kept: u64) -> String {

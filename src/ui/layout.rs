@@ -146,6 +146,7 @@ pub(super) fn Layout() -> impl IntoView {
         </div>
         <Outlet/>
     }
+    .into_any()
 }
 
 async fn load(place: Place) -> Result<Option<Conversation>, ApiError> {

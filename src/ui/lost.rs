@@ -18,6 +18,7 @@ pub(super) fn Lost() -> impl IntoView {
             </p>
         </main>
     }
+    .into_any()
 }
 
 /// Answers 404 while the server renders.

@@ -105,6 +105,7 @@ pub(super) fn Page() -> impl IntoView {
             <Announcer/>
         </main>
     }
+    .into_any()
 }
 
 /// The bar at the top.
@@ -135,6 +136,7 @@ fn Head(title: Memo<String>) -> impl IntoView {
             </a>
         </header>
     }
+    .into_any()
 }
 
 /// In place of a conversation that is not there.
@@ -149,6 +151,7 @@ fn Missing(text: String) -> impl IntoView {
             </p>
         </div>
     }
+    .into_any()
 }
 
 /// The way back to where text arrives.
@@ -167,4 +170,5 @@ fn Jump() -> impl IntoView {
             "Jump to latest"
         </button>
     }
+    .into_any()
 }

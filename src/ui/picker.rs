@@ -47,6 +47,7 @@ pub(super) fn Picker() -> impl IntoView {
             </select>
         </label>
     }
+    .into_any()
 }
 
 /// Whether the chosen model is not among those that can be chosen now.

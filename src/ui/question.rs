@@ -41,6 +41,7 @@ pub(super) fn Question(message: MessageView) -> impl IntoView {
             </div>
         </article>
     }
+    .into_any()
 }
 
 #[component]
@@ -104,4 +105,5 @@ fn Editor(message: MessageView, editing: RwSignal<bool>, button: String) -> impl
             </div>
         </form>
     }
+    .into_any()
 }

@@ -51,4 +51,5 @@ pub(super) fn Queue(give_back: Callback<String>) -> impl IntoView {
             </section>
         </Show>
     }
+    .into_any()
 }

@@ -34,4 +34,5 @@ pub(super) fn Reasoning(message: MessageView) -> impl IntoView {
             </details>
         </Show>
     }
+    .into_any()
 }

@@ -116,7 +116,7 @@ pub(super) fn Sidebar() -> impl IntoView {
                     }
                 />
             </label>
-            {move || chats.problem.get().map(|error| view! { <p class="hint bad" role="alert">{error.message}</p> })}
+            {move || chats.problem.get().map(|error| view! { <p class="hint bad">{error.message}</p> })}
             <div class="list">
                 <For each=groups key=|group| group.clone() let:group>
                     <section>
@@ -146,6 +146,7 @@ pub(super) fn Sidebar() -> impl IntoView {
             />
         </nav>
     }
+    .into_any()
 }
 
 /// One conversation.
@@ -167,6 +168,7 @@ fn Item(chat: Row) -> impl IntoView {
             }}
         </li>
     }
+    .into_any()
 }
 
 #[component]
@@ -225,6 +227,7 @@ fn Link(row: StoredValue<Row>, here: Memo<bool>) -> impl IntoView {
         </a>
         {menu(menu_id, more, Icon::More, false, items)}
     }
+    .into_any()
 }
 
 /// The name, to be written anew. Enter and leaving it keep it, Escape does not.
@@ -270,4 +273,5 @@ fn NameField(row: StoredValue<Row>, bench: Bench) -> impl IntoView {
             }
         />
     }
+    .into_any()
 }

@@ -56,6 +56,9 @@ pub(super) fn StatusLine() -> impl IntoView {
     });
 
     let line = Memo::new(move |_| {
+        if chat.sending.get() && !desk.running.get() {
+            return Some(Line { tone: Tone::Live, text: "Sending…".to_owned() });
+        }
         let message = chat.head()?;
         if message.role != crate::chat::Role::Assistant {
             return None;
@@ -78,6 +81,7 @@ pub(super) fn StatusLine() -> impl IntoView {
             <span>{move || line.with(|line| line.as_ref().map(|line| line.text.clone()))}</span>
         </div>
     }
+    .into_any()
 }
 
 /// What the page knows beside the answer's facts.

@@ -50,4 +50,5 @@ pub(super) fn ThemeSwitch() -> impl IntoView {
             {buttons}
         </div>
     }
+    .into_any()
 }

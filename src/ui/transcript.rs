@@ -16,6 +16,7 @@ pub(super) fn Transcript() -> impl IntoView {
             {turn(message)}
         </For>
     }
+    .into_any()
 }
 
 fn turn(message: MessageView) -> impl IntoView {

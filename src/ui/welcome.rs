@@ -1,7 +1,7 @@
 //! The beginning of a chat: who will answer, and four things to ask.
 
 use super::{icon::mark, layout::Frame, page::Desk, picker};
-use crate::client::store::Chat;
+use crate::{api::Catalog, client::store::Chat};
 use leptos::prelude::*;
 
 /// Such as a model of 135 million parameters manages.
@@ -21,8 +21,8 @@ pub(super) fn Welcome() -> impl IntoView {
     let model = Memo::new(move |_| {
         frame.catalog.with(|catalog| {
             let id = picker::chosen(chat, catalog);
-            let note = catalog.models.iter().find(|model| model.id == id);
-            (picker::name(catalog, &id), note.and_then(|model| model.note.clone()))
+            let known = catalog.models.iter().find(|model| model.id == id);
+            (picker::name(catalog, &id), known.and_then(|model| model.note.clone()))
         })
     });
     let examples = EXAMPLES
@@ -55,7 +55,10 @@ pub(super) fn Welcome() -> impl IntoView {
                     if name.is_empty() { "No model is connected".to_owned() } else { name }
                 }}
             </h2>
-            {move || frame.catalog.with(advice)}
+            {move || {
+                let (_, note) = model.get();
+                frame.catalog.with(|catalog| advice(catalog, note))
+            }}
             <form action="/api/runs/start" method="post">
                 <ul class="examples">{examples}</ul>
             </form>
@@ -70,21 +73,25 @@ pub(super) fn Welcome() -> impl IntoView {
             }}
         </section>
     }
+    .into_any()
 }
 
-/// How to get a better model, where only the built-in one is there.
-fn advice(catalog: &crate::api::Catalog) -> impl IntoView + use<> {
-    (catalog.only_builtin || catalog.models.is_empty()).then(|| {
-        let first = if catalog.models.is_empty() {
-            ""
-        } else {
-            "A small model that runs inside this server: quick, private, and often wrong. "
-        };
-        view! {
-            <p class="advice">
-                {first} "To connect a larger one, set " <code>"OPENAI_API_KEY"</code> " or "
-                <code>"HEADWATER_PROVIDER_URL"</code> " and restart."
-            </p>
-        }
-    })
+/// What is to be known of the model, and how to get a larger one where only the built-in one is
+/// there.
+fn advice(catalog: &Catalog, note: Option<String>) -> AnyView {
+    if !catalog.only_builtin && !catalog.models.is_empty() {
+        return note.map(|note| view! { <p class="advice">{note}</p> }).into_any();
+    }
+    let (first, what) = if catalog.models.is_empty() {
+        ("", "a model")
+    } else {
+        ("A small demo model that runs inside this server: quick, private, and often wrong. ", "a larger one")
+    };
+    view! {
+        <p class="advice">
+            {first} "To connect " {what} ", set " <code>"OPENAI_API_KEY"</code> " or "
+            <code>"HEADWATER_PROVIDER_URL"</code> " and restart."
+        </p>
+    }
+    .into_any()
 }
