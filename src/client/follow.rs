@@ -82,6 +82,10 @@ pub enum Asked {
 
 /// What is to be done, in this order.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the one there is for every frame, and it is moved at once"
+)]
 pub enum Output {
     /// Open the stream behind this entry. An older connection has been closed before.
     Open {
@@ -325,7 +329,9 @@ impl Follow {
             out.push(Output::Close);
             self.phase = Phase::Done;
         } else if let Phase::Asking { .. } = self.phase {
-            self.phase = Phase::Waiting { until: now + self.backoff() };
+            self.phase = Phase::Waiting {
+                until: now + self.backoff(),
+            };
         }
     }
 
@@ -378,7 +384,9 @@ impl Follow {
             Phase::Open { .. } => Link::Open,
             _ if self.quiet => Link::Open,
             _ if !self.opened && self.attempt == 0 => Link::Connecting,
-            _ => Link::Reconnecting { attempt: self.attempt.max(1) },
+            _ => Link::Reconnecting {
+                attempt: self.attempt.max(1),
+            },
         };
         if link != self.link {
             self.link = link;

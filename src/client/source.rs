@@ -38,7 +38,10 @@ impl Source {
         let opened = callback(on.clone(), |_| Some(Signal::Opened));
         let message = callback(on.clone(), |event| {
             let event = event.dyn_into::<MessageEvent>().ok()?;
-            Some(Signal::Frame { id: event.last_event_id(), data: event.data().as_string()? })
+            Some(Signal::Frame {
+                id: event.last_event_id(),
+                data: event.data().as_string()?,
+            })
         });
         let error = callback(on, |event| {
             let stream = event.target()?.dyn_into::<EventSource>().ok()?;
@@ -49,7 +52,10 @@ impl Source {
         stream.set_onopen(Some(opened.as_ref().unchecked_ref()));
         stream.set_onmessage(Some(message.as_ref().unchecked_ref()));
         stream.set_onerror(Some(error.as_ref().unchecked_ref()));
-        Some(Self { stream, _callbacks: [opened, message, error] })
+        Some(Self {
+            stream,
+            _callbacks: [opened, message, error],
+        })
     }
 }
 

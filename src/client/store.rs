@@ -67,6 +67,8 @@ struct Inner {
     /// Grows when another conversation comes on the screen. What was begun for the last one must
     /// not change this one.
     screen: u64,
+    /// Something on the screen is only known from here: a loaded conversation must follow.
+    unconfirmed: bool,
     /// The page has taken over what the server rendered.
     hydrated: bool,
 }
@@ -140,10 +142,17 @@ impl MessageView {
         if self.text.with_untracked(|text| *text != message.text) {
             self.text.set(message.text);
         }
-        if self.branches.with_untracked(|branches| *branches != message.branches) {
+        if self
+            .branches
+            .with_untracked(|branches| *branches != message.branches)
+        {
             self.branches.set(message.branches);
         }
-        if self.body.try_update_value(|body| body.adopt(message.answers)) == Some(true) {
+        if self
+            .body
+            .try_update_value(|body| body.adopt(message.answers))
+            == Some(true)
+        {
             self.paint(true, |_| {});
         }
     }
@@ -167,7 +176,8 @@ impl MessageView {
 
     /// The run that writes this message now.
     fn running(self) -> Option<RunId> {
-        self.state.with_untracked(|state| state.run.filter(|_| state.status.is_none()))
+        self.state
+            .with_untracked(|state| state.run.filter(|_| state.status.is_none()))
     }
 }
 

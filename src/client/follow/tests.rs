@@ -3,9 +3,7 @@
 use super::*;
 use crate::{
     chat::Answer,
-    protocol::{
-        BlockKind, ConversationId, MessageId, RunId, SpanKind, Status, Timing, Usage,
-    },
+    protocol::{BlockKind, ConversationId, MessageId, RunId, SpanKind, Status, Timing, Usage},
 };
 use proptest::prelude::*;
 use std::collections::VecDeque;
@@ -23,7 +21,10 @@ struct Hand {
 
 impl Hand {
     fn connecting() -> Self {
-        let mut hand = Self { follow: Follow::new(0, 7), now: START };
+        let mut hand = Self {
+            follow: Follow::new(0, 7),
+            now: START,
+        };
         hand.at(0, Input::Start);
         hand
     }
@@ -66,21 +67,31 @@ impl Hand {
 }
 
 fn ping() -> Input {
-    Input::Frame { id: String::new(), data: r#"{"type":"ping"}"#.into() }
+    Input::Frame {
+        id: String::new(),
+        data: r#"{"type":"ping"}"#.into(),
+    }
 }
 
 fn going_away(reason: &str, retry_ms: u64) -> Input {
     let data = format!(r#"{{"type":"going_away","reason":"{reason}","retry_ms":{retry_ms}}}"#);
-    Input::Frame { id: String::new(), data }
+    Input::Frame {
+        id: String::new(),
+        data,
+    }
 }
 
 fn delta(seq: Seq) -> Input {
     let data = r#"{"type":"delta","span":1,"block":1,"text":"a"}"#.into();
-    Input::Frame { id: seq.to_string(), data }
+    Input::Frame {
+        id: seq.to_string(),
+        data,
+    }
 }
 
 fn opens(out: &[Output]) -> bool {
-    out.iter().any(|output| matches!(output, Output::Open { .. }))
+    out.iter()
+        .any(|output| matches!(output, Output::Open { .. }))
 }
 
 const BROKEN: Input = Input::Broken { gave_up: false };
@@ -91,7 +102,10 @@ fn the_first_retry_is_at_once_and_the_pauses_double_up_to_eight_seconds() {
     assert_eq!(hand.pause_after(BROKEN), 0);
     for least in [250, 500, 1_000, 2_000, 4_000, 6_400, 6_400, 6_400] {
         let pause = hand.pause_after(BROKEN);
-        assert!((least..=least * 5 / 4).contains(&pause), "{pause} for {least}");
+        assert!(
+            (least..=least * 5 / 4).contains(&pause),
+            "{pause} for {least}"
+        );
         assert!(pause <= 8_000);
     }
     assert_eq!(hand.link(), Link::Reconnecting { attempt: 9 });
@@ -104,12 +118,21 @@ fn an_entry_resets_the_backoff_and_a_ping_at_the_door_does_not() {
     hand.pause_after(BROKEN);
     hand.at(0, Input::Opened);
     hand.at(0, ping());
-    assert!(hand.pause_after(BROKEN) >= 500, "a server that only pings is not hammered");
+    assert!(
+        hand.pause_after(BROKEN) >= 500,
+        "a server that only pings is not hammered"
+    );
     hand.at(0, Input::Opened);
     assert_eq!(hand.link(), Link::Open);
     let out = hand.at(0, delta(1));
     assert!(matches!(out.first(), Some(Output::Apply { seq: 1, .. })));
-    hand.at(0, Input::Folded { applied: Applied::New, cursor: 1 });
+    hand.at(
+        0,
+        Input::Folded {
+            applied: Applied::New,
+            cursor: 1,
+        },
+    );
     assert_eq!(hand.at(0, BROKEN)[1], Output::Open { after: 1 });
 }
 
@@ -126,13 +149,21 @@ fn a_connection_that_lasted_resets_the_backoff() {
 #[test]
 fn fifteen_silent_seconds_are_the_end_of_a_connection() {
     for mut hand in [Hand::connecting(), Hand::open()] {
-        assert_eq!(hand.at(14_999, Input::Tick), [Output::Wait { until: hand.now + 1 }]);
+        assert_eq!(
+            hand.at(14_999, Input::Tick),
+            [Output::Wait {
+                until: hand.now + 1
+            }]
+        );
         let out = hand.at(1, Input::Tick);
         assert_eq!(out[..2], [Output::Close, Output::Open { after: 0 }]);
     }
     let mut hand = Hand::open();
     hand.at(10_000, ping());
-    assert!(!opens(&hand.at(10_000, Input::Tick)), "a ping feeds the watchdog");
+    assert!(
+        !opens(&hand.at(10_000, Input::Tick)),
+        "a ping feeds the watchdog"
+    );
 }
 
 #[test]
@@ -140,7 +171,10 @@ fn a_wake_up_reconnects_unless_the_connection_is_fresh() {
     let mut hand = Hand::open();
     assert!(!opens(&hand.at(7_000, Input::Woke)));
     assert!(opens(&hand.at(1, Input::Woke)));
-    assert!(!opens(&hand.at(0, Input::Woke)), "three wake-ups come together");
+    assert!(
+        !opens(&hand.at(0, Input::Woke)),
+        "three wake-ups come together"
+    );
     assert!(opens(&hand.at(2_001, Input::Online)));
 
     let mut hand = Hand::open();
@@ -158,7 +192,9 @@ fn the_end_of_a_connections_life_is_nothing_to_tell_a_person() {
     let out = hand.at(60_000, going_away("lifetime", 100));
     assert_eq!(out[0], Output::Close);
     assert_eq!(hand.link(), Link::Open);
-    let Phase::Waiting { until } = hand.follow.phase else { panic!() };
+    let Phase::Waiting { until } = hand.follow.phase else {
+        panic!()
+    };
     assert!((100..=350).contains(&(until - hand.now)));
     assert!(opens(&hand.at(350, Input::Tick)));
     assert_eq!(hand.link(), Link::Open);
@@ -187,7 +223,11 @@ fn offline_is_said_until_something_proves_it_wrong() {
     hand.at(0, Input::Offline);
     assert_eq!(hand.link(), Link::Offline);
     hand.at(0, ping());
-    assert_eq!(hand.link(), Link::Open, "a server on this machine needs no network");
+    assert_eq!(
+        hand.link(),
+        Link::Open,
+        "a server on this machine needs no network"
+    );
     hand.at(0, Input::Offline);
     assert!(opens(&hand.at(0, BROKEN)), "tried all the same");
     assert_eq!(hand.link(), Link::Offline);
@@ -212,7 +252,10 @@ fn refusals_and_faults_lead_to_a_question() {
     assert!(hand.follow.is_done());
     assert_eq!(hand.link(), Link::Idle);
 
-    let broken_frame = || Input::Frame { id: "1".into(), data: "{".into() };
+    let broken_frame = || Input::Frame {
+        id: "1".into(),
+        data: "{".into(),
+    };
     let mut hand = Hand::open();
     hand.pause_after(broken_frame());
     hand.at(0, Input::Opened);
@@ -220,7 +263,10 @@ fn refusals_and_faults_lead_to_a_question() {
     hand.at(0, Input::Opened);
     assert!(hand.at(0, broken_frame()).contains(&Output::Ask));
     hand.at(0, Input::Asked(Asked::Running(40)));
-    assert!(hand.at(8_000, Input::Tick).contains(&Output::Open { after: 40 }));
+    assert!(
+        hand.at(8_000, Input::Tick)
+            .contains(&Output::Open { after: 40 })
+    );
 }
 
 #[test]
@@ -240,7 +286,10 @@ fn the_servers_trouble_is_told_once_and_taken_back() {
         id: String::new(),
         data: format!(r#"{{"type":"ping","notice":"{word}"}}"#),
     };
-    assert_eq!(hand.at(0, trouble("full")), [Output::Notice(Some("full".into()))]);
+    assert_eq!(
+        hand.at(0, trouble("full")),
+        [Output::Notice(Some("full".into()))]
+    );
     assert_eq!(hand.at(0, trouble("full")), []);
     assert_eq!(hand.at(0, ping()), [Output::Notice(None)]);
 }
@@ -248,9 +297,18 @@ fn the_servers_trouble_is_told_once_and_taken_back() {
 #[test]
 fn unknown_kinds_are_passed_over_and_counted_where_they_are_numbered() {
     let mut hand = Hand::open();
-    let unknown = |id: &str| Input::Frame { id: id.into(), data: r#"{"type":"new"}"#.into() };
+    let unknown = |id: &str| Input::Frame {
+        id: id.into(),
+        data: r#"{"type":"new"}"#.into(),
+    };
     assert_eq!(hand.at(0, unknown("")), []);
-    assert_eq!(hand.at(0, unknown("1")), [Output::Apply { seq: 1, event: Event::Unknown }]);
+    assert_eq!(
+        hand.at(0, unknown("1")),
+        [Output::Apply {
+            seq: 1,
+            event: Event::Unknown
+        }]
+    );
 }
 
 // ---- Every way a stream can break ---------------------------------------------------------------
@@ -320,7 +378,12 @@ fn log() -> impl Strategy<Value = Vec<Event>> {
                 replaces: (replaces && number == 2).then_some(1),
             });
             let kind = BlockKind::Text;
-            log.push(Event::BlockStarted { span: number, block: number, kind, tool: None });
+            log.push(Event::BlockStarted {
+                span: number,
+                block: number,
+                kind,
+                tool: None,
+            });
             log.extend(words.into_iter().map(|text| Event::Delta {
                 span: number,
                 block: number,
@@ -354,8 +417,19 @@ fn frames(log: &[Event], after: Seq, merge: usize) -> Vec<(String, String)> {
     let mut merged: Vec<(Seq, Event, usize)> = Vec::new();
     for (seq, event) in (1..).zip(log).skip(after as usize) {
         if let (
-            Some((last, Event::Delta { block: open, text, from, .. }, count)),
-            Event::Delta { block, text: more, .. },
+            Some((
+                last,
+                Event::Delta {
+                    block: open,
+                    text,
+                    from,
+                    ..
+                },
+                count,
+            )),
+            Event::Delta {
+                block, text: more, ..
+            },
         ) = (merged.last_mut(), event)
             && open == block
             && *count < merge
@@ -369,7 +443,10 @@ fn frames(log: &[Event], after: Seq, merge: usize) -> Vec<(String, String)> {
         }
     }
     let encode = |event: &Event| serde_json::to_string(event).unwrap();
-    merged.iter().map(|(seq, event, _)| (seq.to_string(), encode(event))).collect()
+    merged
+        .iter()
+        .map(|(seq, event, _)| (seq.to_string(), encode(event)))
+        .collect()
 }
 
 /// Follows `log` to its end through `faults` and gives back what was folded.
@@ -388,7 +465,9 @@ fn run(log: &[Event], faults: Vec<Fault>, merge: usize) -> Result<Answer, TestCa
                 return Ok(fold);
             }
             // Nothing on the wire: only time can help, so there must be a timer.
-            now = timer.take().ok_or_else(|| TestCaseError::fail("would wait for ever"))?;
+            now = timer
+                .take()
+                .ok_or_else(|| TestCaseError::fail("would wait for ever"))?;
             next = Some(Input::Tick);
             continue;
         };
@@ -407,7 +486,10 @@ fn run(log: &[Event], faults: Vec<Fault>, merge: usize) -> Result<Answer, TestCa
                     let applied = fold.apply(seq, &event);
                     // At no moment is there anything but the beginning of the truth.
                     prop_assert_eq!(&fold, &fold_of(&log[..fold.seq as usize]));
-                    next = Some(Input::Folded { applied, cursor: fold.seq });
+                    next = Some(Input::Folded {
+                        applied,
+                        cursor: fold.seq,
+                    });
                 }
                 Output::LinkChanged(_) | Output::Notice(_) => {}
             }
@@ -442,7 +524,9 @@ fn connection(log: &[Event], after: Seq, merge: usize, fault: Option<Fault>) -> 
         Some(Fault::Leave(at, brief)) => {
             frames.truncate(at);
             let reason = if brief { "lifetime" } else { "shutdown" };
-            let Input::Frame { id, data } = going_away(reason, 100) else { unreachable!() };
+            let Input::Frame { id, data } = going_away(reason, 100) else {
+                unreachable!()
+            };
             frames.push((id, data));
         }
         Some(Fault::Snapshot(at)) => {
@@ -458,7 +542,11 @@ fn connection(log: &[Event], after: Seq, merge: usize, fault: Option<Fault>) -> 
         _ => {}
     }
     let mut wire = VecDeque::from([Input::Opened, ping()]);
-    wire.extend(frames.into_iter().map(|(id, data)| Input::Frame { id, data }));
+    wire.extend(
+        frames
+            .into_iter()
+            .map(|(id, data)| Input::Frame { id, data }),
+    );
     if broken {
         wire.push_back(BROKEN);
     }

@@ -8,7 +8,7 @@ use super::{AnswerState, words::Words};
 use crate::{
     chat::{Answer, Applied, Block},
     markdown::Renderer,
-    protocol::{BlockKind, BlockNo, Event, RunId, Seq},
+    protocol::{BlockKind, BlockNo, Error, Event, RunId, Seq, Status},
 };
 
 /// The text of an assistant's message, in parsed form. Not reactive: see
@@ -91,7 +91,10 @@ impl Body {
         }
         match event {
             Event::Delta { block, text, .. } => self.extend(*block, text),
-            Event::SpanStarted { replaces: Some(_), .. } | Event::Snapshot { .. } => {
+            Event::SpanStarted {
+                replaces: Some(_), ..
+            }
+            | Event::Snapshot { .. } => {
                 self.stale = true;
             }
             Event::RunFinished { .. } => {
@@ -116,7 +119,11 @@ impl Body {
             return;
         }
         let continues = self.answers.last().and_then(|answer| answer.run);
-        self.answers.push(Answer { run: Some(run), continues, ..Answer::default() });
+        self.answers.push(Answer {
+            run: Some(run),
+            continues,
+            ..Answer::default()
+        });
         // A finished text takes no more, so it is opened again even if nothing is new yet.
         self.stale = true;
     }
@@ -125,7 +132,10 @@ impl Body {
     /// whether anything changed.
     pub fn adopt(&mut self, mut answers: Vec<Answer>) -> bool {
         let places = |answers: &[Answer]| -> Vec<_> {
-            answers.iter().map(|answer| (answer.run, answer.seq)).collect()
+            answers
+                .iter()
+                .map(|answer| (answer.run, answer.seq))
+                .collect()
         };
         let before = places(&self.answers);
         for theirs in &mut answers {
@@ -144,8 +154,27 @@ impl Body {
 
     /// Forgets how far a run has been read, so that the next [`Body::adopt`] replaces it.
     pub fn distrust(&mut self, run: RunId) {
-        if let Some(answer) = self.answers.iter_mut().find(|answer| answer.run == Some(run)) {
+        if let Some(answer) = self
+            .answers
+            .iter_mut()
+            .find(|answer| answer.run == Some(run))
+        {
             answer.seq = 0;
+        }
+    }
+
+    /// The server knows nothing of a run any more: what was read of it is all there will be.
+    pub fn abandon(&mut self, run: RunId, error: Error) {
+        if let Some(answer) = self
+            .answers
+            .iter_mut()
+            .find(|answer| answer.run == Some(run))
+        {
+            answer.stage = None;
+            answer.status = Some(Status::Interrupted);
+            answer.error = Some(error);
+            self.thaw();
+            self.text.finish();
         }
     }
 
@@ -182,13 +211,19 @@ impl Body {
         };
         if state.run != answer.run {
             // Another run has its own history.
-            *state = AnswerState { run: answer.run, ..AnswerState::default() };
+            *state = AnswerState {
+                run: answer.run,
+                ..AnswerState::default()
+            };
         }
         state.model.clone_from(&answer.model);
         state.status = answer.status;
         state.finish = answer.finish().cloned();
         state.stage = answer.stage.as_ref().map(|since| since.stage.clone());
-        state.stage_since = answer.stage.as_ref().map_or(0, |since| answer.accepted + since.at);
+        state.stage_since = answer
+            .stage
+            .as_ref()
+            .map_or(0, |since| answer.accepted + since.at);
         state.thinking = answer.status.is_none()
             && answer
                 .blocks
@@ -208,7 +243,11 @@ impl Body {
         let Some(answer) = self.answers.last() else {
             return;
         };
-        let Some(at) = answer.blocks.iter().rposition(|block| block.block == number) else {
+        let Some(at) = answer
+            .blocks
+            .iter()
+            .rposition(|block| block.block == number)
+        else {
             return;
         };
         let block = &answer.blocks[at];
@@ -261,7 +300,11 @@ impl Body {
                 }
             }
         }
-        if self.answers.last().is_some_and(|answer| answer.status.is_some()) {
+        if self
+            .answers
+            .last()
+            .is_some_and(|answer| answer.status.is_some())
+        {
             self.text.finish();
         }
     }

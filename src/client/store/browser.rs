@@ -12,7 +12,9 @@ use uuid::Uuid;
 #[cfg(feature = "hydrate")]
 mod dom;
 #[cfg(feature = "hydrate")]
-pub(super) use dom::{Channel, HIDDEN_STEP_MS, Listener, Paints, Timer, hash, hidden, online, warn};
+pub(super) use dom::{
+    Channel, HIDDEN_STEP_MS, Listener, Paints, Timer, hash, hidden, online, warn,
+};
 
 /// What a tab tells the others, and the sidebar of its own page, about a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +22,7 @@ pub(super) enum News {
     /// An answer has begun.
     Started,
     /// An answer has ended.
+    #[cfg(feature = "hydrate")]
     Finished,
     /// Its title, its place in the list or its current branch changed.
     Changed,
@@ -38,7 +41,10 @@ impl News {
 
     /// As it is told: the word and the identifier.
     pub(super) fn say(self, id: ConversationId) -> String {
-        let word = Self::WORDS.iter().find(|(news, _)| *news == self).map_or("", |(_, word)| word);
+        let word = Self::WORDS
+            .iter()
+            .find(|(news, _)| *news == self)
+            .map_or("", |(_, word)| word);
         format!("{word} {id}")
     }
 
@@ -108,7 +114,12 @@ pub(super) fn random_id() -> Uuid {
 /// `client_id`, so it is sent once.
 pub(super) fn store_queue(id: ConversationId, queue: &[Queued]) {
     #[cfg(feature = "hydrate")]
-    dom::store(&queue_key(id), (!queue.is_empty()).then(|| serde_json::to_string(queue).ok()).flatten());
+    dom::store(
+        &queue_key(id),
+        (!queue.is_empty())
+            .then(|| serde_json::to_string(queue).ok())
+            .flatten(),
+    );
     #[cfg(not(feature = "hydrate"))]
     let _ = (id, queue);
 }

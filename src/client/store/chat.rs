@@ -4,7 +4,7 @@ use super::{AnswerState, Body, Chat, Inner, Link, MessageView, Nursery, Problem,
 use crate::{
     api,
     chat::{Conversation, Message, Role},
-    protocol::{ConversationId, MessageId},
+    protocol::{ConversationId, ErrorCode, MessageId},
 };
 use leptos::prelude::*;
 
@@ -13,7 +13,10 @@ const FAREWELL_MS: u32 = 1_000;
 
 impl Chat {
     /// An empty chat, its signals in the current owner.
-    #[expect(clippy::new_without_default, reason = "it needs a reactive owner, so it is never implicit")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "it needs a reactive owner, so it is never implicit"
+    )]
     pub fn new() -> Self {
         let messages = RwSignal::new(Vec::<MessageView>::new());
         let chat = Self {
@@ -29,7 +32,8 @@ impl Chat {
             is_running: Memo::new(move |_| {
                 let last = messages.with(|messages| messages.last().copied());
                 last.is_some_and(|last| {
-                    last.state.with(|state| state.run.is_some() && state.status.is_none())
+                    last.state
+                        .with(|state| state.run.is_some() && state.status.is_none())
                 })
             }),
             inner: StoredValue::new(Inner {
@@ -37,6 +41,7 @@ impl Chat {
                 pending: None,
                 edition: 0,
                 screen: 0,
+                unconfirmed: false,
                 hydrated: false,
             }),
             #[cfg(feature = "hydrate")]
@@ -52,7 +57,10 @@ impl Chat {
     pub fn show(self, conversation: Conversation) {
         let same = self.id.get_untracked() == Some(conversation.id);
         let followed = self.messages.with_untracked(|messages| {
-            messages.iter().find(|view| view.running().is_some()).map(|view| view.id)
+            messages
+                .iter()
+                .find(|view| view.running().is_some())
+                .map(|view| view.id)
         });
         let known = |id| conversation.messages.iter().any(|message| message.id == id);
         if same && followed.is_some_and(|id| !known(id)) {
@@ -85,6 +93,9 @@ impl Chat {
             }
             match loaded {
                 Ok(conversation) => self.present(conversation),
+                // What is on the screen stays right until then; the state of the stream and the
+                // next command tell that the server cannot be reached.
+                Err(error) if error.code == ErrorCode::Connection => {}
                 Err(error) => self.problem.set(Some(Problem { error, text: None })),
             }
         });
@@ -93,7 +104,9 @@ impl Chat {
     /// Follows the answer that is being written, if there is one. Call it in an `Effect`, so that
     /// it runs in the browser only and after hydration.
     pub fn follow_running(self) {
-        let first = self.inner.try_update_value(|inner| !std::mem::replace(&mut inner.hydrated, true));
+        let first = self
+            .inner
+            .try_update_value(|inner| !std::mem::replace(&mut inner.hydrated, true));
         if first == Some(true) && self.queue.with_untracked(Vec::is_empty) {
             self.queue.set(self.stored_queue());
         }
@@ -122,7 +135,10 @@ impl Chat {
             self.turn_to(Some(conversation.id));
             self.model.set(conversation.model);
         }
-        if self.title.with_untracked(|title| *title != conversation.title) {
+        if self
+            .title
+            .with_untracked(|title| *title != conversation.title)
+        {
             self.title.set(conversation.title);
         }
         let mut views: Vec<MessageView> = Vec::with_capacity(conversation.messages.len() + 1);
@@ -135,7 +151,11 @@ impl Chat {
                 None => self.make(message),
             });
         }
-        views.extend(self.inner.with_value(|inner| inner.pending));
+        let pending = self.inner.try_update_value(|inner| {
+            inner.unconfirmed = false;
+            inner.pending
+        });
+        views.extend(pending.flatten());
         self.set_messages(views);
         self.follow_if_hydrated();
     }
@@ -173,7 +193,9 @@ impl Chat {
         }
         self.messages.set(views);
         let stay: std::collections::HashSet<MessageId> = stay.into_iter().collect();
-        let gone = self.inner.try_update_value(|inner| inner.nursery.leave(|id| stay.contains(&id)));
+        let gone = self
+            .inner
+            .try_update_value(|inner| inner.nursery.leave(|id| stay.contains(&id)));
         let gone = gone.unwrap_or_default();
         if !gone.is_empty() {
             browser::spawn(async move {
@@ -185,7 +207,9 @@ impl Chat {
 
     /// A view of a message that is not on the screen yet.
     pub(super) fn make(self, message: Message) -> MessageView {
-        let room = self.inner.try_update_value(|inner| inner.nursery.room(message.id));
+        let room = self
+            .inner
+            .try_update_value(|inner| inner.nursery.room(message.id));
         match room {
             Some(room) => room.with(|| MessageView::new(message)),
             None => MessageView::new(message),
@@ -216,7 +240,9 @@ impl Chat {
 
     /// The message that is being written.
     pub(super) fn running_view(self) -> Option<MessageView> {
-        let last = self.messages.with_untracked(|messages| messages.last().copied());
+        let last = self
+            .messages
+            .with_untracked(|messages| messages.last().copied());
         last.filter(|last| last.running().is_some())
     }
 
@@ -247,13 +273,17 @@ impl Chat {
     pub(super) fn change_queue<R>(self, change: impl FnOnce(&mut Vec<Queued>) -> R) -> Option<R> {
         let result = self.queue.try_update(change);
         if let Some(id) = self.id.get_untracked() {
-            self.queue.with_untracked(|queue| browser::store_queue(id, queue));
+            self.queue
+                .with_untracked(|queue| browser::store_queue(id, queue));
         }
         result
     }
 
     fn stored_queue(self) -> Vec<Queued> {
-        self.id.get_untracked().map(browser::stored_queue).unwrap_or_default()
+        self.id
+            .get_untracked()
+            .map(browser::stored_queue)
+            .unwrap_or_default()
     }
 }
 

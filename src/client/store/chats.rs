@@ -22,6 +22,8 @@ pub struct Chats {
     pub problem: RwSignal<Option<Error>>,
     /// Number of the newest question; the answers to older ones are not shown.
     asked: StoredValue<u64>,
+    /// The problem shown is that of a refresh, so the next one that works takes it away.
+    stale: StoredValue<bool>,
     #[cfg(feature = "hydrate")]
     page: StoredValue<Page, LocalStorage>,
 }
@@ -37,13 +39,17 @@ impl Chats {
     /// An empty list in the current owner. Fill it with `list.set` (server, hydration) or
     /// [`Chats::refresh`]. In the browser it refreshes itself when any tab begins, ends or changes
     /// something, and when the page comes to the front.
-    #[expect(clippy::new_without_default, reason = "it needs a reactive owner, so it is never implicit")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "it needs a reactive owner, so it is never implicit"
+    )]
     pub fn new() -> Self {
         let chats = Self {
             list: RwSignal::new(Vec::new()),
             query: RwSignal::new(String::new()),
             problem: RwSignal::new(None),
             asked: StoredValue::new(0),
+            stale: StoredValue::new(false),
             #[cfg(feature = "hydrate")]
             page: StoredValue::new_local(Page::default()),
         };
@@ -85,7 +91,8 @@ impl Chats {
 
     /// Deletes a conversation. A [`super::Chat`] that shows it, in any tab, is cleared.
     pub fn delete(self, id: ConversationId) {
-        self.list.update(|list| list.retain(|summary| summary.id != id));
+        self.list
+            .update(|list| list.retain(|summary| summary.id != id));
         self.command(id, News::Deleted, api::delete_conversation(id));
     }
 
@@ -112,7 +119,10 @@ impl Chats {
             }
             match answer {
                 Ok(()) => self.tell(news, id),
-                Err(ApiError(error)) => self.problem.set(Some(error)),
+                Err(ApiError(error)) => {
+                    self.stale.set_value(false);
+                    self.problem.set(Some(error));
+                }
             }
             self.refresh();
         });
@@ -154,9 +164,19 @@ impl Chats {
                 return;
             }
             match answer {
-                Ok(list) if self.list.with_untracked(|old| *old != list) => self.list.set(list),
-                Ok(_) => {}
-                Err(ApiError(error)) => self.problem.set(Some(error)),
+                Ok(list) => {
+                    if self.stale.get_value() {
+                        self.stale.set_value(false);
+                        self.problem.set(None);
+                    }
+                    if self.list.with_untracked(|old| *old != list) {
+                        self.list.set(list);
+                    }
+                }
+                Err(ApiError(error)) => {
+                    self.stale.set_value(true);
+                    self.problem.set(Some(error));
+                }
             }
         });
     }

@@ -7,7 +7,7 @@ use super::{Chat, MessageView, Problem, Queued, browser, browser::News};
 use crate::{
     api::{self, ApiError},
     chat::{Message, Role},
-    protocol::{ConversationId, Error, ErrorCode, MessageId, RunId, Started, Status},
+    protocol::{ConversationId, Error, ErrorCode, MessageId, RunId, Started},
 };
 use leptos::prelude::*;
 
@@ -21,7 +21,10 @@ impl Chat {
         if text.trim().is_empty() {
             return;
         }
-        let message = Queued { client_id: browser::random_id().to_string(), text };
+        let message = Queued {
+            client_id: browser::random_id().to_string(),
+            text,
+        };
         if self.sending.get_untracked() || self.running_view().is_some() {
             self.change_queue(|queue| queue.push(message));
         } else {
@@ -43,7 +46,9 @@ impl Chat {
     /// Takes a message out of the queue and gives its text back.
     pub fn unqueue(self, client_id: &str) -> Option<String> {
         self.change_queue(|queue| {
-            let at = queue.iter().position(|queued| queued.client_id == client_id)?;
+            let at = queue
+                .iter()
+                .position(|queued| queued.client_id == client_id)?;
             Some(queue.remove(at).text)
         })
         .flatten()
@@ -51,7 +56,10 @@ impl Chat {
 
     /// Stops the answer that is being written, keeping what has been painted.
     pub fn stop(self) {
-        let Some((view, run)) = self.running_view().and_then(|view| Some((view, view.running()?))) else {
+        let Some((view, run)) = self
+            .running_view()
+            .and_then(|view| Some((view, view.running()?)))
+        else {
             return;
         };
         if view.state.with_untracked(|state| state.stopping) {
@@ -62,7 +70,8 @@ impl Chat {
         let seen = view.with_body(super::Body::painted);
         browser::spawn(async move {
             let stopped = browser::persist(3, || api::stop_run(run, Some(seen))).await;
-            if view.state.is_disposed() || view.state.with_untracked(|state| state.run != Some(run)) {
+            if view.state.is_disposed() || view.state.with_untracked(|state| state.run != Some(run))
+            {
                 return;
             }
             match stopped {
@@ -81,16 +90,29 @@ impl Chat {
 
     /// Goes on with an answer that did not end whole, with another model if one is given.
     pub fn continue_answer(self, message: MessageId, model: Option<String>) {
-        self.again(message, move |run| api::continue_run(run, model), Self::continued);
+        self.again(
+            message,
+            move |run| api::continue_run(run, model),
+            Self::continued,
+        );
     }
 
     /// Answers again, as another branch.
     pub fn retry(self, message: MessageId, model: Option<String>) {
-        self.again(message, move |run| api::retry_run(run, model), |chat, old, started| {
-            let mut views = chat.messages.get_untracked();
-            views.truncate(views.iter().position(|view| view.id == old.id).unwrap_or(views.len()));
-            chat.answer_begins(views, old.parent, started);
-        });
+        self.again(
+            message,
+            move |run| api::retry_run(run, model),
+            |chat, old, started| {
+                let mut views = chat.messages.get_untracked();
+                views.truncate(
+                    views
+                        .iter()
+                        .position(|view| view.id == old.id)
+                        .unwrap_or(views.len()),
+                );
+                chat.answer_begins(views, old.parent, started);
+            },
+        );
     }
 
     /// Sends another version of a person's message, as another branch.
@@ -102,7 +124,10 @@ impl Chat {
         if text.trim().is_empty() || self.sending.get_untracked() {
             return;
         }
-        let message = Queued { client_id: browser::random_id().to_string(), text };
+        let message = Queued {
+            client_id: browser::random_id().to_string(),
+            text,
+        };
         self.start(message, views[at].parent, views[..at].to_vec(), true);
     }
 
@@ -129,18 +154,6 @@ impl Chat {
         });
     }
 
-    /// The answer on the screen has ended, by the stream or by a loaded conversation.
-    pub(super) fn finished(self, view: MessageView) {
-        self.notice.set(None);
-        if let Some(id) = self.id.get_untracked() {
-            self.tell(News::Finished, id);
-        }
-        // After a stop or a failure the person may want to say something else first.
-        if view.state.with_untracked(|state| state.status == Some(Status::Ok)) {
-            self.send_queued();
-        }
-    }
-
     fn start_at_head(self, message: Queued) {
         let views = self.messages.get_untracked();
         let parent = views.last().map(|view| view.id);
@@ -148,7 +161,13 @@ impl Chat {
     }
 
     /// Sends `message` as an answer to `parent`. Until the server has it, it is shown after `views`.
-    fn start(self, message: Queued, parent: Option<MessageId>, views: Vec<MessageView>, branch: bool) {
+    fn start(
+        self,
+        message: Queued,
+        parent: Option<MessageId>,
+        views: Vec<MessageView>,
+        branch: bool,
+    ) {
         let before = self.messages.get_untracked();
         let conversation = self.id.get_untracked();
         let model = self.model.get_untracked();
@@ -162,7 +181,14 @@ impl Chat {
             let started = browser::persist(SEND_TRIES, || {
                 let Queued { client_id, text } = message.clone();
                 let branch = branch.then_some(true);
-                api::start_run(text, conversation, parent, model.clone(), Some(client_id), branch)
+                api::start_run(
+                    text,
+                    conversation,
+                    parent,
+                    model.clone(),
+                    Some(client_id),
+                    branch,
+                )
             })
             .await;
             if self.screen() != screen {
@@ -235,7 +261,12 @@ impl Chat {
     }
 
     /// Shows the answer that has just begun after `views`, before the first word of it.
-    fn answer_begins(self, mut views: Vec<MessageView>, parent: Option<MessageId>, started: Started) {
+    fn answer_begins(
+        self,
+        mut views: Vec<MessageView>,
+        parent: Option<MessageId>,
+        started: Started,
+    ) {
         self.next_edition();
         if self.view(started.message).is_none() {
             let view = self.make(Message {
@@ -261,6 +292,7 @@ impl Chat {
 
     /// Follows what has begun, and asks for the rest: the title, identifiers, branches.
     fn begun(self, conversation: ConversationId) {
+        self.inner.update_value(|inner| inner.unconfirmed = true);
         self.follow_running();
         self.tell(News::Started, conversation);
         self.reload();
@@ -293,7 +325,7 @@ impl Chat {
     }
 
     /// Tells the other tabs and the sidebar.
-    fn tell(self, news: News, conversation: ConversationId) {
+    pub(super) fn tell(self, news: News, conversation: ConversationId) {
         #[cfg(feature = "hydrate")]
         self.page.with_value(|page| page.tell(news, conversation));
         #[cfg(not(feature = "hydrate"))]

@@ -28,7 +28,11 @@ impl<T> Clone for Inbox<T> {
 
 impl<T> Inbox<T> {
     pub(super) fn new() -> Self {
-        let state = State { items: VecDeque::new(), waker: None, closed: false };
+        let state = State {
+            items: VecDeque::new(),
+            waker: None,
+            closed: false,
+        };
         Self(Rc::new(RefCell::new(state)))
     }
 
@@ -56,6 +60,10 @@ impl<T> Inbox<T> {
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.0.borrow().closed
     }
 
     /// The next item; `None` once closed.

@@ -6,13 +6,13 @@ use super::{
     inbox::Inbox,
 };
 use crate::{
-    api::{self, run_events_url},
+    api::{self, ApiError, run_events_url},
     chat::Applied,
     client::{
         follow::{Asked, Follow, Input, Output},
         source::{Signal, Source},
     },
-    protocol::{ConversationId, ErrorCode, Event, RunId, Seq, UnixMs},
+    protocol::{ConversationId, ErrorCode, Event, RunId, Seq, Status, UnixMs},
 };
 use leptos::prelude::*;
 
@@ -102,7 +102,9 @@ impl Chat {
                 return 0;
             }
             page.put(Item::Do(Input::Woke));
-            page.hidden_since.take().map_or(0, |since| now.saturating_sub(since))
+            page.hidden_since
+                .take()
+                .map_or(0, |since| now.saturating_sub(since))
         });
         // Another device may have gone on with the conversation meanwhile.
         if away.is_some_and(|away| away > AWAY_MS) && self.running_view().is_none() {
@@ -124,9 +126,13 @@ impl Chat {
 
     /// Sees to it that exactly the running answer on the screen is followed.
     pub(super) fn follow(self) {
-        let running = self.running_view().and_then(|view| Some((view, view.running()?)));
+        let running = self
+            .running_view()
+            .and_then(|view| Some((view, view.running()?)));
         let followed = self.page.try_with_value(|page| {
-            page.follower.as_ref().map(|follower| (follower.view, follower.run))
+            page.follower
+                .as_ref()
+                .map(|follower| (follower.view, follower.run))
         });
         let Some(followed) = followed else {
             return;
@@ -139,15 +145,39 @@ impl Chat {
             browser::spawn(drive(self, view, run, inbox.clone()));
             Follower { run, view, inbox }
         });
-        self.link.set(if begun.is_some() { Link::Connecting } else { Link::Idle });
+        self.link.set(if begun.is_some() {
+            Link::Connecting
+        } else {
+            Link::Idle
+        });
         self.page.update_value(|page| page.follower = begun);
         // A loaded conversation may have brought the end before the stream did.
         if let Some((view, run)) = followed
             && self.view(view.id).is_some()
-            && view.state.with_untracked(|state| state.run == Some(run) && !state.is_running())
+            && view
+                .state
+                .with_untracked(|state| state.run == Some(run) && !state.is_running())
         {
             self.finished(view);
             self.check(view, run);
+        }
+    }
+
+    /// The answer on the screen has ended, by the stream or by a loaded conversation.
+    fn finished(self, view: MessageView) {
+        self.notice.set(None);
+        if let Some(id) = self.id.get_untracked() {
+            self.tell(News::Finished, id);
+        }
+        if self.inner.with_value(|inner| inner.unconfirmed) {
+            self.reload();
+        }
+        // After a stop or a failure the person may want to say something else first.
+        if view
+            .state
+            .with_untracked(|state| state.status == Some(Status::Ok))
+        {
+            self.send_queued();
         }
     }
 
@@ -161,7 +191,9 @@ impl Chat {
             return;
         };
         browser::spawn(async move {
-            let differs = browser::hash(text).await.is_some_and(|hash| hash != expected);
+            let differs = browser::hash(text)
+                .await
+                .is_some_and(|hash| hash != expected);
             if differs && !view.state.is_disposed() {
                 self.heal(view, run);
             }
@@ -178,6 +210,9 @@ impl Chat {
 
 /// Follows a run until its end, or until its [`Follower`] is dropped.
 async fn drive(chat: Chat, view: MessageView, run: RunId, inbox: Inbox<Item>) {
+    if inbox.is_closed() {
+        return;
+    }
     let mut driver = Driver::new(chat, view, run, inbox);
     driver.step(Input::Start);
     if !browser::online() {
@@ -308,7 +343,8 @@ impl Driver {
         let on = move |signal| inbox.put(Item::Said(connection, signal));
         self.source = Source::open(&run_events_url(self.run, after), on);
         if self.source.is_none() {
-            self.inbox.put(Item::Said(connection, Signal::Broken { gave_up: true }));
+            self.inbox
+                .put(Item::Said(connection, Signal::Broken { gave_up: true }));
         }
     }
 
@@ -319,7 +355,10 @@ impl Driver {
     }
 
     fn apply(&mut self, seq: Seq, event: &Event) -> Applied {
-        let applied = self.view.body.try_update_value(|body| body.apply(seq, event));
+        let applied = self
+            .view
+            .body
+            .try_update_value(|body| body.apply(seq, event));
         let applied = applied.unwrap_or(Applied::Known);
         if applied != Applied::New {
             return applied;
@@ -329,10 +368,14 @@ impl Driver {
                 self.text = true;
                 self.last_text = browser::now();
             }
-            Event::RunFinished { length: expected, .. } => {
+            Event::RunFinished {
+                length: expected, ..
+            } => {
                 self.text = true;
                 let length = self.view.with_body(|body| {
-                    body.answers.last().map_or(0, crate::chat::Answer::visible_length)
+                    body.answers
+                        .last()
+                        .map_or(0, crate::chat::Answer::visible_length)
                 });
                 self.short = length != *expected;
             }
@@ -379,8 +422,9 @@ impl Driver {
                         _ => Asked::Over,
                     }
                 }
-                Err(error) if error.0.code == ErrorCode::NotFound => {
-                    chat.problem.set(Some(super::Problem { error: error.0, text: None }));
+                Err(ApiError(error)) if error.code == ErrorCode::NotFound => {
+                    view.body.update_value(|body| body.abandon(run, error));
+                    view.paint(true, |_| {});
                     Asked::Over
                 }
                 Err(_) => Asked::Unreachable,
@@ -414,7 +458,13 @@ impl Driver {
         if broken || browser::hidden() {
             let words = self.view.with_body(super::Body::words);
             self.settle = None;
-            self.away.get_or_insert(Away { since: now, words, until: None }).until = None;
+            self.away
+                .get_or_insert(Away {
+                    since: now,
+                    words,
+                    until: None,
+                })
+                .until = None;
         } else if let Some(away) = &mut self.away
             && away.until.is_none()
         {
@@ -426,11 +476,18 @@ impl Driver {
 
     /// Who is back is told, once, how much came meanwhile.
     fn caught_up(&mut self) {
-        let Some(Away { since, words, until: Some(until) }) = self.away.take_if(|away| away.until.is_some())
+        let Some(Away {
+            since,
+            words,
+            until: Some(until),
+        }) = self.away.take_if(|away| away.until.is_some())
         else {
             return;
         };
-        let missed = self.view.with_body(super::Body::words).saturating_sub(words);
+        let missed = self
+            .view
+            .with_body(super::Body::words)
+            .saturating_sub(words);
         if until.saturating_sub(since) > AWAY_MS && missed > 0 {
             self.caught_up = Some(missed);
             self.paints.want();

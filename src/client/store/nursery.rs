@@ -17,7 +17,10 @@ pub(super) struct Nursery {
 impl Nursery {
     pub(super) fn new() -> Self {
         let root = Owner::current().map_or_else(Owner::new, |owner| owner.child());
-        Self { root, rooms: Vec::new() }
+        Self {
+            root,
+            rooms: Vec::new(),
+        }
     }
 
     /// An owner for what belongs to a message.
@@ -30,6 +33,9 @@ impl Nursery {
     /// Gives up the owners of the messages that are not in `stay`. The caller drops them once
     /// nothing on the screen reads their signals any more.
     pub(super) fn leave(&mut self, stay: impl Fn(MessageId) -> bool) -> Vec<Owner> {
-        self.rooms.extract_if(.., |(id, _)| !stay(*id)).map(|(_, owner)| owner).collect()
+        self.rooms
+            .extract_if(.., |(id, _)| !stay(*id))
+            .map(|(_, owner)| owner)
+            .collect()
     }
 }

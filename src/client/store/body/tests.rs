@@ -24,11 +24,21 @@ impl Writer {
     }
 
     fn block(&mut self, span: SpanNo, block: BlockNo, kind: BlockKind) -> &mut Self {
-        self.write(Event::BlockStarted { span, block, kind, tool: None })
+        self.write(Event::BlockStarted {
+            span,
+            block,
+            kind,
+            tool: None,
+        })
     }
 
     fn delta(&mut self, span: SpanNo, block: BlockNo, text: &str) -> &mut Self {
-        self.write(Event::Delta { span, block, text: text.into(), from: None })
+        self.write(Event::Delta {
+            span,
+            block,
+            text: text.into(),
+            from: None,
+        })
     }
 
     fn finish(&mut self, status: Status, length: u64) -> &mut Self {
@@ -76,8 +86,15 @@ fn span(span: SpanNo, replaces: Option<SpanNo>) -> Event {
 #[test]
 fn text_grows_at_its_end_without_being_made_anew() {
     let mut writer = Writer::new();
-    writer.write(span(1, None)).block(1, 1, BlockKind::Reasoning).delta(1, 1, "Let me ").delta(1, 1, "see.");
-    writer.block(1, 2, BlockKind::Text).delta(1, 2, "One tw").check();
+    writer
+        .write(span(1, None))
+        .block(1, 1, BlockKind::Reasoning)
+        .delta(1, 1, "Let me ")
+        .delta(1, 1, "see.");
+    writer
+        .block(1, 2, BlockKind::Text)
+        .delta(1, 2, "One tw")
+        .check();
     let generation = writer.body.generation;
     writer.delta(1, 2, "o three").check();
     writer.finish(Status::Ok, 13).check();
@@ -90,9 +107,17 @@ fn text_grows_at_its_end_without_being_made_anew() {
 #[test]
 fn an_attempt_that_takes_anothers_place_takes_its_text_away() {
     let mut writer = Writer::new();
-    writer.write(span(1, None)).block(1, 1, BlockKind::Text).delta(1, 1, "first").check();
+    writer
+        .write(span(1, None))
+        .block(1, 1, BlockKind::Text)
+        .delta(1, 1, "first")
+        .check();
     let generation = writer.body.generation;
-    writer.write(span(2, Some(1))).block(2, 2, BlockKind::Text).delta(2, 2, "second").check();
+    writer
+        .write(span(2, Some(1)))
+        .block(2, 2, BlockKind::Text)
+        .delta(2, 2, "second")
+        .check();
     assert_eq!(writer.body.text.source(), "second");
     assert!(writer.body.generation > generation);
 }
@@ -100,14 +125,22 @@ fn an_attempt_that_takes_anothers_place_takes_its_text_away() {
 #[test]
 fn after_a_stop_nothing_more_is_shown_and_nothing_is_redrawn() {
     let mut writer = Writer::new();
-    writer.write(span(1, None)).block(1, 1, BlockKind::Text).delta(1, 1, "kept").check();
+    writer
+        .write(span(1, None))
+        .block(1, 1, BlockKind::Text)
+        .delta(1, 1, "kept")
+        .check();
     let generation = writer.body.generation;
     let painted = writer.body.painted();
     writer.body.freeze();
     writer.delta(1, 1, " not kept");
     assert!(!writer.body.paint());
     assert_eq!(writer.body.text.source(), "kept");
-    assert_eq!(writer.body.painted(), painted, "what is not shown was not seen");
+    assert_eq!(
+        writer.body.painted(),
+        painted,
+        "what is not shown was not seen"
+    );
     writer.finish(Status::Cancelled, 4).check();
     assert_eq!(writer.body.text.source(), "kept");
     assert_eq!(writer.body.generation, generation);
@@ -116,7 +149,11 @@ fn after_a_stop_nothing_more_is_shown_and_nothing_is_redrawn() {
 #[test]
 fn a_stop_that_failed_shows_what_came_meanwhile() {
     let mut writer = Writer::new();
-    writer.write(span(1, None)).block(1, 1, BlockKind::Text).delta(1, 1, "a").check();
+    writer
+        .write(span(1, None))
+        .block(1, 1, BlockKind::Text)
+        .delta(1, 1, "a")
+        .check();
     writer.body.freeze();
     writer.delta(1, 1, "b");
     writer.body.thaw();
@@ -127,12 +164,19 @@ fn a_stop_that_failed_shows_what_came_meanwhile() {
 #[test]
 fn a_continuation_leaves_a_seam() {
     let mut writer = Writer::new();
-    writer.write(span(1, None)).block(1, 1, BlockKind::Text).delta(1, 1, "Half a ");
+    writer
+        .write(span(1, None))
+        .block(1, 1, BlockKind::Text)
+        .delta(1, 1, "Half a ");
     writer.finish(Status::Interrupted, 7).check();
     writer.body.begin(run(2));
     writer.seq = 0;
     writer.check();
-    writer.write(span(1, None)).block(1, 1, BlockKind::Text).delta(1, 1, "sentence.").check();
+    writer
+        .write(span(1, None))
+        .block(1, 1, BlockKind::Text)
+        .delta(1, 1, "sentence.")
+        .check();
     assert_eq!(writer.body.text.source(), "Half a sentence.");
     assert_eq!(writer.body.seams, [7]);
 }
@@ -140,7 +184,10 @@ fn a_continuation_leaves_a_seam() {
 #[test]
 fn a_longer_text_of_the_same_run_is_never_replaced_by_a_shorter_one() {
     let mut writer = Writer::new();
-    writer.write(span(1, None)).block(1, 1, BlockKind::Text).delta(1, 1, "a");
+    writer
+        .write(span(1, None))
+        .block(1, 1, BlockKind::Text)
+        .delta(1, 1, "a");
     let early = writer.body.answers.clone();
     writer.delta(1, 1, "b").check();
     assert!(!writer.body.adopt(early.clone()));

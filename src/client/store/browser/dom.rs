@@ -29,7 +29,10 @@ impl Timer {
                 i32::try_from(ms).unwrap_or(i32::MAX),
             )
             .ok()?;
-        Some(Self { id, _callback: callback })
+        Some(Self {
+            id,
+            _callback: callback,
+        })
     }
 }
 
@@ -67,15 +70,23 @@ impl Listener {
             _ => window.into(),
         };
         let callback = Closure::<dyn FnMut(Event)>::new(call);
-        target.add_event_listener_with_callback(kind, callback.as_ref().unchecked_ref()).ok()?;
-        Some(Self { target, kind, callback })
+        target
+            .add_event_listener_with_callback(kind, callback.as_ref().unchecked_ref())
+            .ok()?;
+        Some(Self {
+            target,
+            kind,
+            callback,
+        })
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
         let callback = self.callback.as_ref().unchecked_ref();
-        let _ = self.target.remove_event_listener_with_callback(self.kind, callback);
+        let _ = self
+            .target
+            .remove_event_listener_with_callback(self.kind, callback);
     }
 }
 
@@ -96,7 +107,10 @@ impl Channel {
             }
         });
         channel.set_onmessage(Some(callback.as_ref().unchecked_ref()));
-        Some(Self { channel, _callback: callback })
+        Some(Self {
+            channel,
+            _callback: callback,
+        })
     }
 
     pub(in crate::client::store) fn tell(&self, news: News, id: ConversationId) {
@@ -128,7 +142,11 @@ impl Paints {
     pub(in crate::client::store) fn new(call: impl Fn() + 'static) -> Self {
         let call: Rc<dyn Fn()> = Rc::new(call);
         let on_frame = Rc::clone(&call);
-        Self { call, frame: Closure::new(move || on_frame()), wanted: None }
+        Self {
+            call,
+            frame: Closure::new(move || on_frame()),
+            wanted: None,
+        }
     }
 
     /// Asks for a call, if none is on its way.
@@ -137,13 +155,17 @@ impl Paints {
             return;
         }
         let frame = window().filter(|_| !hidden()).and_then(|window| {
-            window.request_animation_frame(self.frame.as_ref().unchecked_ref()).ok()
+            window
+                .request_animation_frame(self.frame.as_ref().unchecked_ref())
+                .ok()
         });
         self.wanted = Some(match frame {
             Some(frame) => Wanted::Frame(frame),
             None => {
                 let call = Rc::clone(&self.call);
-                Wanted::Step { _timer: Timer::new(HIDDEN_STEP_MS, move || call()) }
+                Wanted::Step {
+                    _timer: Timer::new(HIDDEN_STEP_MS, move || call()),
+                }
             }
         });
     }
@@ -166,7 +188,9 @@ impl Drop for Paints {
 
 /// Whether the tab is in the background.
 pub(in crate::client::store) fn hidden() -> bool {
-    window().and_then(|window| window.document()).is_some_and(|document| document.hidden())
+    window()
+        .and_then(|window| window.document())
+        .is_some_and(|document| document.hidden())
 }
 
 /// Whether the browser believes that there is a network.
@@ -194,7 +218,9 @@ pub(in crate::client::store) async fn hash(text: String) -> Option<String> {
     if JsValue::from(&subtle).is_undefined() {
         return None;
     }
-    let promise = subtle.digest_with_str_and_u8_array("SHA-256", text.as_bytes()).ok()?;
+    let promise = subtle
+        .digest_with_str_and_u8_array("SHA-256", text.as_bytes())
+        .ok()?;
     let digest = js_sys::Uint8Array::new(&JsFuture::from(promise).await.ok()?).to_vec();
     Some(digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }
@@ -210,5 +236,11 @@ pub(super) fn store(key: &str, value: Option<String>) {
 }
 
 pub(super) fn stored(key: &str) -> Option<String> {
-    window()?.session_storage().ok().flatten()?.get_item(key).ok().flatten()
+    window()?
+        .session_storage()
+        .ok()
+        .flatten()?
+        .get_item(key)
+        .ok()
+        .flatten()
 }
