@@ -4,21 +4,22 @@
 //! Commands are POST with form fields, so that a plain HTML form and `curl -d` work; questions are
 //! GET. All answers are JSON but for the event stream.
 
-#![expect(missing_docs, reason = "the server macro makes a public struct of each argument list")]
+#![expect(
+    missing_docs,
+    reason = "the server macro makes a public struct of each argument list"
+)]
 
 pub mod error;
 pub mod sse;
 
 use crate::{
     chat::{Conversation, Summary},
-    protocol::{
-        ConversationId, MessageId, ModelInfo, RunId, Seq, Started, Stopped,
-    },
+    protocol::{ConversationId, MessageId, ModelInfo, RunId, Seq, Started, Stopped},
 };
 pub use error::ApiError;
 use leptos::prelude::*;
-use serde::{Deserialize, Serialize};
 use leptos::server_fn::codec::{GetUrl, PostUrl};
+use serde::{Deserialize, Serialize};
 pub use sse::{Sse, SseBody};
 
 /// Sends a message and starts the run that answers it.
@@ -72,7 +73,10 @@ pub async fn stop_run(
     run: RunId,
     #[server(default)] seen: Option<Seq>,
 ) -> Result<Stopped, ApiError> {
-    crate::server::app()?.stop(run, seen).await.map_err(ApiError)
+    crate::server::app()?
+        .stop(run, seen)
+        .await
+        .map_err(ApiError)
 }
 
 /// Goes on with a message whose last run did not end whole, in the same message.
@@ -81,7 +85,10 @@ pub async fn continue_run(
     run: RunId,
     #[server(default)] model: Option<String>,
 ) -> Result<Started, ApiError> {
-    crate::server::app()?.continue_run(run, model).await.map_err(ApiError)
+    crate::server::app()?
+        .continue_run(run, model)
+        .await
+        .map_err(ApiError)
 }
 
 /// Answers the same message anew; the old answer stays as another branch.
@@ -90,7 +97,10 @@ pub async fn retry_run(
     run: RunId,
     #[server(default)] model: Option<String>,
 ) -> Result<Started, ApiError> {
-    crate::server::app()?.retry(run, model).await.map_err(ApiError)
+    crate::server::app()?
+        .retry(run, model)
+        .await
+        .map_err(ApiError)
 }
 
 /// Conversations, pinned first, then the newest; with `query`, those that contain it.
@@ -114,19 +124,28 @@ pub async fn select_branch(
     id: ConversationId,
     message: MessageId,
 ) -> Result<Conversation, ApiError> {
-    crate::server::app()?.select(id, message).await.map_err(ApiError)
+    crate::server::app()?
+        .select(id, message)
+        .await
+        .map_err(ApiError)
 }
 
 /// Renames a conversation. Titles are at most 200 characters; an empty one is refused.
 #[server(endpoint = "conversations/rename", input = PostUrl)]
 pub async fn rename_conversation(id: ConversationId, title: String) -> Result<(), ApiError> {
-    crate::server::app()?.rename(id, title).await.map_err(ApiError)
+    crate::server::app()?
+        .rename(id, title)
+        .await
+        .map_err(ApiError)
 }
 
 /// Keeps a conversation at the top of the list, or no longer.
 #[server(endpoint = "conversations/pin", input = PostUrl)]
 pub async fn pin_conversation(id: ConversationId, pinned: bool) -> Result<(), ApiError> {
-    crate::server::app()?.pin(id, pinned).await.map_err(ApiError)
+    crate::server::app()?
+        .pin(id, pinned)
+        .await
+        .map_err(ApiError)
 }
 
 /// Deletes a conversation with everything in it; a running answer is stopped first.

@@ -218,6 +218,18 @@ impl Answer {
         self.visible().map(|block| block.text.as_str()).collect()
     }
 
+    /// [`Answer::visible_text`] beyond its first `length` bytes, at the cost of what is returned;
+    /// `None` if it is shorter than that, as after a stop.
+    pub fn visible_text_after(&self, length: usize) -> Option<String> {
+        let (mut skip, mut rest) = (length, String::new());
+        for block in self.visible() {
+            let start = skip.min(block.text.len());
+            rest.push_str(block.text.get(start..)?);
+            skip -= start;
+        }
+        (skip == 0).then_some(rest)
+    }
+
     /// Length of [`Answer::visible_text`] in bytes.
     pub fn visible_length(&self) -> u64 {
         self.visible().map(|block| block.text.len() as u64).sum()
@@ -225,7 +237,8 @@ impl Answer {
 
     /// Whether a block is part of the answer's text.
     pub fn is_visible(&self, block: &Block) -> bool {
-        matches!(block.kind, BlockKind::Text | BlockKind::Refusal) && !self.is_superseded(block.span)
+        matches!(block.kind, BlockKind::Text | BlockKind::Refusal)
+            && !self.is_superseded(block.span)
     }
 
     /// Whether another attempt took the span's place.
@@ -237,7 +250,10 @@ impl Answer {
 
     /// The last reason that a model gave for its end.
     pub fn finish(&self) -> Option<&Finish> {
-        self.spans.iter().rev().find_map(|span| span.finish.as_ref())
+        self.spans
+            .iter()
+            .rev()
+            .find_map(|span| span.finish.as_ref())
     }
 
     fn visible(&self) -> impl Iterator<Item = &Block> {
@@ -260,13 +276,25 @@ impl Answer {
 
     fn advance(&mut self, event: &Event) {
         match event {
-            Event::RunStarted { run, model, at, continues, .. } => {
+            Event::RunStarted {
+                run,
+                model,
+                at,
+                continues,
+                ..
+            } => {
                 self.run = Some(*run);
                 self.model.clone_from(model);
                 self.accepted = *at;
                 self.continues = *continues;
             }
-            Event::SpanStarted { span, kind, name, replaces, .. } => {
+            Event::SpanStarted {
+                span,
+                kind,
+                name,
+                replaces,
+                ..
+            } => {
                 if let Some(old) = replaces.and_then(|number| self.span_mut(number)) {
                     old.status = Some(Status::Superseded);
                 }
@@ -279,7 +307,12 @@ impl Answer {
                     usage: Usage::default(),
                 });
             }
-            Event::BlockStarted { span, block, kind, tool } => self.blocks.push(Block {
+            Event::BlockStarted {
+                span,
+                block,
+                kind,
+                tool,
+            } => self.blocks.push(Block {
                 block: *block,
                 span: *span,
                 kind: *kind,
@@ -298,14 +331,26 @@ impl Answer {
                     block.open = false;
                 }
             }
-            Event::Progress { stage: Stage::ContextTrimmed { messages }, .. } => {
+            Event::Progress {
+                stage: Stage::ContextTrimmed { messages },
+                ..
+            } => {
                 self.trimmed = *messages;
             }
             Event::Progress { stage, at, .. } => {
-                self.stage = Some(StageSince { stage: stage.clone(), at: *at });
+                self.stage = Some(StageSince {
+                    stage: stage.clone(),
+                    at: *at,
+                });
             }
             Event::Usage { span, usage } => self.count(*span, *usage),
-            Event::SpanFinished { span, status, finish, usage, .. } => {
+            Event::SpanFinished {
+                span,
+                status,
+                finish,
+                usage,
+                ..
+            } => {
                 if let Some(usage) = usage {
                     self.count(*span, *usage);
                 }
@@ -314,7 +359,14 @@ impl Answer {
                     known.finish.clone_from(finish);
                 }
             }
-            Event::RunFinished { status, usage, timing, error, length, hash } => {
+            Event::RunFinished {
+                status,
+                usage,
+                timing,
+                error,
+                length,
+                hash,
+            } => {
                 self.stage = None;
                 self.status = Some(*status);
                 self.usage = *usage;

@@ -7,7 +7,10 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     one_decode_thread();
     let cli = Cli::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(why) => {
             eprintln!("headwater: the system gives no threads: {why}");
@@ -31,7 +34,10 @@ fn main() -> ExitCode {
 /// There is no other way to say so than this variable, read on first use.
 fn one_decode_thread() {
     if std::env::var_os("CANDLE_NUM_THREADS").is_none() {
-        #[expect(unsafe_code, reason = "no other thread exists yet that could read the environment")]
+        #[expect(
+            unsafe_code,
+            reason = "no other thread exists yet that could read the environment"
+        )]
         // SAFETY: this is the first statement of `main`.
         unsafe {
             std::env::set_var("CANDLE_NUM_THREADS", "1");

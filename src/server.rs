@@ -76,7 +76,10 @@ impl App {
     pub fn open(config: &Config) -> Result<Arc<Self>, Error> {
         let (log, closed) = Log::open(&config.data, config.data_limit_mb)?;
         if closed > 0 {
-            tracing::info!(closed, "answers that were cut off are kept and can be continued");
+            tracing::info!(
+                closed,
+                "answers that were cut off are kept and can be continued"
+            );
         }
         Ok(Self::new(log, Registry::new(config)?, config))
     }
@@ -136,7 +139,10 @@ impl FromRef<AppState> for Arc<App> {
 /// All routes.
 pub fn router(app: Arc<App>, leptos: LeptosOptions, hosts: Hosts) -> Router {
     let routes = generate_route_list(ui::App);
-    let state = AppState { app: app.clone(), leptos };
+    let state = AppState {
+        app: app.clone(),
+        leptos,
+    };
     let context = {
         let app = app.clone();
         move || {
@@ -155,10 +161,10 @@ pub fn router(app: Arc<App>, leptos: LeptosOptions, hosts: Hosts) -> Router {
         .route("/metrics", get(metrics::metrics))
         .route("/plain/{conversation}", get(plain::page))
         .leptos_routes_with_context(&state, routes, context.clone(), shell)
-        .fallback(leptos_axum::file_and_error_handler_with_context::<AppState, _>(
-            context,
-            fallback_shell,
-        ))
+        .fallback(leptos_axum::file_and_error_handler_with_context::<
+            AppState,
+            _,
+        >(context, fallback_shell))
         .layer(middleware::from_fn_with_state(app, plain::forms))
         .layer(middleware::from_fn(status::from_error))
         .layer(DefaultBodyLimit::max(MAX_BODY))

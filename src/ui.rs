@@ -4,7 +4,10 @@
 //! Views read the signals of [`crate::client::store`] and call its commands; nothing here knows
 //! how text travels.
 
-#![expect(unreachable_pub, reason = "the component macro widens the visibility of what it makes")]
+#![expect(
+    unreachable_pub,
+    reason = "the component macro widens the visibility of what it makes"
+)]
 
 mod actions;
 mod announcer;

@@ -20,7 +20,11 @@ fn named(source: &str) -> Vec<String> {
                         '{' => depth += 1,
                         '}' => depth -= 1,
                         ',' if depth == 1 => fresh = true,
-                        letter if depth == 1 && fresh && (letter.is_alphanumeric() || letter == '_') => {
+                        letter
+                            if depth == 1
+                                && fresh
+                                && (letter.is_alphanumeric() || letter == '_') =>
+                        {
                             name.push(letter);
                             continue;
                         }
@@ -36,7 +40,9 @@ fn named(source: &str) -> Vec<String> {
                 }
             }
             None => names.push(
-                rest.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect(),
+                rest.chars()
+                    .take_while(|letter| letter.is_alphanumeric() || *letter == '_')
+                    .collect(),
             ),
         }
     }
@@ -60,8 +66,14 @@ fn every_module_names_only_what_its_layer_may() {
         ("protocol", &["protocol", "chat"]),
         ("chat", &["chat", "protocol"]),
         ("markdown", &["markdown", "protocol"]),
-        ("server", &["server", "protocol", "chat", "markdown", "api", "ui"]),
-        ("ui", &["ui", "client", "api", "protocol", "chat", "markdown"]),
+        (
+            "server",
+            &["server", "protocol", "chat", "markdown", "api", "ui"],
+        ),
+        (
+            "ui",
+            &["ui", "client", "api", "protocol", "chat", "markdown"],
+        ),
     ];
     let mut broken = Vec::new();
     let mut seen = 0;

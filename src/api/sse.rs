@@ -5,6 +5,7 @@
 //! many readers there are, and this only hands the bytes on.
 
 use super::ApiError;
+use bytes::Bytes;
 use futures_core::Stream;
 use leptos::server_fn::{
     ContentType,
@@ -12,7 +13,6 @@ use leptos::server_fn::{
     error::FromServerFnError,
     response::{ClientRes, TryRes},
 };
-use bytes::Bytes;
 use std::{
     pin::Pin,
     task::{Context, Poll},
@@ -68,7 +68,9 @@ where
         // The browser reads this endpoint through `EventSource`; a fetch would lose its reconnects.
         let _ = res;
         Err(ApiError::from_server_fn_error(
-            leptos::server_fn::error::ServerFnErrorErr::Request("read this endpoint with EventSource".into()),
+            leptos::server_fn::error::ServerFnErrorErr::Request(
+                "read this endpoint with EventSource".into(),
+            ),
         ))
     }
 }

@@ -6,7 +6,12 @@ use proptest::prelude::*;
 use serde_json::json;
 
 fn delta(block: BlockNo, text: &str) -> Event {
-    Event::Delta { span: 1, block, text: text.into(), from: None }
+    Event::Delta {
+        span: 1,
+        block,
+        text: text.into(),
+        from: None,
+    }
 }
 
 fn span_started(span: SpanNo, replaces: Option<SpanNo>) -> Event {
@@ -25,7 +30,11 @@ fn span_started(span: SpanNo, replaces: Option<SpanNo>) -> Event {
 fn finished(length: u64) -> Event {
     Event::RunFinished {
         status: Status::Ok,
-        usage: Usage { input: 3, output: 5, ..Usage::default() },
+        usage: Usage {
+            input: 3,
+            output: 5,
+            ..Usage::default()
+        },
         timing: Timing::default(),
         error: None,
         length,
@@ -47,8 +56,18 @@ fn log(middle: Vec<Event>, cut: u64) -> Vec<Event> {
             continues: None,
         },
         span_started(1, None),
-        Event::BlockStarted { span: 1, block: 1, kind: BlockKind::Text, tool: None },
-        Event::BlockStarted { span: 1, block: 2, kind: BlockKind::Reasoning, tool: None },
+        Event::BlockStarted {
+            span: 1,
+            block: 1,
+            kind: BlockKind::Text,
+            tool: None,
+        },
+        Event::BlockStarted {
+            span: 1,
+            block: 2,
+            kind: BlockKind::Reasoning,
+            tool: None,
+        },
     ];
     events.extend(middle);
     events.push(finished(cut));
@@ -72,8 +91,18 @@ fn any_event() -> impl Strategy<Value = Event> {
 fn merged(events: &[Event], after: Seq) -> Vec<(Seq, Event)> {
     let mut frames: Vec<(Seq, Event)> = Vec::new();
     for (seq, event) in (1..).zip(events).skip(after as usize) {
-        if let (Event::Delta { block, text, .. }, Some((last, Event::Delta { block: known, text: so_far, from, .. }))) =
-            (event, frames.last_mut())
+        if let (
+            Event::Delta { block, text, .. },
+            Some((
+                last,
+                Event::Delta {
+                    block: known,
+                    text: so_far,
+                    from,
+                    ..
+                },
+            )),
+        ) = (event, frames.last_mut())
         {
             if block == known {
                 from.get_or_insert(*last);
@@ -132,7 +161,10 @@ proptest! {
 
 #[test]
 fn the_end_cuts_the_visible_text_and_nothing_else() {
-    let answer = fold(&log(vec![delta(1, "Grün"), delta(2, "thinking"), delta(1, " ist")], 5));
+    let answer = fold(&log(
+        vec![delta(1, "Grün"), delta(2, "thinking"), delta(1, " ist")],
+        5,
+    ));
     assert_eq!(answer.visible_text(), "Grün");
     assert_eq!(answer.blocks[1].text, "thinking");
     assert!(answer.blocks.iter().all(|block| !block.open));
@@ -144,11 +176,33 @@ fn the_end_cuts_the_visible_text_and_nothing_else() {
 fn a_replaced_attempt_is_not_shown_but_counted() {
     let mut events = log(vec![delta(1, "first try")], 99);
     events.pop();
-    events.push(Event::Usage { span: 1, usage: Usage { output: 2, ..Usage::default() } });
+    events.push(Event::Usage {
+        span: 1,
+        usage: Usage {
+            output: 2,
+            ..Usage::default()
+        },
+    });
     events.push(span_started(2, Some(1)));
-    events.push(Event::BlockStarted { span: 2, block: 3, kind: BlockKind::Text, tool: None });
-    events.push(Event::Delta { span: 2, block: 3, text: "second".into(), from: None });
-    events.push(Event::Usage { span: 2, usage: Usage { output: 1, ..Usage::default() } });
+    events.push(Event::BlockStarted {
+        span: 2,
+        block: 3,
+        kind: BlockKind::Text,
+        tool: None,
+    });
+    events.push(Event::Delta {
+        span: 2,
+        block: 3,
+        text: "second".into(),
+        from: None,
+    });
+    events.push(Event::Usage {
+        span: 2,
+        usage: Usage {
+            output: 1,
+            ..Usage::default()
+        },
+    });
     let answer = fold(&events);
     assert_eq!(answer.visible_text(), "second");
     assert_eq!(answer.usage.output, 3);
@@ -158,8 +212,14 @@ fn a_replaced_attempt_is_not_shown_but_counted() {
 fn unknown_kinds_words_and_fields_are_passed_over() {
     for (json, known) in [
         (json!({"type": "telepathy", "level": 9}), false),
-        (json!({"type": "delta", "span": 1, "block": 1, "text": "x", "mood": "fine"}), true),
-        (json!({"type": "progress", "span": 1, "at": 0, "stage": {"stage": "dreaming"}}), true),
+        (
+            json!({"type": "delta", "span": 1, "block": 1, "text": "x", "mood": "fine"}),
+            true,
+        ),
+        (
+            json!({"type": "progress", "span": 1, "at": 0, "stage": {"stage": "dreaming"}}),
+            true,
+        ),
     ] {
         let event: Event = serde_json::from_value(json).expect("read");
         assert_eq!(event != Event::Unknown, known);
@@ -173,7 +233,10 @@ fn delivery_events_never_move_the_cursor() {
     let mut answer = fold(&log(Vec::new(), 0)[..2]);
     for event in [
         Event::Ping { notice: None },
-        Event::GoingAway { reason: "lifetime".into(), retry_ms: 0 },
+        Event::GoingAway {
+            reason: "lifetime".into(),
+            retry_ms: 0,
+        },
     ] {
         assert_eq!(answer.apply(3, &event), Applied::Delivery);
         assert_eq!(answer.seq, 2);

@@ -68,7 +68,11 @@ impl Asker {
             .build()
             .map_err(|why| Error::new(ErrorCode::Internal, why.to_string()))?;
         let shows_state = std::io::stderr().is_terminal();
-        Ok(Self { http, address: address.to_owned(), shows_state })
+        Ok(Self {
+            http,
+            address: address.to_owned(),
+            shows_state,
+        })
     }
 
     async fn ask(&self, text: &str, model: Option<String>) -> Result<(), Error> {
@@ -128,7 +132,9 @@ impl Asker {
         while let Ok(Some(chunk)) = tokio::time::timeout(WATCHDOG, bytes.next()).await {
             decoder.push(&chunk.map_err(unreachable)?);
             while let Some(frame) = decoder.next_event()? {
-                let Ok(event) = serde_json::from_str::<Event>(&frame.data) else { continue };
+                let Ok(event) = serde_json::from_str::<Event>(&frame.data) else {
+                    continue;
+                };
                 let seq = frame.id.parse().unwrap_or(0);
                 if answer.apply(seq, &event) == Applied::New {
                     self.print(&event, answer);
@@ -145,7 +151,9 @@ impl Asker {
                     .blocks
                     .iter()
                     .rfind(|known| known.block == *block)
-                    .is_some_and(|known| matches!(known.kind, BlockKind::Text | BlockKind::Refusal));
+                    .is_some_and(|known| {
+                        matches!(known.kind, BlockKind::Text | BlockKind::Refusal)
+                    });
                 if visible {
                     self.state("");
                     let mut out = std::io::stdout().lock();
@@ -180,7 +188,9 @@ fn stage_words(stage: &Stage) -> String {
     }
 }
 
-async fn answer_of<T: serde::de::DeserializeOwned>(response: reqwest::Response) -> Result<T, Error> {
+async fn answer_of<T: serde::de::DeserializeOwned>(
+    response: reqwest::Response,
+) -> Result<T, Error> {
     let success = response.status().is_success();
     let bytes = response.bytes().await.map_err(unreachable)?;
     let broken = |_| Error::new(ErrorCode::Malformed, "The server's answer cannot be read.");
@@ -192,5 +202,8 @@ async fn answer_of<T: serde::de::DeserializeOwned>(response: reqwest::Response) 
 }
 
 fn unreachable(why: reqwest::Error) -> Error {
-    Error::new(ErrorCode::Connection, format!("The server cannot be reached: {why}"))
+    Error::new(
+        ErrorCode::Connection,
+        format!("The server cannot be reached: {why}"),
+    )
 }

@@ -16,7 +16,10 @@ pub(super) async fn doctor(config: Config) -> Result<(), Error> {
     match lock::take(&config.data) {
         Ok(Holder::Us(_)) => say(true, format!("data folder {}", config.data.display())),
         Ok(Holder::Other(address)) => {
-            say(true, format!("data folder {}, in use by {address}", config.data.display()));
+            say(
+                true,
+                format!("data folder {}, in use by {address}", config.data.display()),
+            );
         }
         Err(why) => say(false, why.message),
     }
@@ -35,7 +38,10 @@ pub(super) async fn doctor(config: Config) -> Result<(), Error> {
     match Registry::new(&config) {
         Ok(registry) => {
             let catalog = registry.catalog().await;
-            say(!catalog.models.is_empty(), format!("{} models", catalog.models.len()));
+            say(
+                !catalog.models.is_empty(),
+                format!("{} models", catalog.models.len()),
+            );
             for problem in catalog.problems {
                 say(false, problem);
             }
@@ -45,6 +51,9 @@ pub(super) async fn doctor(config: Config) -> Result<(), Error> {
     match bad {
         0 => Ok(()),
         1 => Err(Error::new(ErrorCode::InvalidRequest, "One thing is wrong.")),
-        many => Err(Error::new(ErrorCode::InvalidRequest, format!("{many} things are wrong."))),
+        many => Err(Error::new(
+            ErrorCode::InvalidRequest,
+            format!("{many} things are wrong."),
+        )),
     }
 }

@@ -17,7 +17,10 @@ pub(super) async fn replay(
     as_events: bool,
 ) -> Result<(), Error> {
     if !(speed.is_finite() && speed > 0.0) {
-        return Err(Error::new(ErrorCode::InvalidRequest, "The speed must be more than 0."));
+        return Err(Error::new(
+            ErrorCode::InvalidRequest,
+            "The speed must be more than 0.",
+        ));
     }
     let db = Db::open_to_read(&config.data)?;
     let log = db

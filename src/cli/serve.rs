@@ -30,7 +30,11 @@ pub(super) async fn serve(config: Config) -> Result<(), Error> {
                     "Another Headwater uses the data folder {} already{}. Stop it, or choose \
                      another folder with --data.",
                     config.data.display(),
-                    if address.is_empty() { String::new() } else { format!(" (at {address})") }
+                    if address.is_empty() {
+                        String::new()
+                    } else {
+                        format!(" (at {address})")
+                    }
                 ),
             ));
         }
@@ -44,7 +48,10 @@ pub(super) async fn serve(config: Config) -> Result<(), Error> {
         );
     }
     let grace = shutdown::signal(config.grace).await;
-    tracing::info!(seconds = grace.as_secs_f32(), "ending; running answers get a grace");
+    tracing::info!(
+        seconds = grace.as_secs_f32(),
+        "ending; running answers get a grace"
+    );
     tokio::select! {
         () = server.stop(grace) => {}
         _ = shutdown::signal(grace) => tracing::warn!("ending at once"),
@@ -68,7 +75,11 @@ impl Server {
         let local = listener.local_addr().unwrap_or(config.addr);
         let address = format!("http://{local}");
         let app = App::open(config)?;
-        let routes = router(app.clone(), leptos_options(local), Hosts::new(&config.allow_hosts));
+        let routes = router(
+            app.clone(),
+            leptos_options(local),
+            Hosts::new(&config.allow_hosts),
+        );
         lock.publish(&address);
         // A token is one small packet; waiting for a second one to fill it would cost 40 ms.
         let listener = listener.tap_io(|socket| {
@@ -76,13 +87,18 @@ impl Server {
         });
         let ended = app.shutdown.cut.clone();
         let task = tokio::spawn(async move {
-            let serving = axum::serve(listener, routes)
-                .with_graceful_shutdown(ended.cancelled_owned());
+            let serving =
+                axum::serve(listener, routes).with_graceful_shutdown(ended.cancelled_owned());
             if let Err(why) = serving.await {
                 tracing::error!(%why, "serving ended");
             }
         });
-        Ok(Self { address, app, task, _lock: lock })
+        Ok(Self {
+            address,
+            app,
+            task,
+            _lock: lock,
+        })
     }
 
     /// Ends in order: no new runs, a grace for those that run, streams closed, disk written.

@@ -48,7 +48,11 @@ impl App {
     /// `shutting_down`, `storage`. Nothing is stored then.
     pub async fn start(self: &Arc<Self>, command: StartRun) -> Result<Started, Error> {
         check_text(&command.text)?;
-        if command.client_id.as_ref().is_some_and(|id| id.is_empty() || id.len() > 100) {
+        if command
+            .client_id
+            .as_ref()
+            .is_some_and(|id| id.is_empty() || id.len() > 100)
+        {
             return Err(Error::new(
                 ErrorCode::InvalidRequest,
                 "The field “client_id” must have 1 to 100 characters.",
@@ -77,7 +81,9 @@ impl App {
                 match (&begun, busy) {
                     // The same command again is answered even while its run is at work.
                     (Begun::New(_), Some(Err(busy))) => Err(busy),
-                    (Begun::New(run), _) => write_first_entry(db, run, &model, at).map(|()| (begun, model)),
+                    (Begun::New(run), _) => {
+                        write_first_entry(db, run, &model, at).map(|()| (begun, model))
+                    }
                     (Begun::Known(_), _) => Ok((begun, model)),
                 }
             })
@@ -92,7 +98,11 @@ impl App {
     ///
     /// # Errors
     /// As [`App::start`].
-    pub async fn retry(self: &Arc<Self>, run: RunId, model: Option<String>) -> Result<Started, Error> {
+    pub async fn retry(
+        self: &Arc<Self>,
+        run: RunId,
+        model: Option<String>,
+    ) -> Result<Started, Error> {
         self.again(run, model, store::begin_retry).await
     }
 
@@ -176,7 +186,10 @@ impl App {
     /// `storage`.
     pub async fn list(&self, query: Option<String>) -> Result<Vec<Summary>, Error> {
         let log = self.log.clone();
-        self.log.db.read(move |db| store::list(db, &log, query.as_deref())).await
+        self.log
+            .db
+            .read(move |db| store::list(db, &log, query.as_deref()))
+            .await
     }
 
     /// A conversation with its current branch.
@@ -192,9 +205,16 @@ impl App {
     ///
     /// # Errors
     /// `conflict` while an answer is being written, `not_found`, `storage`.
-    pub async fn select(&self, id: ConversationId, message: MessageId) -> Result<Conversation, Error> {
+    pub async fn select(
+        &self,
+        id: ConversationId,
+        message: MessageId,
+    ) -> Result<Conversation, Error> {
         self.refuse_when_running(id)?;
-        self.log.writer.write(move |db| store::select(db, id, message)).await?;
+        self.log
+            .writer
+            .write(move |db| store::select(db, id, message))
+            .await?;
         self.load(id).await
     }
 
@@ -210,7 +230,10 @@ impl App {
                 format!("A name has 1 to {} characters.", store::MAX_TITLE),
             ));
         }
-        self.log.writer.write(move |db| store::rename(db, id, &title)).await
+        self.log
+            .writer
+            .write(move |db| store::rename(db, id, &title))
+            .await
     }
 
     /// Pins or unpins a conversation.
@@ -218,7 +241,10 @@ impl App {
     /// # Errors
     /// `not_found`, `storage`.
     pub async fn pin(&self, id: ConversationId, pinned: bool) -> Result<(), Error> {
-        self.log.writer.write(move |db| store::pin(db, id, pinned)).await
+        self.log
+            .writer
+            .write(move |db| store::pin(db, id, pinned))
+            .await
     }
 
     /// Deletes a conversation; a running answer is stopped first.
@@ -241,8 +267,18 @@ impl App {
     }
 
     /// Starts the task of a run that is stored.
-    async fn launch(self: &Arc<Self>, new: NewRun, model: String, at: UnixMs) -> Result<Started, Error> {
-        let NewRun { started, no, continues, .. } = new.clone();
+    async fn launch(
+        self: &Arc<Self>,
+        new: NewRun,
+        model: String,
+        at: UnixMs,
+    ) -> Result<Started, Error> {
+        let NewRun {
+            started,
+            no,
+            continues,
+            ..
+        } = new.clone();
         let mut first = Packed::default();
         first.push(0, &first_event(&new, &model, at));
         let live = Arc::new(Live::new(started.run, started.conversation, no, at, first));
@@ -255,7 +291,9 @@ impl App {
         let app = self.clone();
         let answered = started.clone();
         self.shutdown.runs.spawn(async move {
-            let job = app.job(&new, &model, live.clone(), control, continues.is_some()).await;
+            let job = app
+                .job(&new, &model, live.clone(), control, continues.is_some())
+                .await;
             match job {
                 Ok(job) => engine::run(job, app.log.clone()).await,
                 Err(why) => engine::fail(live, app.log.clone(), why).await,
@@ -279,7 +317,11 @@ impl App {
     ) -> Result<Job, Error> {
         let (provider, name) = self.registry.find(model)?;
         let (log, last) = (self.log.clone(), new.started.message);
-        let branch = self.log.db.read(move |db| store::branch_to(db, &log, last)).await?;
+        let branch = self
+            .log
+            .db
+            .read(move |db| store::branch_to(db, &log, last))
+            .await?;
         let mut messages: Vec<ChatMessage> = branch
             .iter()
             .map(|message| ChatMessage {
@@ -290,7 +332,10 @@ impl App {
                 text: message.visible_text(),
             })
             .collect();
-        let written = messages.pop().map(|message| message.text).unwrap_or_default();
+        let written = messages
+            .pop()
+            .map(|message| message.text)
+            .unwrap_or_default();
         let mut request = ChatRequest {
             model: name,
             conversation: new.started.conversation.to_string(),
@@ -304,8 +349,14 @@ impl App {
             if provider.can_prefill() {
                 request.prefill = Some(written);
             } else {
-                messages.push(ChatMessage { role: Speaker::Assistant, text: written.clone() });
-                messages.push(ChatMessage { role: Speaker::User, text: GO_ON.into() });
+                messages.push(ChatMessage {
+                    role: Speaker::Assistant,
+                    text: written.clone(),
+                });
+                messages.push(ChatMessage {
+                    role: Speaker::User,
+                    text: GO_ON.into(),
+                });
                 continues_after = Some(written);
             }
         }
@@ -359,7 +410,10 @@ const GO_ON: &str = "Your last answer was cut off. Continue it exactly where it 
 
 fn check_text(text: &str) -> Result<(), Error> {
     if text.trim().is_empty() {
-        return Err(Error::new(ErrorCode::InvalidRequest, "The message is empty."));
+        return Err(Error::new(
+            ErrorCode::InvalidRequest,
+            "The message is empty.",
+        ));
     }
     if text.len() > MAX_TEXT_BYTES {
         return Err(Error::new(

@@ -34,7 +34,12 @@ pub struct Flags {
     #[arg(long, env = "HEADWATER_SCRIPT", value_name = "FILE")]
     pub script: Option<PathBuf>,
     /// Another host name under which the page may be opened; may be given several times
-    #[arg(long = "allow-host", env = "HEADWATER_ALLOW_HOSTS", value_name = "HOST", value_delimiter = ',')]
+    #[arg(
+        long = "allow-host",
+        env = "HEADWATER_ALLOW_HOSTS",
+        value_name = "HOST",
+        value_delimiter = ','
+    )]
     pub allow_hosts: Vec<String>,
     /// Seconds that running answers get after SIGTERM
     #[arg(long, env = "HEADWATER_GRACE", value_name = "SECONDS")]
@@ -151,20 +156,31 @@ impl Config {
             Some(path) => read_toml(path)?,
             None => File::default(),
         };
-        let seconds = |name: &str, flag: Option<f64>, file: Option<f64>, default: Duration| {
-            match flag.or(file) {
+        let seconds =
+            |name: &str, flag: Option<f64>, file: Option<f64>, default: Duration| match flag
+                .or(file)
+            {
                 None => Ok(default),
-                Some(value) => Duration::try_from_secs_f64(value)
-                    .map_err(|_| wrong(format!("“{name}” must be a number of seconds, not {value}."))),
-            }
-        };
+                Some(value) => Duration::try_from_secs_f64(value).map_err(|_| {
+                    wrong(format!(
+                        "“{name}” must be a number of seconds, not {value}."
+                    ))
+                }),
+            };
         let deadlines = Deadlines::default();
         let delivery = Delivery::default();
         let mut providers = file.provider;
         providers.extend(providers_from_environment(flags));
         Ok(Self {
-            addr: flags.addr.or(file.addr).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 3000))),
-            data: flags.data.clone().or(file.data).unwrap_or_else(default_data),
+            addr: flags
+                .addr
+                .or(file.addr)
+                .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 3000))),
+            data: flags
+                .data
+                .clone()
+                .or(file.data)
+                .unwrap_or_else(default_data),
             data_limit_mb: flags.data_limit.or(file.data_limit).unwrap_or(0),
             model: flags
                 .model
@@ -175,12 +191,22 @@ impl Config {
             context: file.context.unwrap_or(8192),
             parallel: file.parallel.unwrap_or(0),
             default_model: flags.default_model.clone().or(file.default_model),
-            script: flags.script.clone().or(file.script).map(|path| read_script(&path)).transpose()?,
+            script: flags
+                .script
+                .clone()
+                .or(file.script)
+                .map(|path| read_script(&path))
+                .transpose()?,
             providers,
             system: file.system,
             allow_hosts: [flags.allow_hosts.clone(), file.allow_hosts].concat(),
             deadlines: Deadlines {
-                first_token: seconds("first_token", flags.first_token, file.first_token, deadlines.first_token)?,
+                first_token: seconds(
+                    "first_token",
+                    flags.first_token,
+                    file.first_token,
+                    deadlines.first_token,
+                )?,
                 between_tokens: seconds(
                     "between_tokens",
                     flags.between_tokens,
@@ -207,7 +233,11 @@ impl Config {
 
 /// `OPENAI_API_KEY` alone is enough for OpenAI; `HEADWATER_PROVIDER_URL` for any other server.
 fn providers_from_environment(flags: &Flags) -> Vec<ProviderConfig> {
-    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+    let set = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .filter(|value| !value.trim().is_empty())
+    };
     let mut providers = Vec::new();
     if set("OPENAI_API_KEY").is_some() {
         providers.push(ProviderConfig {
@@ -233,7 +263,10 @@ fn providers_from_environment(flags: &Flags) -> Vec<ProviderConfig> {
 fn read_toml(path: &Path) -> Result<File, Error> {
     let text = read_text(path, "configuration file")?;
     toml::from_str(&text).map_err(|why| {
-        wrong(format!("The configuration file {} cannot be read: {why}", path.display()))
+        wrong(format!(
+            "The configuration file {} cannot be read: {why}",
+            path.display()
+        ))
     })
 }
 
@@ -245,8 +278,12 @@ fn read_script(path: &Path) -> Result<Script, Error> {
 }
 
 fn read_text(path: &Path, what: &str) -> Result<String, Error> {
-    std::fs::read_to_string(path)
-        .map_err(|why| wrong(format!("The {what} {} cannot be read: {why}.", path.display())))
+    std::fs::read_to_string(path).map_err(|why| {
+        wrong(format!(
+            "The {what} {} cannot be read: {why}.",
+            path.display()
+        ))
+    })
 }
 
 fn wrong(message: String) -> Error {

@@ -21,9 +21,7 @@ use recorder::Recorder;
 use serde_json::{Value, json};
 use std::{
     panic::AssertUnwindSafe,
-    sync::{
-        Arc, Mutex, OnceLock, PoisonError,
-    },
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 use tokio::time::{Instant, sleep_until};
@@ -133,7 +131,9 @@ pub async fn run(job: Job, log: Arc<Log>) {
 /// Ends a run that could not even be asked for.
 pub async fn fail(live: Arc<Live>, log: Arc<Log>, why: Error) {
     let recorder = Recorder::new(live.clone(), log.writer.clone());
-    recorder.finish(Status::Error, Usage::default(), Some(why), None).await;
+    recorder
+        .finish(Status::Error, Usage::default(), Some(why), None)
+        .await;
     if let Err(why) = log.settle(&live).await {
         tracing::warn!(run = %live.run, %why, "a finished run stays in segments");
     }
@@ -142,7 +142,13 @@ pub async fn fail(live: Arc<Live>, log: Arc<Log>, why: Error) {
 async fn write_run(job: Job, writer: Writer) {
     let control = job.control.clone();
     let mut recorder = Recorder::new(job.live.clone(), writer);
-    let mut attempt = Attempt { span: 1, usage: None, text_index: None, written: 0 };
+    let mut attempt = Attempt {
+        span: 1,
+        usage: None,
+        text_index: None,
+        overlap: None,
+        written: 0,
+    };
     recorder.note(Event::SpanStarted {
         span: attempt.span,
         parent: None,
@@ -180,9 +186,10 @@ async fn write_run(job: Job, writer: Writer) {
         }
     };
     let usage = attempt.usage(&job.request);
-    let output = control.closed_after().map_or(Value::Null, |after| {
-        json!({ "provider_closed_ms": after.as_millis() as u64 })
-    });
+    let output = control.closed_after().map_or(
+        Value::Null,
+        |after| json!({ "provider_closed_ms": after.as_millis() as u64 }),
+    );
     recorder.finish_span(attempt.span, status, finish, usage, error.clone(), output);
     recorder.finish(status, usage, error, control.seen()).await;
 }
@@ -193,6 +200,8 @@ struct Attempt {
     usage: Option<Usage>,
     /// The provider's number of the first block of text.
     text_index: Option<u32>,
+    /// Compares the beginning of a continuation with what it goes on from.
+    overlap: Option<Overlap>,
     /// Bytes of text, reasoning and arguments, to estimate tokens where the provider counts none.
     written: usize,
 }
@@ -200,9 +209,23 @@ struct Attempt {
 impl Attempt {
     async fn drive(&mut self, job: &Job, recorder: &mut Recorder) -> Outcome {
         let at = recorder.now();
-        recorder.note(Event::Progress { span: self.span, at, stage: Stage::Connecting });
+        recorder.note(Event::Progress {
+            span: self.span,
+            at,
+            stage: Stage::Connecting,
+        });
         recorder.flush().await;
-        let mut overlap = job.continues_after.as_deref().map(Overlap::new);
+        self.overlap = job.continues_after.as_deref().map(Overlap::new);
+        let outcome = self.pump(job, recorder).await;
+        // However it ended, what was held back for comparison was written by the model.
+        if let Some(mut overlap) = self.overlap.take() {
+            self.write(self.text_index.unwrap_or(0), overlap.finish(), recorder);
+        }
+        outcome
+    }
+
+    /// Takes what the provider yields until it ends, or until it is ended.
+    async fn pump(&mut self, job: &Job, recorder: &mut Recorder) -> Outcome {
         let mut clock = Clock::new(job.deadlines);
         let mut stream = job.provider.stream(job.request.clone());
         loop {
@@ -213,7 +236,7 @@ impl Attempt {
                 item = stream.next() => item,
                 () = sleep_until(clock.next()) => return Outcome::Failed(clock.error()),
             };
-            let end = self.take_ready(item, &mut stream, recorder, &mut clock, &mut overlap);
+            let end = self.take_ready(item, &mut stream, recorder, &mut clock);
             tokio::select! {
                 biased;
                 () = recorder.flush() => {}
@@ -234,14 +257,10 @@ impl Attempt {
         stream: &mut BoxStream<'static, Result<ProviderEvent, Error>>,
         recorder: &mut Recorder,
         clock: &mut Clock,
-        overlap: &mut Option<Overlap>,
     ) -> Option<Outcome> {
         let mut item = first;
-        for taken in 0.. {
-            if let Some(outcome) = self.take(item, recorder, clock, overlap) {
-                if let Some(mut overlap) = overlap.take() {
-                    self.write(self.text_index.unwrap_or(0), overlap.finish(), recorder);
-                }
+        for taken in 1.. {
+            if let Some(outcome) = self.take(item, recorder, clock) {
                 return Some(outcome);
             }
             if taken == BATCH {
@@ -257,7 +276,6 @@ impl Attempt {
         item: Option<Result<ProviderEvent, Error>>,
         recorder: &mut Recorder,
         clock: &mut Clock,
-        overlap: &mut Option<Overlap>,
     ) -> Option<Outcome> {
         let now = recorder.now();
         let event = match item {
@@ -268,13 +286,21 @@ impl Attempt {
         match event {
             ProviderEvent::Stage(stage) => {
                 clock.stage(&stage);
-                recorder.note(Event::Progress { span: self.span, at: now, stage });
+                recorder.note(Event::Progress {
+                    span: self.span,
+                    at: now,
+                    stage,
+                });
             }
             ProviderEvent::Connected => {
                 recorder.timing().queued.get_or_insert(now);
                 recorder.timing().connected.get_or_insert(now);
                 clock.stage(&Stage::Waiting);
-                recorder.note(Event::Progress { span: self.span, at: now, stage: Stage::Waiting });
+                recorder.note(Event::Progress {
+                    span: self.span,
+                    at: now,
+                    stage: Stage::Waiting,
+                });
             }
             ProviderEvent::BlockStarted { index, kind, tool } => {
                 recorder.timing().first_chunk.get_or_insert(now);
@@ -287,7 +313,7 @@ impl Attempt {
                 recorder.timing().first_chunk.get_or_insert(now);
                 if !text.is_empty() {
                     clock.content();
-                    let text = match overlap {
+                    let text = match &mut self.overlap {
                         // Only the answer's own text can repeat an earlier answer.
                         Some(overlap) if self.text_index == Some(index) => overlap.push(text),
                         _ => text,
@@ -298,7 +324,10 @@ impl Attempt {
             ProviderEvent::BlockFinished { index, value } => recorder.close(index, value),
             ProviderEvent::Usage(usage) => {
                 self.usage = Some(usage);
-                recorder.note(Event::Usage { span: self.span, usage });
+                recorder.note(Event::Usage {
+                    span: self.span,
+                    usage,
+                });
             }
             ProviderEvent::Finished { reason, word } => {
                 return Some(match reason {
@@ -324,7 +353,11 @@ impl Attempt {
     /// rule of thumb for English, marked as such.
     fn usage(&self, request: &ChatRequest) -> Usage {
         self.usage.unwrap_or_else(|| {
-            let input: usize = request.messages.iter().map(|message| message.text.len()).sum();
+            let input: usize = request
+                .messages
+                .iter()
+                .map(|message| message.text.len())
+                .sum();
             Usage {
                 input: (input / 4) as u64,
                 output: (self.written / 4) as u64,
@@ -355,7 +388,8 @@ impl Clock {
     }
 
     fn next(&self) -> Instant {
-        self.silence.map_or(self.end, |silence| silence.min(self.end))
+        self.silence
+            .map_or(self.end, |silence| silence.min(self.end))
     }
 
     /// Progress before the first token starts its deadline again; a place in a queue suspends it.

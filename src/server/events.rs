@@ -36,7 +36,10 @@ pub struct Delivery {
 impl Default for Delivery {
     /// A ping every five seconds, half an hour for a connection.
     fn default() -> Self {
-        Self { ping: Duration::from_secs(5), lifetime: Duration::from_secs(1800) }
+        Self {
+            ping: Duration::from_secs(5),
+            lifetime: Duration::from_secs(1800),
+        }
     }
 }
 
@@ -71,7 +74,10 @@ pub async fn follow_from_request(
 fn parse_cursor(value: &HeaderValue) -> Result<Seq, Error> {
     let text = value.to_str().unwrap_or("?");
     text.parse().map_err(|_| {
-        Error::new(ErrorCode::InvalidRequest, "The header Last-Event-ID must be a number.")
+        Error::new(
+            ErrorCode::InvalidRequest,
+            "The header Last-Event-ID must be a number.",
+        )
     })
 }
 
@@ -99,7 +105,10 @@ pub async fn follow(
         if answer.seq > after {
             cursor = answer.seq;
             let answer = serde_json::to_value(answer).unwrap_or_default();
-            ready.push_back(frame::delivery(&Event::Snapshot { seq: cursor, answer }));
+            ready.push_back(frame::delivery(&Event::Snapshot {
+                seq: cursor,
+                answer,
+            }));
         }
     }
     let now = Instant::now();
@@ -196,12 +205,19 @@ impl Reader {
     }
 
     fn say_ping(&mut self) {
-        let notice = self.trouble.borrow_and_update().as_ref().map(|why| why.message.clone());
+        let notice = self
+            .trouble
+            .borrow_and_update()
+            .as_ref()
+            .map(|why| why.message.clone());
         self.say(&Event::Ping { notice });
     }
 
     fn go_away(&mut self, reason: &str, retry_ms: u64) {
-        self.say(&Event::GoingAway { reason: reason.into(), retry_ms });
+        self.say(&Event::GoingAway {
+            reason: reason.into(),
+            retry_ms,
+        });
         self.last = true;
     }
 

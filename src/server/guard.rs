@@ -20,7 +20,12 @@ pub struct Hosts(Arc<Vec<String>>);
 impl Hosts {
     /// Accepts these names too.
     pub fn new(names: &[String]) -> Self {
-        Self(Arc::new(names.iter().map(|name| name.trim().to_ascii_lowercase()).collect()))
+        Self(Arc::new(
+            names
+                .iter()
+                .map(|name| name.trim().to_ascii_lowercase())
+                .collect(),
+        ))
     }
 
     /// Whether a `Host` value, or the host of an origin, is ours.
@@ -36,7 +41,12 @@ impl Hosts {
 /// Refuses requests for other hosts and from other origins, and adds the headers that keep a
 /// browser from doing harm with what we answer.
 pub async fn guard(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
-    if let Err(why) = check(&hosts, request.method(), request.uri().host(), request.headers()) {
+    if let Err(why) = check(
+        &hosts,
+        request.method(),
+        request.uri().host(),
+        request.headers(),
+    ) {
         return refuse(why);
     }
     let mut response = next.run(request).await;
@@ -51,7 +61,10 @@ pub async fn guard(State(hosts): State<Hosts>, request: Request, next: Next) -> 
 
 /// Sent with every answer. A page that has no policy of its own may load and run nothing.
 const HEADERS: [(&str, &str); 5] = [
-    ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+    (
+        "content-security-policy",
+        "default-src 'none'; frame-ancestors 'none'",
+    ),
     ("x-content-type-options", "nosniff"),
     ("referrer-policy", "same-origin"),
     ("cross-origin-opener-policy", "same-origin"),
@@ -65,9 +78,13 @@ fn check(
     headers: &HeaderMap,
 ) -> Result<(), &'static str> {
     let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    let host = text(header::HOST).or(uri_host).ok_or("The request names no host.")?;
+    let host = text(header::HOST)
+        .or(uri_host)
+        .ok_or("The request names no host.")?;
     if !hosts.accepts(host) {
-        return Err("This host name is not served here. Allow it with --allow-host if it is yours.");
+        return Err(
+            "This host name is not served here. Allow it with --allow-host if it is yours.",
+        );
     }
     if let Some(origin) = text(header::ORIGIN) {
         // The port counts: another service of this machine is another origin.
@@ -80,8 +97,12 @@ fn check(
     }
     // A browser sends no `Origin` with a GET from a foreign page, but says where it comes from.
     // Following a link to the page itself is fine; reading its data is not.
-    let site = headers.get("sec-fetch-site").map(|value| value.to_str().unwrap_or("?"));
-    let navigation = headers.get("sec-fetch-mode").is_some_and(|mode| mode == "navigate");
+    let site = headers
+        .get("sec-fetch-site")
+        .map(|value| value.to_str().unwrap_or("?"));
+    let navigation = headers
+        .get("sec-fetch-mode")
+        .is_some_and(|mode| mode == "navigate");
     match site {
         Some("cross-site" | "same-site" | "?") if !(navigation && *method == Method::GET) => {
             Err("This request comes from another web site and is refused.")
@@ -98,7 +119,11 @@ fn refuse(why: &'static str) -> Response {
 /// `example.org:80` → `example.org`, `[::1]:80` → `[::1]`.
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.is_empty() => name,
+        Some((name, port))
+            if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.is_empty() =>
+        {
+            name
+        }
         _ => host,
     }
 }
@@ -107,11 +132,18 @@ fn without_port(host: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn allowed(host: &str, origin: Option<&str>, site: Option<(&'static str, &'static str)>) -> bool {
+    fn allowed(
+        host: &str,
+        origin: Option<&str>,
+        site: Option<(&'static str, &'static str)>,
+    ) -> bool {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, HeaderValue::from_str(host).expect("host"));
         if let Some(origin) = origin {
-            headers.insert(header::ORIGIN, HeaderValue::from_str(origin).expect("origin"));
+            headers.insert(
+                header::ORIGIN,
+                HeaderValue::from_str(origin).expect("origin"),
+            );
         }
         if let Some((site, mode)) = site {
             headers.insert("sec-fetch-site", HeaderValue::from_static(site));
@@ -123,15 +155,38 @@ mod tests {
 
     #[test]
     fn only_our_hosts_and_origins_are_served() {
-        for host in ["localhost", "localhost:3000", "127.0.0.1:3000", "127.9.9.9", "[::1]:3000", "chat.example.org"] {
+        for host in [
+            "localhost",
+            "localhost:3000",
+            "127.0.0.1:3000",
+            "127.9.9.9",
+            "[::1]:3000",
+            "chat.example.org",
+        ] {
             assert!(allowed(host, None, None), "{host}");
-            assert!(allowed(host, Some(&format!("http://{host}")), None), "{host}");
+            assert!(
+                allowed(host, Some(&format!("http://{host}")), None),
+                "{host}"
+            );
         }
-        for host in ["evil.example", "localhost.evil.example", "10.0.0.1:3000", "127.0.0.1.evil.example", "0.0.0.0", ""] {
+        for host in [
+            "evil.example",
+            "localhost.evil.example",
+            "10.0.0.1:3000",
+            "127.0.0.1.evil.example",
+            "0.0.0.0",
+            "",
+        ] {
             assert!(!allowed(host, None, None), "{host}");
         }
         let ours = "127.0.0.1:3000";
-        for origin in ["http://evil.example", "null", "http://127.0.0.1:4000", "http://localhost:3000", "file://"] {
+        for origin in [
+            "http://evil.example",
+            "null",
+            "http://127.0.0.1:4000",
+            "http://localhost:3000",
+            "file://",
+        ] {
             assert!(!allowed(ours, Some(origin), None), "{origin}");
         }
         assert!(!allowed(ours, None, Some(("cross-site", "no-cors"))));

@@ -54,7 +54,10 @@ impl Source {
     pub fn head(&self) -> Head {
         match self {
             Self::Live(live) => live.head(),
-            Self::Stored(packed) => Head { seq: packed.len(), finished: true },
+            Self::Stored(packed) => Head {
+                seq: packed.len(),
+                finished: true,
+            },
         }
     }
 
@@ -77,6 +80,14 @@ impl Source {
                 }
                 cursor
             }
+        }
+    }
+
+    /// Looks at the fold of everything so far without copying it.
+    pub fn with_answer<R>(&self, look: impl FnOnce(&Answer) -> R) -> R {
+        match self {
+            Self::Live(live) => live.with_answer(look),
+            Self::Stored(packed) => look(&fold(packed)),
         }
     }
 
@@ -136,7 +147,9 @@ impl Log {
     /// `storage`. The segments stay then, and the run is read from them.
     pub async fn settle(&self, live: &Arc<Live>) -> Result<(), Error> {
         let (no, packed) = (live.no, live.packed());
-        let status = live.with_answer(|answer| answer.status).unwrap_or(Status::Error);
+        let status = live
+            .with_answer(|answer| answer.status)
+            .unwrap_or(Status::Error);
         let result = self
             .writer
             .write(move |db| compact(db, no, &packed, status).map_err(storage))
@@ -191,7 +204,11 @@ pub fn hash(text: &str) -> String {
 pub fn stored(db: &Connection, run: RunId) -> Result<Option<Packed>, Error> {
     let no: Option<i64> = db
         .prepare_cached("SELECT no FROM run WHERE id = ?1")
-        .and_then(|mut query| query.query_row(params![run.0.as_bytes()], |row| row.get(0)).optional())
+        .and_then(|mut query| {
+            query
+                .query_row(params![run.0.as_bytes()], |row| row.get(0))
+                .optional()
+        })
         .map_err(storage)?;
     no.map(|no| stored_by_no(db, no)).transpose()
 }
@@ -281,8 +298,14 @@ pub fn interruption(answer: &Answer) -> Vec<Event> {
     let text = answer.visible_text();
     events.push(Event::RunFinished {
         status: Status::Interrupted,
-        usage: Usage { estimated: true, ..answer.usage },
-        timing: Timing { accepted: answer.accepted, ..Timing::default() },
+        usage: Usage {
+            estimated: true,
+            ..answer.usage
+        },
+        timing: Timing {
+            accepted: answer.accepted,
+            ..Timing::default()
+        },
         error: Some(error),
         length: text.len() as u64,
         hash: hash(&text),

@@ -16,7 +16,10 @@ pub async fn health() -> &'static str {
 /// The server takes new runs: it is not ending and its log can be written.
 pub async fn ready(State(app): State<Arc<App>>) -> impl IntoResponse {
     if app.shutdown.draining.is_cancelled() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "The server is ending.\n".to_owned());
+        return (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The server is ending.\n".to_owned(),
+        );
     }
     match app.log.writer.trouble().borrow().as_ref() {
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),

@@ -112,17 +112,30 @@ async fn obey(app: &Arc<App>, command: &str, fields: &Fields) -> Result<Conversa
             client_id: some(&fields.client_id).map(str::to_owned),
             branch: false,
         };
-        return app.start(command).await.map(|Started { conversation, .. }| conversation);
+        return app
+            .start(command)
+            .await
+            .map(|Started { conversation, .. }| conversation);
     }
     let run: RunId = parse(&fields.run)?.ok_or_else(unreadable)?;
     match command {
         "stop" => {
             app.stop(run, None).await?;
-            let place = app.log.db.read(move |db| super::store::place(db, run)).await?;
+            let place = app
+                .log
+                .db
+                .read(move |db| super::store::place(db, run))
+                .await?;
             Ok(place.conversation)
         }
-        "continue" => app.continue_run(run, model).await.map(|started| started.conversation),
-        _ => app.retry(run, model).await.map(|started| started.conversation),
+        "continue" => app
+            .continue_run(run, model)
+            .await
+            .map(|started| started.conversation),
+        _ => app
+            .retry(run, model)
+            .await
+            .map(|started| started.conversation),
     }
 }
 
@@ -131,7 +144,10 @@ fn some(text: &str) -> Option<&str> {
 }
 
 fn parse<T: std::str::FromStr>(text: &str) -> Result<Option<T>, Error> {
-    some(text).map(str::parse).transpose().map_err(|_| unreadable())
+    some(text)
+        .map(str::parse)
+        .transpose()
+        .map_err(|_| unreadable())
 }
 
 fn unreadable() -> Error {
@@ -158,7 +174,10 @@ fn failure(why: &Error, text: &str) -> Response {
 pub async fn page(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {
     let loaded = match id.parse() {
         Ok(id) => app.load(id).await,
-        Err(_) => Err(Error::new(ErrorCode::NotFound, "There is no such conversation.")),
+        Err(_) => Err(Error::new(
+            ErrorCode::NotFound,
+            "There is no such conversation.",
+        )),
     };
     let conversation = match loaded {
         Ok(conversation) => conversation,
@@ -186,11 +205,13 @@ pub async fn page(State(app): State<Arc<App>>, Path(id): Path<String>) -> Respon
                     .take(message.answers.len() - 1)
                     .map(Answer::visible_text)
                     .collect();
-                let blocks = blocks_of(source, earlier);
+                let blocks = blocks_of(source, &earlier);
                 let frames = stream::once(async { start })
                     .chain(blocks)
                     .chain(stream::once(async { end }));
-                Body::from_stream(frames.map(|html| Ok::<_, std::convert::Infallible>(Bytes::from(html))))
+                Body::from_stream(
+                    frames.map(|html| Ok::<_, std::convert::Infallible>(Bytes::from(html))),
+                )
             }
             Err(why) => return failure(&why, ""),
         },
@@ -211,18 +232,23 @@ fn split_running(conversation: &Conversation) -> (Option<(&Message, RunId)>, &[M
 }
 
 /// The blocks of a running answer, each as soon as it cannot change any more, then how it ended.
-fn blocks_of(source: Source, earlier: String) -> impl Stream<Item = String> {
+fn blocks_of(source: Source, earlier: &str) -> impl Stream<Item = String> + use<> {
     struct State {
         source: Source,
-        earlier: String,
         renderer: Renderer,
         length: usize,
         sent: usize,
         done: bool,
     }
     let mut renderer = Renderer::new();
-    renderer.push(&earlier);
-    let state = State { source, length: 0, earlier, renderer, sent: 0, done: false };
+    renderer.push(earlier);
+    let state = State {
+        source,
+        length: 0,
+        renderer,
+        sent: 0,
+        done: false,
+    };
     stream::unfold(state, |mut state| async move {
         if state.done {
             return None;
@@ -232,19 +258,16 @@ fn blocks_of(source: Source, earlier: String) -> impl Stream<Item = String> {
             if let Some(watch) = &mut watch {
                 watch.borrow_and_update();
             }
-            let answer = state.source.answer();
-            let text = answer.visible_text();
-            match text.get(state.length..) {
-                Some(more) => state.renderer.push(more),
-                // A stop took back what had not been seen elsewhere; what is sent here is sent.
-                None => {
-                    state.renderer = Renderer::new();
-                    state.renderer.push(&state.earlier);
-                    state.renderer.push(&text);
-                }
-            }
-            state.length = text.len();
-            state.done = !answer.is_running();
+            let length = state.length;
+            let (more, end) = state.source.with_answer(|answer| {
+                let end = (!answer.is_running()).then(|| ending(answer));
+                (answer.visible_text_after(length), end)
+            });
+            // After a stop there may be less than was sent; what is sent here stays sent.
+            let more = more.unwrap_or_default();
+            state.renderer.push(&more);
+            state.length += more.len();
+            state.done = end.is_some();
             if state.done {
                 state.renderer.finish();
             }
@@ -253,9 +276,9 @@ fn blocks_of(source: Source, earlier: String) -> impl Stream<Item = String> {
                 block_html(&block.html, &mut html);
                 state.sent += 1;
             }
-            if state.done {
+            if let Some(end) = end {
                 html.push_str("</div>");
-                ending(&answer, &mut html);
+                html.push_str(&end);
                 html.push_str("</article>");
             }
             if !html.is_empty() {
@@ -283,7 +306,7 @@ fn article(message: &Message, page: &mut String) {
             }
             page.push_str("</div>");
             if let Some(answer) = message.answers.last() {
-                ending(answer, page);
+                page.push_str(&ending(answer));
             }
         }
     }
@@ -307,15 +330,17 @@ fn block_html(html: &str, page: &mut String) {
 }
 
 /// What went wrong, under the kept text, and what can be done.
-fn ending(answer: &Answer, page: &mut String) {
+fn ending(answer: &Answer) -> String {
+    let mut page = String::new();
     if let (Some(error), Some(run)) = (&answer.error, answer.run) {
         page.push_str("<div class=\"failure\" role=\"alert\"><p>");
-        escape(&error.message, page);
+        escape(&error.message, &mut page);
         page.push_str(" What was written is kept.</p>");
-        form_button("continue", "Continue", run, page);
-        form_button("retry", "Retry", run, page);
+        form_button("continue", "Continue", run, &mut page);
+        form_button("retry", "Retry", run, &mut page);
         page.push_str("</div>");
     }
+    page
 }
 
 fn form_button(command: &str, label: &str, run: RunId, page: &mut String) {
@@ -326,7 +351,10 @@ fn form_button(command: &str, label: &str, run: RunId, page: &mut String) {
 }
 
 fn composer(conversation: &Conversation, page: &mut String) {
-    let parent = conversation.head().map(|id| id.to_string()).unwrap_or_default();
+    let parent = conversation
+        .head()
+        .map(|id| id.to_string())
+        .unwrap_or_default();
     page.push_str(&format!(
         "<form class=\"composer\" method=\"post\" action=\"/api/runs/start\">\
          <input type=\"hidden\" name=\"conversation\" value=\"{}\">\
@@ -349,7 +377,7 @@ fn head(title: &str, full: Option<(&str, ConversationId)>) -> String {
     page.push_str(" · Headwater</title><link rel=\"stylesheet\" href=\"/pkg/headwater.css\">");
     if let Some((nonce, id)) = full {
         page.push_str(&format!(
-            "<script nonce=\"{nonce}\">if(self.WebAssembly)\
+            "<script nonce=\"{nonce}\">if(self.WebAssembly&&!sessionStorage.getItem('headwater.plain'))\
              fetch('/pkg/headwater.wasm',{{method:'HEAD'}}).then(r=>{{\
              if(r.ok)location.replace('/c/{id}')}}).catch(()=>{{}})</script>"
         ));

@@ -66,7 +66,9 @@ impl Registry {
         if taken || name.is_empty() || name.contains('/') {
             return Err(Error::new(
                 ErrorCode::InvalidRequest,
-                format!("“{name}” cannot be the name of a provider: it is taken, empty or has a slash."),
+                format!(
+                    "“{name}” cannot be the name of a provider: it is taken, empty or has a slash."
+                ),
             ));
         }
         self.providers.push((name.to_owned(), provider));
@@ -84,10 +86,17 @@ impl Registry {
             .find(|(known, _)| known == name)
             .map(|(_, provider)| (provider.clone(), model.to_owned()))
             .ok_or_else(|| {
-                let known: Vec<&str> = self.providers.iter().map(|(name, _)| name.as_str()).collect();
+                let known: Vec<&str> = self
+                    .providers
+                    .iter()
+                    .map(|(name, _)| name.as_str())
+                    .collect();
                 Error::new(
                     ErrorCode::NotFound,
-                    format!("There is no provider “{name}”. Configured: {}.", known.join(", ")),
+                    format!(
+                        "There is no provider “{name}”. Configured: {}.",
+                        known.join(", ")
+                    ),
                 )
             })
     }
@@ -113,13 +122,19 @@ impl Registry {
             }
         }
         Err(failure.unwrap_or_else(|| {
-            Error::new(ErrorCode::NotFound, "No model is configured. See “Connect a provider” in the README.")
+            Error::new(
+                ErrorCode::NotFound,
+                "No model is configured. See “Connect a provider” in the README.",
+            )
         }))
     }
 
     /// Everything that can be chosen now.
     pub async fn catalog(&self) -> Catalog {
-        let lists = self.providers.iter().map(|(name, provider)| models(name, provider));
+        let lists = self
+            .providers
+            .iter()
+            .map(|(name, provider)| models(name, provider));
         let mut catalog = Catalog {
             only_builtin: self.providers.iter().all(|(name, _)| name == BUILTIN),
             ..Catalog::default()
@@ -132,7 +147,11 @@ impl Registry {
         }
         catalog.default = match &self.default_model {
             Some(model) => model.clone(),
-            None => catalog.models.first().map(|model| model.id.clone()).unwrap_or_default(),
+            None => catalog
+                .models
+                .first()
+                .map(|model| model.id.clone())
+                .unwrap_or_default(),
         };
         catalog
     }

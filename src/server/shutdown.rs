@@ -24,8 +24,14 @@ impl Shutdown {
             tracing::info!(running = self.runs.len(), "the grace is over; interrupting");
         }
         self.cut.cancel();
-        if tokio::time::timeout(Duration::from_secs(3), self.runs.wait()).await.is_err() {
-            tracing::warn!(running = self.runs.len(), "some answers could not be closed");
+        if tokio::time::timeout(Duration::from_secs(3), self.runs.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                running = self.runs.len(),
+                "some answers could not be closed"
+            );
         }
     }
 }

@@ -33,7 +33,9 @@ pub async fn from_error(request: Request, next: Next) -> Response {
                 parts.status = code;
             }
             if let Some(ms) = error.retry_after_ms {
-                parts.headers.insert(header::RETRY_AFTER, HeaderValue::from(ms.div_ceil(1000)));
+                parts
+                    .headers
+                    .insert(header::RETRY_AFTER, HeaderValue::from(ms.div_ceil(1000)));
             }
             parts.headers.insert(
                 header::CONTENT_TYPE,

@@ -74,7 +74,12 @@ pub struct RunPlace {
 /// # Errors
 /// `not_found`, `conflict` (see [`crate::api::start_run`]), `storage`.
 pub fn begin_turn(db: &Connection, turn: &NewTurn) -> Result<Begun, Error> {
-    if let Some(known) = turn.client_id.as_deref().map(|id| by_client_id(db, id)).transpose()? {
+    if let Some(known) = turn
+        .client_id
+        .as_deref()
+        .map(|id| by_client_id(db, id))
+        .transpose()?
+    {
         if let Some(known) = known {
             return Ok(Begun::Known(known));
         }
@@ -94,9 +99,25 @@ pub fn begin_turn(db: &Connection, turn: &NewTurn) -> Result<Begun, Error> {
         belongs(db, conversation, parent)?;
     }
     let question = MessageId::new();
-    insert_message(db, conversation, question, parent, Role::User, &turn.text, turn.at)?;
+    insert_message(
+        db,
+        conversation,
+        question,
+        parent,
+        Role::User,
+        &turn.text,
+        turn.at,
+    )?;
     let answer = MessageId::new();
-    insert_message(db, conversation, answer, Some(question), Role::Assistant, "", turn.at)?;
+    insert_message(
+        db,
+        conversation,
+        answer,
+        Some(question),
+        Role::Assistant,
+        "",
+        turn.at,
+    )?;
     insert_run(db, conversation, answer, question, None, turn).map(Begun::New)
 }
 
@@ -107,7 +128,15 @@ pub fn begin_turn(db: &Connection, turn: &NewTurn) -> Result<Begun, Error> {
 pub fn begin_retry(db: &Connection, run: RunId, model: &str, at: UnixMs) -> Result<NewRun, Error> {
     let place = place(db, run)?;
     let answer = MessageId::new();
-    insert_message(db, place.conversation, answer, Some(place.parent), Role::Assistant, "", at)?;
+    insert_message(
+        db,
+        place.conversation,
+        answer,
+        Some(place.parent),
+        Role::Assistant,
+        "",
+        at,
+    )?;
     let turn = NewTurn::of_run(model, at);
     insert_run(db, place.conversation, answer, place.parent, None, &turn)
 }
@@ -116,22 +145,42 @@ pub fn begin_retry(db: &Connection, run: RunId, model: &str, at: UnixMs) -> Resu
 ///
 /// # Errors
 /// `not_found`; `conflict` if a later run has gone on with it already, or it is whole; `storage`.
-pub fn begin_continue(db: &Connection, run: RunId, model: &str, at: UnixMs) -> Result<NewRun, Error> {
+pub fn begin_continue(
+    db: &Connection,
+    run: RunId,
+    model: &str,
+    at: UnixMs,
+) -> Result<NewRun, Error> {
     let place = place(db, run)?;
     let (last, status): (Uuid, Option<String>) = db
         .prepare_cached("SELECT id, status FROM run WHERE message = ?1 ORDER BY no DESC LIMIT 1")
         .and_then(|mut query| {
-            query.query_row([place.message.0.as_bytes()], |row| Ok((uuid(row, 0)?, row.get(1)?)))
+            query.query_row([place.message.0.as_bytes()], |row| {
+                Ok((uuid(row, 0)?, row.get(1)?))
+            })
         })
         .map_err(storage)?;
     if RunId(last) != run {
-        return Err(Error::new(ErrorCode::Conflict, "This answer has been continued already."));
+        return Err(Error::new(
+            ErrorCode::Conflict,
+            "This answer has been continued already.",
+        ));
     }
     if status.is_none() {
-        return Err(Error::new(ErrorCode::Conflict, "This answer is still being written."));
+        return Err(Error::new(
+            ErrorCode::Conflict,
+            "This answer is still being written.",
+        ));
     }
     let turn = NewTurn::of_run(model, at);
-    insert_run(db, place.conversation, place.message, place.parent, Some(run), &turn)
+    insert_run(
+        db,
+        place.conversation,
+        place.message,
+        place.parent,
+        Some(run),
+        &turn,
+    )
 }
 
 impl NewTurn {
@@ -181,7 +230,9 @@ pub fn branch_to(db: &Connection, log: &Log, last: MessageId) -> Result<Vec<Mess
     let mut messages = Vec::new();
     let mut next = Some(last);
     while let Some(id) = next {
-        let Some(message) = message(db, log, id)? else { break };
+        let Some(message) = message(db, log, id)? else {
+            break;
+        };
         next = message.parent;
         messages.push(message);
     }
@@ -209,7 +260,12 @@ pub fn load(db: &Connection, log: &Log, id: ConversationId) -> Result<Conversati
         Some(head) => branch_to(db, log, MessageId(head))?,
         None => Vec::new(),
     };
-    Ok(Conversation { id, title, model, messages })
+    Ok(Conversation {
+        id,
+        title,
+        model,
+        messages,
+    })
 }
 
 /// Conversations, pinned first, then by time. With `query`, those whose title, questions or
@@ -350,7 +406,11 @@ fn create(db: &Connection, turn: &NewTurn) -> Result<ConversationId, Error> {
         "INSERT INTO conversation (id, title, created, updated) VALUES (?1, ?2, ?3, ?3)",
     )
     .and_then(|mut query| {
-        query.execute(params![id.0.as_bytes(), title_of(&turn.text), turn.at as i64])
+        query.execute(params![
+            id.0.as_bytes(),
+            title_of(&turn.text),
+            turn.at as i64
+        ])
     })
     .map_err(storage)?;
     Ok(id)
@@ -430,11 +490,24 @@ fn insert_run(
     set_head(db, conversation, message)?;
     db.prepare_cached("UPDATE conversation SET updated = ?2, model = ?3 WHERE id = ?1")
         .and_then(|mut query| {
-            query.execute(params![conversation.0.as_bytes(), turn.at as i64, turn.model])
+            query.execute(params![
+                conversation.0.as_bytes(),
+                turn.at as i64,
+                turn.model
+            ])
         })
         .map_err(storage)?;
-    let started = Started { run, conversation, message };
-    Ok(NewRun { started, no, parent, continues })
+    let started = Started {
+        run,
+        conversation,
+        message,
+    };
+    Ok(NewRun {
+        started,
+        no,
+        parent,
+        continues,
+    })
 }
 
 fn set_head(db: &Connection, id: ConversationId, head: MessageId) -> Result<(), Error> {
@@ -454,7 +527,10 @@ fn belongs(db: &Connection, id: ConversationId, message: MessageId) -> Result<()
         })
         .map_err(storage)?;
     known.map(|_| ()).ok_or_else(|| {
-        Error::new(ErrorCode::NotFound, "There is no such message in this conversation.")
+        Error::new(
+            ErrorCode::NotFound,
+            "There is no such message in this conversation.",
+        )
     })
 }
 
@@ -470,7 +546,11 @@ fn message(db: &Connection, log: &Log, id: MessageId) -> Result<Option<Message>,
                     Ok((
                         uuid(row, 0)?,
                         optional_uuid(row, 1)?,
-                        if role == "user" { Role::User } else { Role::Assistant },
+                        if role == "user" {
+                            Role::User
+                        } else {
+                            Role::Assistant
+                        },
                         row.get::<_, String>(3)?,
                         row.get::<_, i64>(4)?.unsigned_abs(),
                     ))
@@ -492,14 +572,25 @@ fn message(db: &Connection, log: &Log, id: MessageId) -> Result<Option<Message>,
         .and_then(|mut query| {
             query
                 .query_map(
-                    params![conversation.as_bytes(), parent.map(|parent| *parent.as_bytes())],
+                    params![
+                        conversation.as_bytes(),
+                        parent.map(|parent| *parent.as_bytes())
+                    ],
                     |row| uuid(row, 0).map(MessageId),
                 )?
                 .collect()
         })
         .map_err(storage)?;
     let parent = parent.map(MessageId);
-    Ok(Some(Message { id, parent, role, created, text, answers, branches }))
+    Ok(Some(Message {
+        id,
+        parent,
+        role,
+        created,
+        text,
+        answers,
+        branches,
+    }))
 }
 
 fn answers(db: &Connection, log: &Log, message: MessageId) -> Result<Vec<Answer>, Error> {
@@ -507,7 +598,9 @@ fn answers(db: &Connection, log: &Log, message: MessageId) -> Result<Vec<Answer>
         .prepare_cached("SELECT no, id FROM run WHERE message = ?1 ORDER BY no")
         .and_then(|mut query| {
             query
-                .query_map([message.0.as_bytes()], |row| Ok((row.get(0)?, RunId(uuid(row, 1)?))))?
+                .query_map([message.0.as_bytes()], |row| {
+                    Ok((row.get(0)?, RunId(uuid(row, 1)?)))
+                })?
                 .collect()
         })
         .map_err(storage)?;
@@ -532,7 +625,10 @@ fn changed(rows: rusqlite::Result<usize>) -> Result<(), Error> {
 }
 
 fn no_conversation() -> Error {
-    Error::new(ErrorCode::NotFound, "There is no such conversation. It may have been deleted.")
+    Error::new(
+        ErrorCode::NotFound,
+        "There is no such conversation. It may have been deleted.",
+    )
 }
 
 /// The words that [`Status`] has in the database are its words on the wire.
@@ -548,5 +644,7 @@ fn uuid(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
 }
 
 fn optional_uuid(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Uuid>> {
-    Ok(row.get::<_, Option<[u8; 16]>>(column)?.map(Uuid::from_bytes))
+    Ok(row
+        .get::<_, Option<[u8; 16]>>(column)?
+        .map(Uuid::from_bytes))
 }

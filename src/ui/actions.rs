@@ -98,7 +98,10 @@ pub(super) fn AnswerActions(message: MessageView) -> impl IntoView {
     let desk = expect_context::<Desk>();
     let broke_off = Memo::new(move |_| {
         message.state.with(|state| {
-            let long = state.finish.as_ref().is_some_and(|f| f.reason == FinishReason::Length);
+            let long = state
+                .finish
+                .as_ref()
+                .is_some_and(|f| f.reason == FinishReason::Length);
             state.words > 0
                 && (state.status == Some(Status::Cancelled)
                     || state.status == Some(Status::Ok) && long)

@@ -42,9 +42,14 @@ pub(super) fn Announcer() -> impl IntoView {
         let begun = !ended && read.ended;
         if !text.is_empty() || end.is_some() || begun {
             let begin = if begun { "Goes on. " } else { "" };
-            desk.say.set([begin, &text, " ", end.unwrap_or_default()].concat());
+            desk.say
+                .set([begin, &text, " ", end.unwrap_or_default()].concat());
         }
-        Some(Read { upto, ended, ..read })
+        Some(Read {
+            upto,
+            ended,
+            ..read
+        })
     });
     view! {
         <div id="announcer" class="vh" aria-live="polite">
@@ -58,7 +63,11 @@ pub(super) fn Announcer() -> impl IntoView {
 fn fresh(message: MessageView, from: usize, ended: bool) -> (String, usize) {
     message.with_body(|body| {
         let source = body.text.source();
-        let upto = if ended { source.len() } else { body.text.settled() };
+        let upto = if ended {
+            source.len()
+        } else {
+            body.text.settled()
+        };
         match source.get(from..upto) {
             Some(new) if upto > from => (plain_text(new), upto),
             // The text was cut: go on from where it is now.

@@ -15,7 +15,9 @@ pub(super) fn AnswerTurn(message: MessageView) -> impl IntoView {
     let trimmed = Memo::new(move |_| message.state.with(|state| state.trimmed));
     // Until the first word there is nothing on the page that lives.
     let blank = Memo::new(move |_| {
-        message.state.with(|state| is_running(state) && state.words == 0 && !state.thinking)
+        message
+            .state
+            .with(|state| is_running(state) && state.words == 0 && !state.thinking)
     });
     let live = Memo::new(move |_| running.get() && desk.head.get() == Some(message.id));
     view! {
@@ -58,7 +60,11 @@ fn left_out(messages: u32) -> String {
         1 => "The oldest message".to_owned(),
         n => format!("The {} oldest messages", words::count(n.into())),
     };
-    let (verb, was) = if messages == 1 { (" did not fit", " and was") } else { (" did not fit", " and were") };
+    let (verb, was) = if messages == 1 {
+        (" did not fit", " and was")
+    } else {
+        (" did not fit", " and were")
+    };
     [&what, verb, " into the model's context", was, " left out."].concat()
 }
 

@@ -19,7 +19,16 @@ pub(super) fn AnswerBody(message: MessageView, live: Memo<bool>) -> impl IntoVie
     let version = message.version.get_untracked();
     let (html, generation, finished) =
         message.with_body_mut(|body| (whole(body), body.generation, body.text.finished().len()));
-    draw::follow(message, root, draw::Drawn { version, generation, finished, open: None });
+    draw::follow(
+        message,
+        root,
+        draw::Drawn {
+            version,
+            generation,
+            finished,
+            open: None,
+        },
+    );
     view! {
         <div
             class="prose"
@@ -38,7 +47,8 @@ pub(super) fn Thoughts(message: MessageView) -> impl IntoView {
     let root: NodeRef<html::Div> = NodeRef::new();
     let text = message.with_body(|body| body.reasoning.clone());
     draw::follow_thoughts(message, root, text.len());
-    view! { <div class="thoughts" tabindex="0" node_ref=root inner_html=escaped(&text)></div> }.into_any()
+    view! { <div class="thoughts" tabindex="0" node_ref=root inner_html=escaped(&text)></div> }
+        .into_any()
 }
 
 /// Everything there is, for the first drawing.
@@ -50,7 +60,12 @@ fn whole(body: &mut Body) -> String {
     }
     let seams = &body.seams;
     if let Some(open) = body.text.open() {
-        push_block(&mut html, &open.html(), holds_seam(seams, open.range()), "block open");
+        push_block(
+            &mut html,
+            &open.html(),
+            holds_seam(seams, open.range()),
+            "block open",
+        );
     }
     html
 }
@@ -150,7 +165,12 @@ mod draw {
         if !fresh.is_empty() {
             let mut html = String::new();
             for block in fresh {
-                push_block(&mut html, &block.html, holds_seam(&body.seams, &block.range), "block");
+                push_block(
+                    &mut html,
+                    &block.html,
+                    holds_seam(&body.seams, &block.range),
+                    "block",
+                );
             }
             let _ = root.insert_adjacent_html("beforeend", &html);
         }
@@ -171,7 +191,8 @@ mod draw {
     }
 
     fn open_element(root: &Element) -> Option<Element> {
-        root.last_element_child().filter(|last| last.class_list().contains("open"))
+        root.last_element_child()
+            .filter(|last| last.class_list().contains("open"))
     }
 
     /// The open block is finished. Where it looks as it should already, it is not touched, so that
@@ -210,7 +231,11 @@ mod draw {
             Some(element)
         });
         drawn.open = element.and_then(|element| {
-            element.set_class_name(if seam { "block open seam" } else { "block open" });
+            element.set_class_name(if seam {
+                "block open seam"
+            } else {
+                "block open"
+            });
             let part = begin(&element, open, if seam { SEAM } else { "" })?;
             Some(OpenBlock { start, seam, part })
         });
@@ -218,7 +243,13 @@ mod draw {
 
     fn begin(element: &Element, open: &Open<'_>, mark: &str) -> Option<Part> {
         match open {
-            Open::Html { before, settled, tail, after, .. } => {
+            Open::Html {
+                before,
+                settled,
+                tail,
+                after,
+                ..
+            } => {
                 element.set_inner_html(&[mark, before, after].concat());
                 let mut inside = element.clone();
                 if !before.is_empty() {
@@ -245,7 +276,10 @@ mod draw {
                 let code = element.query_selector("code").ok().flatten()?;
                 let node = document().create_text_node(text);
                 code.append_child(&node).ok()?;
-                Some(Part::Code { text: node, drawn: text.len() })
+                Some(Part::Code {
+                    text: node,
+                    drawn: text.len(),
+                })
             }
         }
     }
@@ -254,7 +288,9 @@ mod draw {
     fn grow(part: &mut Part, open: &Open<'_>) -> bool {
         match (part, open) {
             (Part::Code { text: node, drawn }, Open::Code { text, .. }) => {
-                let Some(new) = text.get(*drawn..) else { return false };
+                let Some(new) = text.get(*drawn..) else {
+                    return false;
+                };
                 if !new.is_empty() {
                     let _ = node.append_data(new);
                     *drawn = text.len();
@@ -262,13 +298,26 @@ mod draw {
                 true
             }
             (
-                Part::Html { before, inside, settled, nodes, tail },
-                Open::Html { before: now_before, settled: now, tail: now_tail, .. },
+                Part::Html {
+                    before,
+                    inside,
+                    settled,
+                    nodes,
+                    tail,
+                },
+                Open::Html {
+                    before: now_before,
+                    settled: now,
+                    tail: now_tail,
+                    ..
+                },
             ) => {
                 if *before != now_before.len() {
                     return false;
                 }
-                let Some(new) = now.get(*settled..) else { return false };
+                let Some(new) = now.get(*settled..) else {
+                    return false;
+                };
                 if new.is_empty() && now_tail == tail {
                     return true;
                 }
@@ -299,12 +348,16 @@ mod draw {
     /// The common case: a tail of plain text became longer. The text node stays.
     fn append_to_text(inside: &Element, nodes: u32, before: &str, now: &str) -> bool {
         let plain = |text: &str| !text.contains(['<', '&', '\r']);
-        let Some(new) = now.strip_prefix(before) else { return false };
+        let Some(new) = now.strip_prefix(before) else {
+            return false;
+        };
         if before.is_empty() || !plain(before) || !plain(new) {
             return false;
         }
         let children = inside.child_nodes();
-        let node = (children.length() == nodes + 1).then(|| children.item(nodes)).flatten();
+        let node = (children.length() == nodes + 1)
+            .then(|| children.item(nodes))
+            .flatten();
         match node.and_then(|node| node.dyn_into::<Text>().ok()) {
             Some(text) => text.append_data(new).is_ok(),
             None => false,
@@ -322,7 +375,9 @@ mod draw {
                 if from == text.len() {
                     return;
                 }
-                let last = root.last_child().and_then(|node| node.dyn_into::<Text>().ok());
+                let last = root
+                    .last_child()
+                    .and_then(|node| node.dyn_into::<Text>().ok());
                 match (text.get(from..), last) {
                     (Some(new), Some(last)) => drop(last.append_data(new)),
                     _ => root.set_text_content(Some(text)),

@@ -13,7 +13,12 @@ pub(super) fn Branches(message: MessageView) -> impl IntoView {
             let at = branches.iter().position(|id| *id == message.id)?;
             (branches.len() > 1).then(|| {
                 let before = at.checked_sub(1).and_then(|at| branches.get(at)).copied();
-                (at + 1, branches.len(), before, branches.get(at + 1).copied())
+                (
+                    at + 1,
+                    branches.len(),
+                    before,
+                    branches.get(at + 1).copied(),
+                )
             })
         })
     });

@@ -54,7 +54,9 @@ mod real {
 
     /// Light, dark, or (anything else) what the system says.
     pub(crate) fn set_theme(theme: &str) {
-        let Some(root) = document().document_element() else { return };
+        let Some(root) = document().document_element() else {
+            return;
+        };
         let _ = match theme {
             "light" | "dark" => root.set_attribute("data-theme", theme),
             _ => root.remove_attribute("data-theme"),
@@ -79,7 +81,9 @@ mod real {
             let _ = window().navigator().clipboard().write_text(text);
             return;
         }
-        let Some(body) = document().body() else { return };
+        let Some(body) = document().body() else {
+            return;
+        };
         let Some(area) = document()
             .create_element("textarea")
             .ok()
@@ -119,7 +123,9 @@ mod real {
 
     /// Whether nothing has the keyboard's focus, so that it may be given away.
     pub(crate) fn is_idle() -> bool {
-        document().active_element().is_none_or(|element| element.tag_name() == "BODY")
+        document()
+            .active_element()
+            .is_none_or(|element| element.tag_name() == "BODY")
     }
 
     /// Whether the list of conversations is a drawer over the page, as the style sheet has it.
@@ -128,7 +134,11 @@ mod real {
     }
 
     fn matches(query: &str) -> bool {
-        window().match_media(query).ok().flatten().is_some_and(|query| query.matches())
+        window()
+            .match_media(query)
+            .ok()
+            .flatten()
+            .is_some_and(|query| query.matches())
     }
 
     /// Whether the reader's main pointer is a finger, where a focus would open the keyboard.
@@ -138,12 +148,16 @@ mod real {
 
     /// Whether a menu or a dialog is open, to which the Escape key belongs.
     pub(crate) fn is_covered() -> bool {
-        matches!(document().query_selector("[popover]:popover-open, dialog[open]"), Ok(Some(_)))
+        matches!(
+            document().query_selector("[popover]:popover-open, dialog[open]"),
+            Ok(Some(_))
+        )
     }
 
     /// Opens a `<dialog>` above everything.
     pub(crate) fn open_dialog(id: &str) {
-        if let Some(dialog) = by_id(id).and_then(|e| e.dyn_into::<web_sys::HtmlDialogElement>().ok())
+        if let Some(dialog) =
+            by_id(id).and_then(|e| e.dyn_into::<web_sys::HtmlDialogElement>().ok())
         {
             let _ = dialog.show_modal();
         }
@@ -151,7 +165,8 @@ mod real {
 
     /// Closes a `<dialog>`.
     pub(crate) fn close_dialog(id: &str) {
-        if let Some(dialog) = by_id(id).and_then(|e| e.dyn_into::<web_sys::HtmlDialogElement>().ok())
+        if let Some(dialog) =
+            by_id(id).and_then(|e| e.dyn_into::<web_sys::HtmlDialogElement>().ok())
         {
             dialog.close();
         }
@@ -164,15 +179,25 @@ mod real {
         }
         let style = web_sys::HtmlElement::style(area);
         let _ = style.set_property("height", "auto");
-        let _ = style.set_property("height", &[&area.scroll_height().to_string(), "px"].concat());
+        let _ = style.set_property(
+            "height",
+            &[&area.scroll_height().to_string(), "px"].concat(),
+        );
     }
 
     /// Puts an open menu beside the button that opens it: under it, or above in the lower half.
     pub(crate) fn place(menu: &str, button: &str) {
-        let (Some(menu), Some(button)) = (by_id(menu), by_id(button)) else { return };
-        let Ok(menu) = menu.dyn_into::<HtmlElement>() else { return };
+        let (Some(menu), Some(button)) = (by_id(menu), by_id(button)) else {
+            return;
+        };
+        let Ok(menu) = menu.dyn_into::<HtmlElement>() else {
+            return;
+        };
         let size = |value: Result<JsValue, JsValue>| {
-            value.ok().and_then(|value| value.as_f64()).unwrap_or_default()
+            value
+                .ok()
+                .and_then(|value| value.as_f64())
+                .unwrap_or_default()
         };
         let (width, height) = (size(window().inner_width()), size(window().inner_height()));
         let at = button.get_bounding_client_rect();
@@ -188,7 +213,12 @@ mod real {
         } else {
             (px(at.left()), "auto".to_owned())
         };
-        for (name, value) in [("bottom", above), ("top", under), ("left", left), ("right", right)] {
+        for (name, value) in [
+            ("bottom", above),
+            ("top", under),
+            ("left", left),
+            ("right", right),
+        ] {
             let _ = style.set_property(name, &value);
         }
     }

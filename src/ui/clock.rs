@@ -11,9 +11,10 @@ pub(super) fn ticking(active: Memo<bool>) -> ReadSignal<u64> {
     Effect::new(move |_| {
         if active.get() {
             set_now.set(browser::now());
-            if let Ok(timer) =
-                set_interval_with_handle(move || set_now.set(browser::now()), Duration::from_secs(1))
-            {
+            if let Ok(timer) = set_interval_with_handle(
+                move || set_now.set(browser::now()),
+                Duration::from_secs(1),
+            ) {
                 on_cleanup(move || timer.clear());
             }
         }

@@ -50,7 +50,9 @@ pub(super) fn Composer() -> impl IntoView {
     let too_long = RwSignal::new(None::<usize>);
 
     let look = move || {
-        let Some(area) = area.get_untracked() else { return };
+        let Some(area) = area.get_untracked() else {
+            return;
+        };
         let text = area.value();
         any.set(!text.trim().is_empty());
         too_long.set((text.len() > MAX_TEXT_BYTES).then_some(text.len()));
@@ -64,14 +66,23 @@ pub(super) fn Composer() -> impl IntoView {
     };
     // Puts text that comes back before what has been typed since.
     let give_back = move |text: String| {
-        let typed = area.get_untracked().map(|area| area.value()).unwrap_or_default();
-        let both = if typed.trim().is_empty() { text } else { [&text, "\n\n", &typed].concat() };
+        let typed = area
+            .get_untracked()
+            .map(|area| area.value())
+            .unwrap_or_default();
+        let both = if typed.trim().is_empty() {
+            text
+        } else {
+            [&text, "\n\n", &typed].concat()
+        };
         fill(&both);
         keep_draft(frame.place.get_untracked(), &both);
         browser::focus("message");
     };
     let submit = move || {
-        let Some(field) = area.get_untracked() else { return };
+        let Some(field) = area.get_untracked() else {
+            return;
+        };
         let text = field.value();
         if text.trim().is_empty() || text.len() > MAX_TEXT_BYTES {
             browser::focus("message");
@@ -104,12 +115,17 @@ pub(super) fn Composer() -> impl IntoView {
                     browser::focus("message");
                 }
             }
-            Some(Place::New) if matches!(place, Place::Chat(id) if chat.id.get_untracked() == Some(id)) => {
+            Some(Place::New) if matches!(place, Place::Chat(id) if chat.id.get_untracked() == Some(id)) =>
+            {
                 browser::forget("draft.new");
                 keep_draft(place, &field.value());
             }
             Some(before) if before != place => {
-                fill(&draft_key(place).and_then(|key| browser::load(&key)).unwrap_or_default());
+                fill(
+                    &draft_key(place)
+                        .and_then(|key| browser::load(&key))
+                        .unwrap_or_default(),
+                );
                 if !browser::is_touch() {
                     browser::focus("message");
                 }
@@ -128,7 +144,9 @@ pub(super) fn Composer() -> impl IntoView {
         }
     });
     Effect::new(move |_| {
-        let text = chat.problem.with(|problem| problem.as_ref().and_then(|p| p.text.clone()));
+        let text = chat
+            .problem
+            .with(|problem| problem.as_ref().and_then(|p| p.text.clone()));
         if let Some(text) = text {
             give_back(text);
         }

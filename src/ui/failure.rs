@@ -20,7 +20,10 @@ fn failure(state: &AnswerState) -> Option<Error> {
         Status::Ok | Status::Cancelled | Status::Superseded => return None,
     }
     Some(state.error.clone().unwrap_or_else(|| {
-        Error::new(ErrorCode::Interrupted, "The server was restarted while this was being written.")
+        Error::new(
+            ErrorCode::Interrupted,
+            "The server was restarted while this was being written.",
+        )
     }))
 }
 
@@ -41,7 +44,11 @@ pub(super) fn Failure(message: MessageView) -> impl IntoView {
             Some((error, state.words, due))
         })
     });
-    move || shown.get().map(|(error, kept, due)| view! { <Card message error kept due/> })
+    move || {
+        shown
+            .get()
+            .map(|(error, kept, due)| view! { <Card message error kept due/> })
+    }
 }
 
 #[component]
@@ -123,7 +130,10 @@ fn kept_words(kept: u64) -> String {
 /// For whoever has to find out: the code, what was being done, the provider's status.
 fn details(error: &Error) -> String {
     let code = serde_json::to_value(error.code).ok();
-    let code = code.as_ref().and_then(|code| code.as_str()).unwrap_or("internal");
+    let code = code
+        .as_ref()
+        .and_then(|code| code.as_str())
+        .unwrap_or("internal");
     let mut text = ["Code ", code].concat();
     if !error.stage.is_empty() {
         text.push_str(", while ");
@@ -147,10 +157,16 @@ mod tests {
 
     #[test]
     fn a_stop_is_no_failure() {
-        let mut state = AnswerState { status: Some(Status::Cancelled), ..AnswerState::default() };
+        let mut state = AnswerState {
+            status: Some(Status::Cancelled),
+            ..AnswerState::default()
+        };
         assert_eq!(failure(&state), None);
         state.status = Some(Status::Interrupted);
-        assert_eq!(failure(&state).map(|error| error.code), Some(ErrorCode::Interrupted));
+        assert_eq!(
+            failure(&state).map(|error| error.code),
+            Some(ErrorCode::Interrupted)
+        );
     }
 
     #[test]

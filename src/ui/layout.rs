@@ -173,12 +173,21 @@ fn go_with_the_address(chat: Chat, frame: Frame) {
     let navigate = use_navigate();
     Effect::new(move |before: Option<Option<ConversationId>>| {
         let id = chat.id.get();
-        let options = NavigateOptions { scroll: false, ..NavigateOptions::default() };
+        let options = NavigateOptions {
+            scroll: false,
+            ..NavigateOptions::default()
+        };
         match (before.flatten(), id, frame.place.get_untracked()) {
             (_, Some(id), Place::New) => navigate(&format!("/c/{id}"), options),
             // It was deleted, here or in another tab.
             (Some(gone), None, Place::Chat(shown)) if gone == shown => {
-                navigate("/", NavigateOptions { replace: true, ..options });
+                navigate(
+                    "/",
+                    NavigateOptions {
+                        replace: true,
+                        ..options
+                    },
+                );
             }
             _ => {}
         }

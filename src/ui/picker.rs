@@ -1,11 +1,7 @@
 //! Which model answers next.
 
 use super::{layout::Frame, words};
-use crate::{
-    api::Catalog,
-    client::store::Chat,
-    protocol::ModelInfo,
-};
+use crate::{api::Catalog, client::store::Chat, protocol::ModelInfo};
 use leptos::prelude::*;
 
 /// The chosen model's identifier: the chat's, or the server's default.
@@ -16,7 +12,10 @@ pub(super) fn chosen(chat: Chat, catalog: &Catalog) -> String {
 /// The model's name for people.
 pub(super) fn name(catalog: &Catalog, id: &str) -> String {
     let known = catalog.models.iter().find(|model| model.id == id);
-    known.map_or_else(|| words::model_name(id).to_owned(), |model| model.name.clone())
+    known.map_or_else(
+        || words::model_name(id).to_owned(),
+        |model| model.name.clone(),
+    )
 }
 
 /// A native select: every platform has its own best way to choose from a list.
@@ -28,7 +27,10 @@ pub(super) fn Picker() -> impl IntoView {
     let label = Memo::new(move |_| frame.catalog.with(|catalog| name(catalog, &current.get())));
     let gone = Memo::new(move |_| {
         let current = current.get();
-        frame.catalog.with(|catalog| is_gone(catalog, &current)).then_some(current)
+        frame
+            .catalog
+            .with(|catalog| is_gone(catalog, &current))
+            .then_some(current)
     });
     view! {
         <label class="picker" title="Which model answers next">
@@ -69,7 +71,10 @@ fn options(catalog: &Catalog, current: &str) -> AnyView {
     let groups = providers
         .into_iter()
         .map(|provider| {
-            let models = catalog.models.iter().filter(|model| model.provider == provider);
+            let models = catalog
+                .models
+                .iter()
+                .filter(|model| model.provider == provider);
             let options = models.map(|model| option(model, current)).collect_view();
             view! { <optgroup label=provider.to_owned()>{options}</optgroup> }
         })

@@ -62,7 +62,9 @@ fn Editor(message: MessageView, editing: RwSignal<bool>, button: String) -> impl
         request_animation_frame(move || browser::focus(&button));
     });
     let submit = move || {
-        let Some(area) = area.get_untracked() else { return };
+        let Some(area) = area.get_untracked() else {
+            return;
+        };
         let text = area.value();
         if !text.trim().is_empty() {
             close.with_value(|close| close());

@@ -12,20 +12,30 @@ use leptos::prelude::*;
 pub(super) fn Receipt(message: MessageView) -> impl IntoView {
     let frame = expect_context::<Frame>();
     let state = Memo::new(move |_| {
-        message.state.with(|state| {
-            (state.status.is_some() && state.timing.is_some()).then(|| state.clone())
-        })
+        message
+            .state
+            .with(|state| (state.status.is_some() && state.timing.is_some()).then(|| state.clone()))
     });
     move || {
         let state = state.get()?;
         let timing = state.timing?;
         let name = frame.catalog.with(|catalog| {
             let known = catalog.models.iter().find(|model| model.id == state.model);
-            known.map_or_else(|| words::model_name(&state.model).to_owned(), |m| m.name.clone())
+            known.map_or_else(
+                || words::model_name(&state.model).to_owned(),
+                |m| m.name.clone(),
+            )
         });
         let glance = parts(&state, &timing);
-        let glance = if glance.is_empty() { vec!["Receipt".to_owned()] } else { glance };
-        let glance = glance.into_iter().map(|part| view! { <span>{part}</span> }).collect_view();
+        let glance = if glance.is_empty() {
+            vec!["Receipt".to_owned()]
+        } else {
+            glance
+        };
+        let glance = glance
+            .into_iter()
+            .map(|part| view! { <span>{part}</span> })
+            .collect_view();
         let title = [&name, ". Open for more."].concat();
         let rows = rows(&timing, &state.usage)
             .into_iter()
@@ -55,11 +65,18 @@ fn parts(state: &AnswerState, timing: &Timing) -> Vec<String> {
     }
     if state.usage.input + state.usage.output > 0 {
         let about = if state.usage.estimated { "about " } else { "" };
-        let (read, wrote) = (words::count(state.usage.input), words::count(state.usage.output));
+        let (read, wrote) = (
+            words::count(state.usage.input),
+            words::count(state.usage.output),
+        );
         parts.push([about, &read, " → ", &wrote, " tokens"].concat());
     }
     if state.reconnects > 0 {
-        parts.push(words::counted(state.reconnects.into(), "reconnect", "reconnects"));
+        parts.push(words::counted(
+            state.reconnects.into(),
+            "reconnect",
+            "reconnects",
+        ));
     }
     parts
 }
@@ -91,7 +108,12 @@ fn rows(timing: &Timing, usage: &Usage) -> Vec<(&'static str, String)> {
     times
         .into_iter()
         .filter_map(|(what, ms)| Some((what, words::duration(ms?))))
-        .chain(counts.into_iter().filter(|(_, n)| *n > 0).map(|(what, n)| (what, words::count(n))))
+        .chain(
+            counts
+                .into_iter()
+                .filter(|(_, n)| *n > 0)
+                .map(|(what, n)| (what, words::count(n))),
+        )
         .collect()
 }
 
@@ -107,7 +129,11 @@ mod tests {
             ..Timing::default()
         };
         let state = AnswerState {
-            usage: Usage { input: 38, output: 212, ..Usage::default() },
+            usage: Usage {
+                input: 38,
+                output: 212,
+                ..Usage::default()
+            },
             reconnects: 2,
             ..AnswerState::default()
         };

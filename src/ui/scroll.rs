@@ -33,7 +33,9 @@ impl Scroll {
     /// The reader scrolled, or we did. Only a way up ends the following: text that grows never
     /// moves the page up.
     pub(super) fn moved(self) {
-        let Some(element) = self.scroller.get_untracked() else { return };
+        let Some(element) = self.scroller.get_untracked() else {
+            return;
+        };
         let top = element.scroll_top();
         let left = element.scroll_height() - top - element.client_height();
         let up = top < self.last.get_value();
@@ -79,7 +81,9 @@ impl Scroll {
             }
         });
         Effect::new(move |_| {
-            let Some(column) = self.column.get() else { return };
+            let Some(column) = self.column.get() else {
+                return;
+            };
             let grown = Closure::<dyn FnMut()>::new(move || {
                 let follows = settling.try_get_value() == Some(true);
                 if follows && self.away.try_get_untracked() == Some(false) {

@@ -8,7 +8,8 @@ use leptos_meta::MetaTags;
 const LOOKS: &str = r#"try{var r=document.documentElement.dataset,t=localStorage.getItem("headwater.theme");if(t=="light"||t=="dark")r.theme=t;if(localStorage.getItem("headwater.sidebar")=="folded")r.sidebar="folded"}catch(e){}"#;
 
 /// Shows the end of a conversation at once, without waiting for the program.
-const TO_THE_END: &str = r#"(function(){var s=document.getElementById("scroller");if(s)s.scrollTop=s.scrollHeight})()"#;
+const TO_THE_END: &str =
+    r#"(function(){var s=document.getElementById("scroller");if(s)s.scrollTop=s.scrollHeight})()"#;
 
 /// Leads to the page without script if the program cannot start, once: a page that leads back is
 /// not followed again.

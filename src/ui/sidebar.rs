@@ -30,7 +30,10 @@ struct Bench {
 pub(super) fn Sidebar() -> impl IntoView {
     let chats = expect_context::<Chats>();
     let frame = expect_context::<Frame>();
-    let bench = Bench { renaming: RwSignal::new(None), deleting: RwSignal::new(None) };
+    let bench = Bench {
+        renaming: RwSignal::new(None),
+        deleting: RwSignal::new(None),
+    };
     provide_context(bench);
 
     // Days need a clock and a time zone, which the server does not have.
@@ -55,7 +58,10 @@ pub(super) fn Sidebar() -> impl IntoView {
     let none = move || chats.list.with(Vec::is_empty);
     let question = Signal::derive(move || {
         bench.deleting.with(|chat| {
-            let title = chat.as_ref().map(|chat| chat.title.as_str()).unwrap_or_default();
+            let title = chat
+                .as_ref()
+                .map(|chat| chat.title.as_str())
+                .unwrap_or_default();
             ["Delete “", title, "”?"].concat()
         })
     });
@@ -176,7 +182,13 @@ fn Link(row: StoredValue<Row>, here: Memo<bool>) -> impl IntoView {
     let chats = expect_context::<Chats>();
     let frame = expect_context::<Frame>();
     let bench = expect_context::<Bench>();
-    let Row { id, title, pinned, running, .. } = row.get_value();
+    let Row {
+        id,
+        title,
+        pinned,
+        running,
+        ..
+    } = row.get_value();
     let whole_title = title.clone();
     let more = ["More: ", &title].concat();
     let menu_id = format!("chat-{id}");
@@ -248,7 +260,10 @@ fn NameField(row: StoredValue<Row>, bench: Bench) -> impl IntoView {
         if bench.renaming.get_untracked() != Some(id) {
             return;
         }
-        let name = field.get_untracked().map(|field| field.value()).unwrap_or_default();
+        let name = field
+            .get_untracked()
+            .map(|field| field.value())
+            .unwrap_or_default();
         bench.renaming.set(None);
         let name = name.trim();
         if keep && !name.is_empty() && name != before {

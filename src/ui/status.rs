@@ -51,22 +51,36 @@ pub(super) fn StatusLine() -> impl IntoView {
     });
     let thinking = Memo::new(move |_| chat.head().is_some_and(|m| m.state.with(|s| s.thinking)));
     Effect::new(move |_| {
-        let since = if thinking.get() { super::browser::now() } else { 0 };
+        let since = if thinking.get() {
+            super::browser::now()
+        } else {
+            0
+        };
         thinking_since.set(since);
     });
 
     let line = Memo::new(move |_| {
         if chat.sending.get() && !desk.running.get() {
-            return Some(Line { tone: Tone::Live, text: "Sending…".to_owned() });
+            return Some(Line {
+                tone: Tone::Live,
+                text: "Sending…".to_owned(),
+            });
         }
         let message = chat.head()?;
         if message.role != crate::chat::Role::Assistant {
             return None;
         }
         if let Some(words) = caught_up.get() {
-            return Some(Line { tone: Tone::Live, text: caught_up_text(words) });
+            return Some(Line {
+                tone: Tone::Live,
+                text: caught_up_text(words),
+            });
         }
-        let view = View { link: chat.link.get(), now: desk.now.get(), thinking_since: thinking_since.get() };
+        let view = View {
+            link: chat.link.get(),
+            now: desk.now.get(),
+            thinking_since: thinking_since.get(),
+        };
         message.state.with(|state| describe(state, view))
     });
     view! {
@@ -106,7 +120,12 @@ impl View {
 }
 
 fn caught_up_text(words: u64) -> String {
-    ["Caught up: ", &words::counted(words, "word", "words"), " came while you were away"].concat()
+    [
+        "Caught up: ",
+        &words::counted(words, "word", "words"),
+        " came while you were away",
+    ]
+    .concat()
 }
 
 /// The one sentence for a state, or nothing for an answer that ended well.
@@ -121,9 +140,12 @@ fn describe(state: &AnswerState, view: View) -> Option<Line> {
 fn ended(status: Status, state: &AnswerState) -> Option<String> {
     Some(match (status, state.stopped_in_ms) {
         (Status::Ok | Status::Superseded, _) => return None,
-        (Status::Cancelled, Some(ms)) => {
-            ["Stopped. The provider closed after ", &words::duration(ms), "."].concat()
-        }
+        (Status::Cancelled, Some(ms)) => [
+            "Stopped. The provider closed after ",
+            &words::duration(ms),
+            ".",
+        ]
+        .concat(),
         (Status::Cancelled, None) => "Stopped".to_owned(),
         (Status::Error, _) => "Failed".to_owned(),
         (Status::Interrupted, _) => "Interrupted by a restart".to_owned(),
@@ -136,7 +158,10 @@ fn running(state: &AnswerState, view: View) -> (Tone, String) {
     }
     match view.link {
         Link::Offline => {
-            return (Tone::Uneasy, "No network. The answer goes on without you.".to_owned());
+            return (
+                Tone::Uneasy,
+                "No network. The answer goes on without you.".to_owned(),
+            );
         }
         Link::Reconnecting { attempt } => {
             return (Tone::Uneasy, format!("Reconnecting ({attempt})"));
@@ -169,14 +194,25 @@ fn staged(stage: &Stage, since: UnixMs, view: View) -> (Tone, String) {
         Stage::ReadingPrompt { percent } => format!("Reading the prompt, {percent} %"),
         Stage::ContextTrimmed { .. } => "Reading the prompt".to_owned(),
         Stage::Waiting | Stage::Unknown => view.since("Waiting for the first token", since),
-        Stage::Retrying { in_ms, attempt, error } => {
+        Stage::Retrying {
+            in_ms,
+            attempt,
+            error,
+        } => {
             let left = (since + in_ms).saturating_sub(view.now);
             let when = if view.now > 0 && left > 0 {
-                ["Trying again in ", &words::elapsed(left.div_ceil(1_000) * 1_000)].concat()
+                [
+                    "Trying again in ",
+                    &words::elapsed(left.div_ceil(1_000) * 1_000),
+                ]
+                .concat()
             } else {
                 "Trying again".to_owned()
             };
-            return (Tone::Uneasy, format!("{} {when} (attempt {attempt})", error.message));
+            return (
+                Tone::Uneasy,
+                format!("{} {when} (attempt {attempt})", error.message),
+            );
         }
     };
     (Tone::Live, text)
@@ -194,53 +230,125 @@ mod tests {
 
     #[test]
     fn stages() {
-        let view = View { link: Link::Open, now: 103_200, thinking_since: 91_000 };
-        let at = |stage| AnswerState { stage: Some(stage), stage_since: 100_000, ..AnswerState::default() };
+        let view = View {
+            link: Link::Open,
+            now: 103_200,
+            thinking_since: 91_000,
+        };
+        let at = |stage| AnswerState {
+            stage: Some(stage),
+            stage_since: 100_000,
+            ..AnswerState::default()
+        };
         let error = Error::new(ErrorCode::Overloaded, "The provider is busy.");
         for (stage, want) in [
             (Stage::Queued { ahead: 2 }, "Queued, 2 ahead"),
             (Stage::Queued { ahead: 0 }, "Queued, next in line"),
             (Stage::Connecting, "Connecting, 3 s"),
-            (Stage::ReadingPrompt { percent: 40 }, "Reading the prompt, 40 %"),
+            (
+                Stage::ReadingPrompt { percent: 40 },
+                "Reading the prompt, 40 %",
+            ),
             (Stage::Waiting, "Waiting for the first token, 3 s"),
             (
-                Stage::Retrying { in_ms: 6_000, attempt: 2, error },
+                Stage::Retrying {
+                    in_ms: 6_000,
+                    attempt: 2,
+                    error,
+                },
                 "The provider is busy. Trying again in 3 s (attempt 2)",
             ),
         ] {
             check(&at(stage), view, want);
         }
-        let thinking = AnswerState { thinking: true, last_text: 103_000, ..AnswerState::default() };
+        let thinking = AnswerState {
+            thinking: true,
+            last_text: 103_000,
+            ..AnswerState::default()
+        };
         check(&thinking, view, "Thinking, 12 s");
-        check(&at(Stage::Waiting), View::default(), "Waiting for the first token");
+        check(
+            &at(Stage::Waiting),
+            View::default(),
+            "Waiting for the first token",
+        );
     }
 
     #[test]
     fn trouble_comes_first() {
-        let writing = AnswerState { last_text: 100_000, words: 3, ..AnswerState::default() };
-        let view = View { link: Link::Open, now: 101_000, thinking_since: 0 };
+        let writing = AnswerState {
+            last_text: 100_000,
+            words: 3,
+            ..AnswerState::default()
+        };
+        let view = View {
+            link: Link::Open,
+            now: 101_000,
+            thinking_since: 0,
+        };
         check(&writing, view, "Writing");
-        check(&writing, View { now: 108_000, ..view }, "The provider has been silent for 8 s");
-        check(&writing, View { link: Link::Reconnecting { attempt: 2 }, ..view }, "Reconnecting (2)");
         check(
             &writing,
-            View { link: Link::Offline, ..view },
+            View {
+                now: 108_000,
+                ..view
+            },
+            "The provider has been silent for 8 s",
+        );
+        check(
+            &writing,
+            View {
+                link: Link::Reconnecting { attempt: 2 },
+                ..view
+            },
+            "Reconnecting (2)",
+        );
+        check(
+            &writing,
+            View {
+                link: Link::Offline,
+                ..view
+            },
             "No network. The answer goes on without you.",
         );
-        let stopping = AnswerState { stopping: true, ..writing };
-        check(&stopping, View { link: Link::Offline, ..view }, "Stopping…");
+        let stopping = AnswerState {
+            stopping: true,
+            ..writing
+        };
+        check(
+            &stopping,
+            View {
+                link: Link::Offline,
+                ..view
+            },
+            "Stopping…",
+        );
     }
 
     #[test]
     fn ends() {
-        let end = |status| AnswerState { status: Some(status), ..AnswerState::default() };
+        let end = |status| AnswerState {
+            status: Some(status),
+            ..AnswerState::default()
+        };
         let mut stopped = end(Status::Cancelled);
         check(&stopped, View::default(), "Stopped");
         stopped.stopped_in_ms = Some(40);
-        check(&stopped, View::default(), "Stopped. The provider closed after 40 ms.");
+        check(
+            &stopped,
+            View::default(),
+            "Stopped. The provider closed after 40 ms.",
+        );
         check(&end(Status::Error), View::default(), "Failed");
-        check(&end(Status::Interrupted), View::default(), "Interrupted by a restart");
+        check(
+            &end(Status::Interrupted),
+            View::default(),
+            "Interrupted by a restart",
+        );
         check(&end(Status::Ok), View::default(), "");
-        assert_eq!(caught_up_text(1_248), "Caught up: 1,248 words came while you were away");
+        assert_eq!(
+            caught_up_text(1_248),
+            "Caught up: 1,248 words came while you were away"
+        );
     }
 }

@@ -19,7 +19,9 @@ pub(super) fn ThemeSwitch() -> impl IntoView {
     let theme = RwSignal::new("system");
     Effect::new(move |_| {
         let stored = browser::load("theme");
-        let known = THEMES.iter().find(|(name, ..)| stored.as_deref() == Some(name));
+        let known = THEMES
+            .iter()
+            .find(|(name, ..)| stored.as_deref() == Some(name));
         if let Some((name, ..)) = known {
             theme.set(name);
         }

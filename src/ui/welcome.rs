@@ -22,7 +22,10 @@ pub(super) fn Welcome() -> impl IntoView {
         frame.catalog.with(|catalog| {
             let id = picker::chosen(chat, catalog);
             let known = catalog.models.iter().find(|model| model.id == id);
-            (picker::name(catalog, &id), known.and_then(|model| model.note.clone()))
+            (
+                picker::name(catalog, &id),
+                known.and_then(|model| model.note.clone()),
+            )
         })
     });
     let examples = EXAMPLES
@@ -80,12 +83,17 @@ pub(super) fn Welcome() -> impl IntoView {
 /// there.
 fn advice(catalog: &Catalog, note: Option<String>) -> AnyView {
     if !catalog.only_builtin && !catalog.models.is_empty() {
-        return note.map(|note| view! { <p class="advice">{note}</p> }).into_any();
+        return note
+            .map(|note| view! { <p class="advice">{note}</p> })
+            .into_any();
     }
     let (first, what) = if catalog.models.is_empty() {
         ("", "a model")
     } else {
-        ("A small demo model that runs inside this server: quick, private, and often wrong. ", "a larger one")
+        (
+            "A small demo model that runs inside this server: quick, private, and often wrong. ",
+            "a larger one",
+        )
     };
     view! {
         <p class="advice">

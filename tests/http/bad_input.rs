@@ -1,6 +1,6 @@
 //! Bad input: a sentence, the right status, nothing lost.
 
-use crate::harness::{InProcess, answer, config, program, Process};
+use crate::harness::{InProcess, Process, answer, config, program};
 use headwater::{
     protocol::{ErrorCode, Event, RunId, Status},
     server::provider::{ChatRequest, Provider, ProviderEvent},
@@ -16,22 +16,48 @@ async fn bad_messages_are_refused_with_a_sentence() {
         (vec![("text", " \n\t ")], 400, ErrorCode::InvalidRequest),
         (vec![("text", megabyte.as_str())], 413, ErrorCode::TooLarge),
         (vec![], 400, ErrorCode::InvalidRequest),
-        (vec![("text", "x"), ("model", "nobody/x")], 404, ErrorCode::NotFound),
-        (vec![("text", "x"), ("conversation", "7")], 400, ErrorCode::InvalidRequest),
-        (vec![("text", "x"), ("conversation", &unknown)], 404, ErrorCode::NotFound),
+        (
+            vec![("text", "x"), ("model", "nobody/x")],
+            404,
+            ErrorCode::NotFound,
+        ),
+        (
+            vec![("text", "x"), ("conversation", "7")],
+            400,
+            ErrorCode::InvalidRequest,
+        ),
+        (
+            vec![("text", "x"), ("conversation", &unknown)],
+            404,
+            ErrorCode::NotFound,
+        ),
     ] {
         let (got, error) = server.api.try_start(&form).await.expect_err("refused");
         assert_eq!((got.as_u16(), error.code), (status, code), "{error}");
         assert!(!error.message.is_empty());
     }
     let url = format!("{}/api/runs/start", server.api.base);
-    let request = server.api.http.post(url).header("content-type", "application/x-www-form-urlencoded");
-    let response = request.body(&b"text=%ff%fe"[..]).send().await.expect("answer");
+    let request = server
+        .api
+        .http
+        .post(url)
+        .header("content-type", "application/x-www-form-urlencoded");
+    let response = request
+        .body(&b"text=%ff%fe"[..])
+        .send()
+        .await
+        .expect("answer");
     let status = response.status().as_u16();
     assert!(status == 400, "invalid UTF-8: {status}");
     let (_, error) = answer::<()>(response).await.expect_err("refused");
     assert_eq!(error.code, ErrorCode::InvalidRequest);
-    let list = server.api.get("/api/conversations/list").await.text().await.expect("list");
+    let list = server
+        .api
+        .get("/api/conversations/list")
+        .await
+        .text()
+        .await
+        .expect("list");
     assert_eq!(list, "[]", "nothing was stored");
 }
 
@@ -41,7 +67,11 @@ async fn unknown_runs_and_cursors_from_the_future_are_refused() {
     let unknown = RunId::new();
     for path in ["stop", "continue", "retry"] {
         let (status, error) = server.api.again(path, unknown).await.expect_err("unknown");
-        assert_eq!((status.as_u16(), error.code), (404, ErrorCode::NotFound), "{path}");
+        assert_eq!(
+            (status.as_u16(), error.code),
+            (404, ErrorCode::NotFound),
+            "{path}"
+        );
     }
     let events = |query: String| {
         let api = server.api.clone();
@@ -66,10 +96,16 @@ fn a_port_in_use_is_a_sentence() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("port");
     let address = taken.local_addr().expect("address").to_string();
     let data = tempfile::tempdir().expect("folder");
-    let output = program(data.path()).args(["--addr", &address, "serve"]).output().expect("ran");
+    let output = program(data.path())
+        .args(["--addr", &address, "serve"])
+        .output()
+        .expect("ran");
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());
-    assert!(error.contains("is in use") && error.contains("--addr"), "{error}");
+    assert!(
+        error.contains("is in use") && error.contains("--addr"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -78,10 +114,17 @@ fn a_data_folder_that_cannot_be_written_is_a_sentence() {
     let file = data.path().join("file");
     std::fs::write(&file, "not a folder").expect("written");
     let error = Process::try_start(&file, &[]).err().expect("refused");
-    assert!(error.contains("data folder") && error.contains("--data"), "{error}");
+    assert!(
+        error.contains("data folder") && error.contains("--data"),
+        "{error}"
+    );
     let broken = data.path().join("broken");
     std::fs::create_dir(&broken).expect("made");
-    std::fs::write(broken.join("headwater.db"), "this is no database, not at all").expect("written");
+    std::fs::write(
+        broken.join("headwater.db"),
+        "this is no database, not at all",
+    )
+    .expect("written");
     let error = Process::try_start(&broken, &[]).err().expect("refused");
     assert!(error.contains("database"), "{error}");
 }
@@ -91,7 +134,10 @@ fn a_second_server_on_the_same_folder_is_refused() {
     let data = tempfile::tempdir().expect("folder");
     let first = Process::start(data.path(), &[]);
     let error = Process::try_start(data.path(), &[]).err().expect("refused");
-    assert!(error.contains("Another Headwater") && error.contains(&first.api.base), "{error}");
+    assert!(
+        error.contains("Another Headwater") && error.contains(&first.api.base),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -100,19 +146,28 @@ async fn a_dead_provider_url_fails_the_run_with_a_sentence() {
     let dead = format!("http://{}/v1", free.local_addr().expect("address"));
     drop(free);
     let server = InProcess::with(|config| {
-        config.providers.push(headwater::server::config::ProviderConfig {
-            name: "dead".into(),
-            url: dead,
-            key_env: None,
-            models: Some(vec!["m".into()]),
-            prefill: false,
-        });
+        config
+            .providers
+            .push(headwater::server::config::ProviderConfig {
+                name: "dead".into(),
+                url: dead,
+                key_env: None,
+                models: Some(vec!["m".into()]),
+                prefill: false,
+            });
     })
     .await;
-    let started = server.api.try_start(&[("text", "x"), ("model", "dead/m")]).await.expect("accepted");
+    let started = server
+        .api
+        .try_start(&[("text", "x"), ("model", "dead/m")])
+        .await
+        .expect("accepted");
     let answer = server.api.fold(started.run).await;
     let error = answer.error.expect("an error");
-    assert_eq!((answer.status, error.code), (Some(Status::Error), ErrorCode::Connection));
+    assert_eq!(
+        (answer.status, error.code),
+        (Some(Status::Error), ErrorCode::Connection)
+    );
     assert!(error.message.contains("127.0.0.1"), "{error}");
 }
 
@@ -123,7 +178,11 @@ async fn a_missing_or_broken_model_file_is_a_sentence_and_the_server_serves() {
     std::fs::write(&broken, "GGUF, or so it says").expect("written");
     for path in [data.path().join("missing.gguf"), broken] {
         let server = InProcess::with(|config| config.model = Some(path.clone())).await;
-        let started = server.api.try_start(&[("text", "x"), ("model", "local/x")]).await.expect("accepted");
+        let started = server
+            .api
+            .try_start(&[("text", "x"), ("model", "local/x")])
+            .await
+            .expect("accepted");
         let error = server.api.fold(started.run).await.error.expect("an error");
         assert!(error.message.contains(".gguf"), "{error}");
         assert_eq!(server.api.get("/health").await.status(), 200);
@@ -136,19 +195,28 @@ struct Flood;
 impl Provider for Flood {
     fn models(
         &self,
-    ) -> futures::future::BoxFuture<'_, Result<Vec<headwater::protocol::ModelInfo>, headwater::protocol::Error>>
-    {
+    ) -> futures::future::BoxFuture<
+        '_,
+        Result<Vec<headwater::protocol::ModelInfo>, headwater::protocol::Error>,
+    > {
         Box::pin(async { Ok(Vec::new()) })
     }
 
     fn stream(
         &self,
         _: ChatRequest,
-    ) -> futures::stream::BoxStream<'static, Result<ProviderEvent, headwater::protocol::Error>> {
+    ) -> futures::stream::BoxStream<'static, Result<ProviderEvent, headwater::protocol::Error>>
+    {
         let line = "All work and no play makes a full disk. ".repeat(20);
         Box::pin(futures::stream::unfold(line, |line| async {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-            Some((Ok(ProviderEvent::Delta { index: 0, text: line.clone() }), line))
+            Some((
+                Ok(ProviderEvent::Delta {
+                    index: 0,
+                    text: line.clone(),
+                }),
+                line,
+            ))
         }))
     }
 }
@@ -156,14 +224,19 @@ impl Provider for Flood {
 #[tokio::test]
 async fn a_full_disk_is_said_and_loses_nothing_that_was_seen() {
     use futures::StreamExt;
-    use headwater::{chat::Answer, server::{App, log::Log, registry::Registry}};
+    use headwater::{
+        chat::Answer,
+        server::{App, log::Log, registry::Registry},
+    };
     let data = tempfile::tempdir().expect("folder");
     let mut small = config(data.path());
     small.data_limit_mb = 1;
     small.delivery.ping = std::time::Duration::from_millis(100);
     let (log, _) = Log::open(&small.data, small.data_limit_mb).expect("opens");
     let mut registry = Registry::new(&small).expect("registry");
-    registry.add("flood", std::sync::Arc::new(Flood)).expect("added");
+    registry
+        .add("flood", std::sync::Arc::new(Flood))
+        .expect("added");
     let app = App::new(log, registry, &small);
     let started = app
         .start(headwater::server::commands::StartRun {
@@ -173,7 +246,9 @@ async fn a_full_disk_is_said_and_loses_nothing_that_was_seen() {
         })
         .await
         .expect("there is room to start");
-    let stream = headwater::server::events::follow(&app, started.run, 0, false).await.expect("follows");
+    let stream = headwater::server::events::follow(&app, started.run, 0, false)
+        .await
+        .expect("follows");
     let mut stream = Box::pin(stream);
     let mut decoder = headwater::server::provider::sse::Decoder::new();
     let mut seen = Answer::default();
@@ -182,7 +257,10 @@ async fn a_full_disk_is_said_and_loses_nothing_that_was_seen() {
             decoder.push(&stream.next().await.expect("goes on"));
             while let Some(frame) = decoder.next_event().expect("well-formed") {
                 let event: Event = serde_json::from_str(&frame.data).expect("an event");
-                if let Event::Ping { notice: Some(notice) } = &event {
+                if let Event::Ping {
+                    notice: Some(notice),
+                } = &event
+                {
                     return notice.clone();
                 }
                 seen.apply(frame.id.parse().unwrap_or(0), &event);
@@ -200,7 +278,10 @@ async fn a_full_disk_is_said_and_loses_nothing_that_was_seen() {
         })
         .await
         .expect_err("no room");
-    assert_eq!((refused.code, refused.code.http_status()), (ErrorCode::Storage, 507));
+    assert_eq!(
+        (refused.code, refused.code.http_status()),
+        (ErrorCode::Storage, 507)
+    );
     drop((stream, app));
     // As after `kill -9`: what was seen is there.
     let (log, closed) = Log::open(data.path(), 0).expect("opens again");

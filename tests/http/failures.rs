@@ -20,7 +20,11 @@ async fn check(scenario: &str, code: ErrorCode, keeps_text: bool) {
     let loaded = server.api.load(&started).await;
     assert_eq!(loaded.messages[1].visible_text(), answer.visible_text());
     // The conversation goes on.
-    let again = server.api.again("retry", started.run).await.expect("can be tried again");
+    let again = server
+        .api
+        .again("retry", started.run)
+        .await
+        .expect("can be tried again");
     server.api.stop(again.run, None).await;
 }
 

@@ -5,7 +5,14 @@ use crate::harness::InProcess;
 #[tokio::test]
 async fn foreign_hosts_and_origins_are_refused_on_every_route() {
     let server = InProcess::start().await;
-    let get = ["/", "/api/conversations/list", "/api/models/list", "/health", "/metrics", "/pkg/headwater.js"];
+    let get = [
+        "/",
+        "/api/conversations/list",
+        "/api/models/list",
+        "/health",
+        "/metrics",
+        "/pkg/headwater.js",
+    ];
     for path in get {
         for (name, value) in [
             ("host", "evil.example"),
@@ -15,16 +22,34 @@ async fn foreign_hosts_and_origins_are_refused_on_every_route() {
             ("sec-fetch-site", "cross-site"),
         ] {
             let url = format!("{}{path}", server.api.base);
-            let response = server.api.http.get(url).header(name, value).send().await.expect("answer");
+            let response = server
+                .api
+                .http
+                .get(url)
+                .header(name, value)
+                .send()
+                .await
+                .expect("answer");
             assert_eq!(response.status(), 403, "{path} with {name}: {value}");
         }
     }
     let url = format!("{}/api/runs/start", server.api.base);
     for origin in ["http://evil.example", "http://localhost:1"] {
-        let request = server.api.http.post(&url).form(&[("text", "hi")]).header("origin", origin);
+        let request = server
+            .api
+            .http
+            .post(&url)
+            .form(&[("text", "hi")])
+            .header("origin", origin);
         assert_eq!(request.send().await.expect("answer").status(), 403);
     }
-    let list = server.api.get("/api/conversations/list").await.text().await.expect("list");
+    let list = server
+        .api
+        .get("/api/conversations/list")
+        .await
+        .text()
+        .await
+        .expect("list");
     assert_eq!(list, "[]", "nothing was stored");
 }
 
@@ -38,7 +63,10 @@ async fn every_answer_has_a_policy() {
         assert_eq!(headers["x-content-type-options"], "nosniff", "{path}");
     }
     let page = server.api.get("/").await;
-    let policy = page.headers()["content-security-policy"].to_str().expect("text").to_owned();
+    let policy = page.headers()["content-security-policy"]
+        .to_str()
+        .expect("text")
+        .to_owned();
     assert!(policy.contains("script-src 'nonce-"), "{policy}");
     assert!(!policy.contains("unsafe-inline"), "{policy}");
     assert!(!policy.contains("'unsafe-eval'"), "{policy}");

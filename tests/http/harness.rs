@@ -43,15 +43,27 @@ impl Api {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .expect("client");
-        Self { base: base.to_owned(), http }
+        Self {
+            base: base.to_owned(),
+            http,
+        }
     }
 
     pub async fn get(&self, path: &str) -> Response {
-        self.http.get(format!("{}{path}", self.base)).send().await.expect("answer")
+        self.http
+            .get(format!("{}{path}", self.base))
+            .send()
+            .await
+            .expect("answer")
     }
 
     pub async fn post(&self, path: &str, form: &[(&str, &str)]) -> Response {
-        self.http.post(format!("{}{path}", self.base)).form(form).send().await.expect("answer")
+        self.http
+            .post(format!("{}{path}", self.base))
+            .form(form)
+            .send()
+            .await
+            .expect("answer")
     }
 
     pub async fn try_start(&self, form: &[(&str, &str)]) -> Result<Started, (StatusCode, Error)> {
@@ -61,14 +73,18 @@ impl Api {
     /// Starts a run with a scripted scenario.
     pub async fn start(&self, scenario: &str, text: &str) -> Started {
         let model = format!("scripted/{scenario}");
-        self.try_start(&[("text", text), ("model", &model)]).await.expect("started")
+        self.try_start(&[("text", text), ("model", &model)])
+            .await
+            .expect("started")
     }
 
     pub async fn stop(&self, run: RunId, seen: Option<Seq>) -> Stopped {
         let (run, seen) = (run.to_string(), seen.map(|seen| seen.to_string()));
         let mut form = vec![("run", run.as_str())];
         form.extend(seen.as_deref().map(|seen| ("seen", seen)));
-        answer(self.post("/api/runs/stop", &form).await).await.expect("stopped")
+        answer(self.post("/api/runs/stop", &form).await)
+            .await
+            .expect("stopped")
     }
 
     pub async fn again(&self, command: &str, run: RunId) -> Result<Started, (StatusCode, Error)> {
@@ -82,8 +98,14 @@ impl Api {
     }
 
     /// Follows a run after a cursor, frame by frame, to the end of the connection.
-    pub async fn follow(&self, run: RunId, after: Seq) -> impl Stream<Item = Frame> + Unpin + use<> {
-        let response = self.get(&format!("/api/runs/events?run={run}&after={after}")).await;
+    pub async fn follow(
+        &self,
+        run: RunId,
+        after: Seq,
+    ) -> impl Stream<Item = Frame> + Unpin + use<> {
+        let response = self
+            .get(&format!("/api/runs/events?run={run}&after={after}"))
+            .await;
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         frames(response)
@@ -109,20 +131,26 @@ impl Api {
 /// The frames of an event stream.
 pub fn frames(response: Response) -> impl Stream<Item = Frame> + Unpin + use<> {
     let bytes = Box::pin(response.bytes_stream());
-    Box::pin(futures::stream::unfold((bytes, Decoder::new()), |(mut bytes, mut decoder)| async {
-        loop {
-            if let Some(frame) = decoder.next_event().expect("well-formed") {
-                let event = serde_json::from_str(&frame.data).expect("an event");
-                let seq = (!frame.id.is_empty()).then(|| frame.id.parse().expect("a number"));
-                let delivered = matches!(event, Event::Ping { .. } | Event::GoingAway { .. });
-                return Some(((seq.filter(|_| !delivered), event), (bytes, decoder)));
+    Box::pin(futures::stream::unfold(
+        (bytes, Decoder::new()),
+        |(mut bytes, mut decoder)| async {
+            loop {
+                if let Some(frame) = decoder.next_event().expect("well-formed") {
+                    let event = serde_json::from_str(&frame.data).expect("an event");
+                    let seq = (!frame.id.is_empty()).then(|| frame.id.parse().expect("a number"));
+                    let delivered = matches!(event, Event::Ping { .. } | Event::GoingAway { .. });
+                    return Some(((seq.filter(|_| !delivered), event), (bytes, decoder)));
+                }
+                match tokio::time::timeout(PATIENCE, bytes.next())
+                    .await
+                    .expect("no hang")
+                {
+                    Some(Ok(chunk)) => decoder.push(&chunk),
+                    Some(Err(_)) | None => return None,
+                }
             }
-            match tokio::time::timeout(PATIENCE, bytes.next()).await.expect("no hang") {
-                Some(Ok(chunk)) => decoder.push(&chunk),
-                Some(Err(_)) | None => return None,
-            }
-        }
-    }))
+        },
+    ))
 }
 
 /// The body of an answer, or its error with its status.
@@ -156,13 +184,19 @@ impl InProcess {
         let mut config = config(data.path());
         change(&mut config);
         let app = App::open(&config).expect("opens");
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("port");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("port");
         let address = listener.local_addr().expect("address");
         let options = LeptosOptions::builder().output_name("headwater").build();
         let routes = router(app.clone(), options, Hosts::default());
         tokio::spawn(async move { axum::serve(listener, routes).await });
         let api = Api::new(&format!("http://{address}"));
-        Self { api, app, _data: data }
+        Self {
+            api,
+            app,
+            _data: data,
+        }
     }
 }
 
@@ -209,11 +243,19 @@ impl Process {
                 // Nobody reads it, and a full pipe would stop the program.
                 let mut stderr = child.stderr.take().expect("stderr");
                 std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
-                Ok(Self { api: Api::new(base), child })
+                Ok(Self {
+                    api: Api::new(base),
+                    child,
+                })
             }
             None => {
                 let mut error = String::new();
-                child.stderr.take().expect("stderr").read_to_string(&mut error).expect("text");
+                child
+                    .stderr
+                    .take()
+                    .expect("stderr")
+                    .read_to_string(&mut error)
+                    .expect("text");
                 child.wait().expect("ended");
                 Err(error)
             }
@@ -228,7 +270,9 @@ impl Process {
 
     /// SIGTERM; returns without waiting.
     pub fn terminate(&self) {
-        let status = Command::new("kill").arg(self.child.id().to_string()).status();
+        let status = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status();
         assert!(status.expect("kill").success());
     }
 }
@@ -243,7 +287,11 @@ impl Drop for Process {
 /// The real program with the scripted provider and a folder.
 pub fn program(data: &Path) -> Command {
     let mut program = Command::new(env!("CARGO_BIN_EXE_headwater"));
-    for name in ["OPENAI_API_KEY", "HEADWATER_PROVIDER_URL", "HEADWATER_CONFIG"] {
+    for name in [
+        "OPENAI_API_KEY",
+        "HEADWATER_PROVIDER_URL",
+        "HEADWATER_CONFIG",
+    ] {
         program.env_remove(name);
     }
     program
@@ -256,6 +304,10 @@ pub fn program(data: &Path) -> Command {
 
 /// The stored log of a run, read as the program reads it.
 pub async fn stored(app: &App, run: RunId) -> Vec<Entry> {
-    let log = app.log.db.read(move |db| headwater::server::log::stored(db, run)).await;
+    let log = app
+        .log
+        .db
+        .read(move |db| headwater::server::log::stored(db, run))
+        .await;
     log.expect("readable").expect("there").after(0).collect()
 }

@@ -29,7 +29,10 @@ async fn kill_9_loses_nothing_that_was_seen_and_continue_makes_the_answer_whole(
     let second = Process::start(data.path(), &[]);
     let kept = second.api.fold(started.run).await;
     assert_eq!(kept.status, Some(Status::Interrupted));
-    assert_eq!(kept.error.as_ref().map(|error| error.code), Some(ErrorCode::Interrupted));
+    assert_eq!(
+        kept.error.as_ref().map(|error| error.code),
+        Some(ErrorCode::Interrupted)
+    );
     assert!(kept.visible_text().starts_with(&seen.visible_text()));
     // The reader's cursor still works, on the other process.
     let mut resumed = seen;
@@ -39,7 +42,11 @@ async fn kill_9_loses_nothing_that_was_seen_and_continue_makes_the_answer_whole(
     }
     assert_eq!(resumed, kept);
 
-    let more = second.api.again("continue", started.run).await.expect("continues");
+    let more = second
+        .api
+        .again("continue", started.run)
+        .await
+        .expect("continues");
     assert_eq!(second.api.fold(more.run).await.status, Some(Status::Ok));
     let whole = second.api.load(&started).await.messages[1].visible_text();
     let control = second.api.start("markdown", "Go").await;
@@ -57,7 +64,8 @@ async fn sigterm_lets_answers_end_within_the_grace_and_takes_no_new_ones() {
     let (mut terminated, mut told) = (false, false);
     while let Some((seq, event)) = frames.next().await {
         answer.apply(seq.unwrap_or(0), &event);
-        told |= matches!(&event, Event::Ping { notice: Some(notice) } if notice.contains("restart"));
+        told |=
+            matches!(&event, Event::Ping { notice: Some(notice) } if notice.contains("restart"));
         if !terminated && answer.visible_length() > 50 {
             process.terminate();
             terminated = true;
@@ -67,12 +75,22 @@ async fn sigterm_lets_answers_end_within_the_grace_and_takes_no_new_ones() {
         }
     }
     assert!(told, "readers are told");
-    let (status, error) = api.try_start(&[("text", "x"), ("model", "scripted/hello")]).await.expect_err("draining");
-    assert_eq!((status.as_u16(), error.code), (503, ErrorCode::ShuttingDown));
+    let (status, error) = api
+        .try_start(&[("text", "x"), ("model", "scripted/hello")])
+        .await
+        .expect_err("draining");
+    assert_eq!(
+        (status.as_u16(), error.code),
+        (503, ErrorCode::ShuttingDown)
+    );
     while let Some((seq, event)) = frames.next().await {
         answer.apply(seq.unwrap_or(0), &event);
     }
-    assert_eq!(answer.status, Some(Status::Ok), "the answer was finished first");
+    assert_eq!(
+        answer.status,
+        Some(Status::Ok),
+        "the answer was finished first"
+    );
     let ended = tokio::task::spawn_blocking(move || process.child.wait()).await;
     assert!(ended.expect("joined").expect("ended").success());
 }
@@ -89,9 +107,16 @@ async fn sigterm_interrupts_what_is_not_done_after_the_grace() {
     while let Some((seq, event)) = frames.next().await {
         seen.apply(seq.unwrap_or(0), &event);
     }
-    assert_eq!(seen.status, Some(Status::Interrupted), "the reader hears of it");
+    assert_eq!(
+        seen.status,
+        Some(Status::Interrupted),
+        "the reader hears of it"
+    );
     let wait = tokio::task::spawn_blocking(move || process.child.wait());
-    let ended = tokio::time::timeout(PATIENCE, wait).await.expect("ends").expect("joined");
+    let ended = tokio::time::timeout(PATIENCE, wait)
+        .await
+        .expect("ends")
+        .expect("joined");
     assert!(ended.expect("ended").success());
     let next = Process::start(data.path(), &[]);
     assert_eq!(next.api.fold(started.run).await, seen);
@@ -107,7 +132,11 @@ fn ask_prints_the_answer_and_succeeds_only_for_a_whole_one() {
             .expect("ran")
     };
     let whole = ask("scripted/echo");
-    assert!(whole.status.success(), "{}", String::from_utf8_lossy(&whole.stderr));
+    assert!(
+        whole.status.success(),
+        "{}",
+        String::from_utf8_lossy(&whole.stderr)
+    );
     assert_eq!(String::from_utf8_lossy(&whole.stdout), "Hello there\n");
     let cut = ask("scripted/cut");
     assert!(!cut.status.success());
@@ -115,5 +144,8 @@ fn ask_prints_the_answer_and_succeeds_only_for_a_whole_one() {
     assert!(String::from_utf8_lossy(&cut.stderr).contains("without saying"));
     // With a server at work on the folder, the same command goes through it.
     let _server = Process::start(data.path(), &[]);
-    assert_eq!(String::from_utf8_lossy(&ask("scripted/echo").stdout), "Hello there\n");
+    assert_eq!(
+        String::from_utf8_lossy(&ask("scripted/echo").stdout),
+        "Hello there\n"
+    );
 }

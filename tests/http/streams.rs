@@ -18,7 +18,10 @@ async fn the_stream_is_the_log_and_the_log_is_the_stored_text() {
     let server = InProcess::start().await;
     let started = server.api.start("markdown", "Show me Markdown.").await;
     let frames = record(&server.api, started.run).await;
-    assert!(matches!(frames[0], (None, Event::Ping { .. })), "a ping comes before everything");
+    assert!(
+        matches!(frames[0], (None, Event::Ping { .. })),
+        "a ping comes before everything"
+    );
     let mut answer = Answer::default();
     let mut finished = 0;
     for (seq, event) in &frames {
@@ -34,8 +37,14 @@ async fn the_stream_is_the_log_and_the_log_is_the_stored_text() {
     let loaded = server.api.load(&started).await;
     assert_eq!(loaded.messages[1].visible_text(), answer.visible_text());
     let log = stored(&server.app, started.run).await;
-    assert!(log.iter().zip(1..).all(|(entry, seq)| entry.seq == seq), "no gap");
-    assert_eq!(Answer::fold(log.iter().map(|entry| (entry.seq, &entry.event))), answer);
+    assert!(
+        log.iter().zip(1..).all(|(entry, seq)| entry.seq == seq),
+        "no gap"
+    );
+    assert_eq!(
+        Answer::fold(log.iter().map(|entry| (entry.seq, &entry.event))),
+        answer
+    );
 }
 
 #[tokio::test]
@@ -52,7 +61,11 @@ async fn cut_after_every_single_frame_the_stream_resumes_to_the_same_message() {
         }
         let mut rest = server.api.follow(started.run, answer.seq).await;
         while let Some((seq, event)) = rest.next().await {
-            assert_ne!(answer.apply(seq.unwrap_or(0), &event), Applied::Gap, "cut {cut}");
+            assert_ne!(
+                answer.apply(seq.unwrap_or(0), &event),
+                Applied::Gap,
+                "cut {cut}"
+            );
         }
         assert_eq!(answer, whole, "cut {cut}");
     }
@@ -67,7 +80,9 @@ async fn while_it_runs_every_cursor_resumes_and_a_snapshot_replaces_the_history(
     for _ in 0..12 {
         let mut frames = server.api.follow(started.run, answer.seq).await;
         for _ in 0..7 {
-            let Some((seq, event)) = frames.next().await else { break };
+            let Some((seq, event)) = frames.next().await else {
+                break;
+            };
             assert_ne!(answer.apply(seq.unwrap_or(0), &event), Applied::Gap);
         }
     }
@@ -107,7 +122,10 @@ async fn a_stop_keeps_exactly_what_the_reader_had_seen_and_the_next_message_work
     println!("provider closed after {} ms", stopped.provider_closed_ms);
     let loaded = server.api.load(&started).await;
     assert_eq!(loaded.messages[1].visible_text(), seen.visible_text());
-    assert_eq!(server.api.fold(started.run).await.status, Some(Status::Cancelled));
+    assert_eq!(
+        server.api.fold(started.run).await.status,
+        Some(Status::Cancelled)
+    );
     let next = server
         .api
         .try_start(&[
@@ -119,13 +137,20 @@ async fn a_stop_keeps_exactly_what_the_reader_had_seen_and_the_next_message_work
         .await
         .expect("the next message works at once");
     assert_eq!(server.api.fold(next.run).await.status, Some(Status::Ok));
-    assert_eq!(server.api.load(&started).await.messages[1].visible_text(), seen.visible_text());
+    assert_eq!(
+        server.api.load(&started).await.messages[1].visible_text(),
+        seen.visible_text()
+    );
 }
 
 #[tokio::test]
 async fn one_client_id_starts_one_run_and_a_stale_tab_overwrites_nothing() {
     let server = InProcess::start().await;
-    let form = [("text", "Once"), ("model", "scripted/hello"), ("client_id", "abc")];
+    let form = [
+        ("text", "Once"),
+        ("model", "scripted/hello"),
+        ("client_id", "abc"),
+    ];
     let all = futures::future::join_all((0..8).map(|_| server.api.try_start(&form))).await;
     let first = all[0].as_ref().expect("started").clone();
     assert!(all.iter().all(|one| one.as_ref() == Ok(&first)));
@@ -144,10 +169,15 @@ async fn one_client_id_starts_one_run_and_a_stale_tab_overwrites_nothing() {
             .await
         }
     };
-    let second = turn(first.message.to_string()).await.expect("the head is known");
+    let second = turn(first.message.to_string())
+        .await
+        .expect("the head is known");
     server.api.fold(second.run).await;
     let (status, error) = turn(first.message.to_string()).await.expect_err("stale");
-    assert_eq!((status.as_u16(), error.code), (409, headwater::protocol::ErrorCode::Conflict));
+    assert_eq!(
+        (status.as_u16(), error.code),
+        (409, headwater::protocol::ErrorCode::Conflict)
+    );
     assert_eq!(server.api.load(&first).await.messages.len(), 4);
 }
 
@@ -157,19 +187,32 @@ async fn retry_makes_a_branch_and_continue_goes_on_in_the_same_message() {
     let started = server.api.start("cut", "Go").await;
     let cut = server.api.fold(started.run).await;
     assert_eq!(cut.status, Some(Status::Error));
-    let more = server.api.again("continue", started.run).await.expect("continues");
+    let more = server
+        .api
+        .again("continue", started.run)
+        .await
+        .expect("continues");
     assert_eq!(more.message, started.message);
     let rest = server.api.fold(more.run).await;
-    assert_eq!((rest.status, rest.continues), (Some(Status::Ok), Some(started.run)));
+    assert_eq!(
+        (rest.status, rest.continues),
+        (Some(Status::Ok), Some(started.run))
+    );
     let message = server.api.load(&started).await.messages.remove(1);
     assert_eq!(message.answers.len(), 2);
-    assert_eq!(message.visible_text(), cut.visible_text() + &rest.visible_text());
+    assert_eq!(
+        message.visible_text(),
+        cut.visible_text() + &rest.visible_text()
+    );
     let other = server.api.again("retry", more.run).await.expect("retries");
     assert_ne!(other.message, started.message);
     server.api.fold(other.run).await;
     let conversation = server.api.load(&started).await;
     assert_eq!(conversation.head(), Some(other.message));
-    assert_eq!(conversation.messages[1].branches, [started.message, other.message]);
+    assert_eq!(
+        conversation.messages[1].branches,
+        [started.message, other.message]
+    );
 }
 
 #[tokio::test]
@@ -181,14 +224,20 @@ async fn pings_come_before_the_first_token_and_old_connections_are_sent_back() {
     .await;
     let started = server.api.start("silent", "Anybody?").await;
     let frames = record(&server.api, started.run).await;
-    let pings = frames.iter().filter(|(_, event)| matches!(event, Event::Ping { .. })).count();
+    let pings = frames
+        .iter()
+        .filter(|(_, event)| matches!(event, Event::Ping { .. }))
+        .count();
     assert!(pings >= 3, "{pings}");
     let Some((None, Event::GoingAway { reason, .. })) = frames.last() else {
         panic!("{:?}", frames.last());
     };
     assert_eq!(reason, "lifetime");
     server.api.stop(started.run, None).await;
-    assert_eq!(server.api.fold(started.run).await.status, Some(Status::Cancelled));
+    assert_eq!(
+        server.api.fold(started.run).await.status,
+        Some(Status::Cancelled)
+    );
 }
 
 #[tokio::test]
@@ -196,7 +245,10 @@ async fn a_reader_that_does_not_read_slows_nobody_down() {
     let server = InProcess::start().await;
     let started = server.api.start("firehose", "Go").await;
     // Opened and left alone: its socket fills, and nothing else happens.
-    let lazy = server.api.get(&format!("/api/runs/events?run={}", started.run)).await;
+    let lazy = server
+        .api
+        .get(&format!("/api/runs/events?run={}", started.run))
+        .await;
     let fast = server.api.fold(started.run).await;
     assert_eq!(fast.status, Some(Status::Ok));
     let mut slow = Answer::default();

@@ -22,7 +22,10 @@ impl Overlap {
         while !earlier.is_char_boundary(start) {
             start += 1;
         }
-        Self { tail: earlier[start..].to_owned(), held: String::new() }
+        Self {
+            tail: earlier[start..].to_owned(),
+            held: String::new(),
+        }
     }
 
     /// Takes a piece of the continuation, returns what may be shown of it.
@@ -66,7 +69,10 @@ mod tests {
 
     fn check(earlier: &str, pieces: &[&str], expect: &str) {
         let mut overlap = Overlap::new(earlier);
-        let mut text: String = pieces.iter().map(|piece| overlap.push((*piece).into())).collect();
+        let mut text: String = pieces
+            .iter()
+            .map(|piece| overlap.push((*piece).into()))
+            .collect();
         text.push_str(&overlap.finish());
         assert_eq!(text, expect);
     }
@@ -74,8 +80,16 @@ mod tests {
     #[test]
     fn a_repeated_end_is_removed_and_everything_else_is_kept() {
         check("The river ran down to", &[" the sea."], " the sea.");
-        check("The river ran down to", &["ran down to the", " sea."], " the sea.");
-        check("The river ran down to", &["ra", "n do", "wn to", " the sea."], " the sea.");
+        check(
+            "The river ran down to",
+            &["ran down to the", " sea."],
+            " the sea.",
+        );
+        check(
+            "The river ran down to",
+            &["ra", "n do", "wn to", " the sea."],
+            " the sea.",
+        );
         check("The river ran down to", &["to the sea."], "to the sea.");
         check("Größe über alles", &["über alles", " hinaus"], " hinaus");
         check("", &["Hello"], "Hello");

@@ -38,7 +38,10 @@ impl Recorder {
     pub fn new(live: Arc<Live>, writer: Writer) -> Self {
         Self {
             seq: live.head().seq,
-            timing: Timing { accepted: live.accepted, ..Timing::default() },
+            timing: Timing {
+                accepted: live.accepted,
+                ..Timing::default()
+            },
             live,
             writer,
             clock: Instant::now(),
@@ -62,7 +65,11 @@ impl Recorder {
     /// Notes an event; nobody sees it before the next flush is committed.
     pub fn note(&mut self, event: Event) {
         self.seq += 1;
-        self.batch.push(Entry { seq: self.seq, at: self.now(), event });
+        self.batch.push(Entry {
+            seq: self.seq,
+            at: self.now(),
+            event,
+        });
     }
 
     /// Whether something is noted and not handed over.
@@ -88,8 +95,18 @@ impl Recorder {
     pub fn open(&mut self, span: SpanNo, index: u32, kind: BlockKind, tool: Option<ToolCall>) {
         self.block_count += 1;
         let block = self.block_count;
-        self.blocks.push(OpenBlock { index, span, block, length: 0 });
-        self.note(Event::BlockStarted { span, block, kind, tool });
+        self.blocks.push(OpenBlock {
+            index,
+            span,
+            block,
+            length: 0,
+        });
+        self.note(Event::BlockStarted {
+            span,
+            block,
+            kind,
+            tool,
+        });
     }
 
     /// Notes text. A block that the provider did not announce is opened as text.
@@ -101,15 +118,30 @@ impl Recorder {
         if let Some(open) = self.blocks.iter_mut().find(|block| block.index == index) {
             open.length += text.len() as u64;
             let block = open.block;
-            self.note(Event::Delta { span, block, text, from: None });
+            self.note(Event::Delta {
+                span,
+                block,
+                text,
+                from: None,
+            });
         }
     }
 
     /// Notes a block's end.
     pub fn close(&mut self, index: u32, value: Value) {
         if let Some(place) = self.blocks.iter().position(|block| block.index == index) {
-            let OpenBlock { span, block, length, .. } = self.blocks.remove(place);
-            self.note(Event::BlockFinished { span, block, length, value });
+            let OpenBlock {
+                span,
+                block,
+                length,
+                ..
+            } = self.blocks.remove(place);
+            self.note(Event::BlockFinished {
+                span,
+                block,
+                length,
+                value,
+            });
         }
     }
 
@@ -159,7 +191,14 @@ impl Recorder {
         self.timing.finished = self.now();
         let timing = self.timing;
         let length = length as u64;
-        self.note(Event::RunFinished { status, usage, timing, error, length, hash });
+        self.note(Event::RunFinished {
+            status,
+            usage,
+            timing,
+            error,
+            length,
+            hash,
+        });
         self.flush().await;
         self.committed().await;
     }
@@ -175,7 +214,8 @@ impl Recorder {
         let now = self.now();
         self.timing.first_token.get_or_insert(now);
         if let Some(last) = self.timing.last_token {
-            self.gaps.push(u32::try_from(now - last).unwrap_or(u32::MAX));
+            self.gaps
+                .push(u32::try_from(now - last).unwrap_or(u32::MAX));
         }
         self.timing.last_token = Some(now);
         self.timing.chunks += 1;
@@ -183,7 +223,12 @@ impl Recorder {
 
     fn set_gaps(&mut self) {
         self.gaps.sort_unstable();
-        let rank = |share: usize| self.gaps.get(self.gaps.len() * share / 100).copied().map(u64::from);
+        let rank = |share: usize| {
+            self.gaps
+                .get(self.gaps.len() * share / 100)
+                .copied()
+                .map(u64::from)
+        };
         (self.timing.gap_p50, self.timing.gap_p99) = (rank(50), rank(99));
     }
 }

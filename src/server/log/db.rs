@@ -69,8 +69,7 @@ impl Db {
                 ),
             )
         };
-        std::fs::create_dir_all(dir)
-            .map_err(|why| fail("Cannot make the data folder", &why))?;
+        std::fs::create_dir_all(dir).map_err(|why| fail("Cannot make the data folder", &why))?;
         let path = dir.join("headwater.db");
         let writer = Connection::open(&path)
             .and_then(|db| prepare(&db, limit_mb).map(|version| (db, version)))
@@ -82,7 +81,10 @@ impl Db {
                     &format!("it has version {newer}, this program knows {SCHEMA_VERSION}"),
                 )),
             })?;
-        let db = Self { path, idle: Mutex::default() };
+        let db = Self {
+            path,
+            idle: Mutex::default(),
+        };
         Ok((db, writer))
     }
 
@@ -95,10 +97,16 @@ impl Db {
         if !path.is_file() {
             return Err(Error::new(
                 ErrorCode::NotFound,
-                format!("There is no database in {}. Say where it is with --data.", dir.display()),
+                format!(
+                    "There is no database in {}. Say where it is with --data.",
+                    dir.display()
+                ),
             ));
         }
-        Ok(Self { path, idle: Mutex::default() })
+        Ok(Self {
+            path,
+            idle: Mutex::default(),
+        })
     }
 
     /// Reads on a thread that may block.

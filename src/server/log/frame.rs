@@ -87,7 +87,13 @@ struct Merge {
 
 impl Merge {
     fn new(span: SpanNo, block: BlockNo, first: Seq) -> Self {
-        Self { span, block, first, last: first, text: String::new() }
+        Self {
+            span,
+            block,
+            first,
+            last: first,
+            text: String::new(),
+        }
     }
 
     fn push(&mut self, seq: Seq, text: &str) {
@@ -97,9 +103,25 @@ impl Merge {
 }
 
 fn flush(run: Option<Merge>, out: &mut BytesMut) {
-    if let Some(Merge { span, block, first, last, text }) = run {
+    if let Some(Merge {
+        span,
+        block,
+        first,
+        last,
+        text,
+    }) = run
+    {
         let from = (first != last).then_some(first);
-        encode(Some(last), &Event::Delta { span, block, text, from }, out);
+        encode(
+            Some(last),
+            &Event::Delta {
+                span,
+                block,
+                text,
+                from,
+            },
+            out,
+        );
     }
 }
 
@@ -114,7 +136,12 @@ mod tests {
     #[test]
     fn a_delta_costs_at_most_sixty_bytes_beyond_its_text() {
         let mut out = BytesMut::new();
-        let event = Event::Delta { span: 1, block: 1, text: "word".into(), from: None };
+        let event = Event::Delta {
+            span: 1,
+            block: 1,
+            text: "word".into(),
+            from: None,
+        };
         encode(Some(99_999), &event, &mut out);
         assert!(out.len() - 4 <= 60, "{}", out.len() - 4);
         assert_eq!(
@@ -127,15 +154,28 @@ mod tests {
     fn merged_frames_cover_every_entry_once() {
         let mut log = Packed::default();
         for n in 0..100u64 {
-            log.push(n, &Event::Delta { span: 1, block: 1 + (n / 30) as u32, text: format!("{n} "), from: None });
+            log.push(
+                n,
+                &Event::Delta {
+                    span: 1,
+                    block: 1 + (n / 30) as u32,
+                    text: format!("{n} "),
+                    from: None,
+                },
+            );
         }
         let (mut cursor, mut text, mut rounds) = (0, String::new(), 0);
         while cursor < log.len() {
             let (bytes, next) = merged(&log, cursor, 64);
             assert!(next > cursor);
-            for frame in std::str::from_utf8(&bytes).expect("UTF-8").split_terminator("\n\n") {
+            for frame in std::str::from_utf8(&bytes)
+                .expect("UTF-8")
+                .split_terminator("\n\n")
+            {
                 let data = frame.split_once("data:").expect("data").1;
-                let Ok(Event::Delta { text: piece, .. }) = serde_json::from_str(data) else { panic!("{data}") };
+                let Ok(Event::Delta { text: piece, .. }) = serde_json::from_str(data) else {
+                    panic!("{data}")
+                };
                 text.push_str(&piece);
             }
             cursor = next;

@@ -167,3 +167,60 @@ pub fn encode_all(entries: &[Entry]) -> Vec<Bytes> {
     }
     frames
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn live(entries: u64) -> Live {
+        let id = uuid::Uuid::from_u128(1);
+        let live = Live::new(RunId(id), ConversationId(id), 1, 0, Packed::default());
+        let entries: Vec<Entry> = (1..=entries)
+            .map(|seq| Entry {
+                seq,
+                at: seq,
+                event: Event::Delta {
+                    span: 1,
+                    block: 1,
+                    text: format!("{seq} "),
+                    from: None,
+                },
+            })
+            .collect();
+        let frames = encode_all(&entries);
+        live.publish(entries, frames);
+        live
+    }
+
+    fn read(live: &Live, after: Seq) -> (Vec<Bytes>, Seq) {
+        let mut out = VecDeque::new();
+        let cursor = live.read(after, &mut out);
+        (out.into(), cursor)
+    }
+
+    #[test]
+    fn readers_share_the_bytes_of_a_frame() {
+        let live = live(10);
+        let (one, cursor) = read(&live, 4);
+        let (other, _) = read(&live, 4);
+        assert_eq!((one.len(), cursor), (6, 10));
+        for (a, b) in one.iter().zip(&other) {
+            assert_eq!(a.as_ptr(), b.as_ptr(), "the same memory, not a copy");
+        }
+    }
+
+    #[test]
+    fn a_reader_that_is_behind_gets_merged_deltas_and_one_at_the_head_gets_nothing() {
+        let live = live(1000);
+        let (frames, cursor) = read(&live, 3);
+        assert_eq!((frames.len(), cursor), (1, 1000));
+        assert_eq!(
+            frames[0]
+                .windows(5)
+                .filter(|bytes| bytes == b"data:")
+                .count(),
+            1
+        );
+        assert_eq!(read(&live, 1000), (Vec::new(), 1000));
+    }
+}

@@ -68,7 +68,9 @@ impl Packed {
         let since = u64::from(at - before.at);
         self.state.at = at;
         match event {
-            Event::Delta { span, block, text, .. } => {
+            Event::Delta {
+                span, block, text, ..
+            } => {
                 let same = (*span, *block) == (before.span, before.block);
                 let tag = if same { SAME } else { OTHER };
                 put(&mut self.bytes, (text.len() as u64) << 2 | tag);
@@ -95,7 +97,11 @@ impl Packed {
     /// `storage`, if the bytes are not a log: the file was damaged or written by something else.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let mut packed = Self::default();
-        let mut reader = Reader { bytes, offset: 0, state: State::default() };
+        let mut reader = Reader {
+            bytes,
+            offset: 0,
+            state: State::default(),
+        };
         while reader.offset < bytes.len() {
             let mark = Mark {
                 offset: u32::try_from(reader.offset).map_err(|_| damaged())?,
@@ -238,8 +244,8 @@ fn damaged() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
     use crate::protocol::Stage;
+    use proptest::prelude::*;
 
     fn event() -> impl Strategy<Value = Event> {
         prop_oneof![
@@ -287,14 +293,28 @@ mod tests {
 
     #[test]
     fn ten_thousand_tokens_take_less_than_twice_their_text() {
-        let words = ["the ", "river ", "runs", " down", " to ", "sea, ", "and", " it ", "tells "];
+        let words = [
+            "the ", "river ", "runs", " down", " to ", "sea, ", "and", " it ", "tells ",
+        ];
         let mut packed = Packed::default();
         let mut text = 0;
         for token in 0..10_000u64 {
             let word = words[token as usize % words.len()];
             text += word.len();
-            packed.push(token * 21, &Event::Delta { span: 1, block: 1, text: word.into(), from: None });
+            packed.push(
+                token * 21,
+                &Event::Delta {
+                    span: 1,
+                    block: 1,
+                    text: word.into(),
+                    from: None,
+                },
+            );
         }
-        assert!(packed.as_bytes().len() < text * 2, "{} of {text}", packed.as_bytes().len());
+        assert!(
+            packed.as_bytes().len() < text * 2,
+            "{} of {text}",
+            packed.as_bytes().len()
+        );
     }
 }

@@ -69,7 +69,11 @@ impl Writer {
     /// [`Live::watch`] tells. Waits while the queue is full.
     pub async fn append(&self, live: Arc<Live>, entries: Vec<Entry>) {
         let frames = encode_all(&entries);
-        let job = Job::Append(Append { live, entries, frames });
+        let job = Job::Append(Append {
+            live,
+            entries,
+            frames,
+        });
         if self.jobs.send(job).await.is_err() {
             tracing::error!("the log's writer is gone");
         }
@@ -85,7 +89,11 @@ impl Writer {
         work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
-        let command = Work { work: Some(work), result: None, reply: Some(reply) };
+        let command = Work {
+            work: Some(work),
+            result: None,
+            reply: Some(reply),
+        };
         let gone = || Error::new(ErrorCode::ShuttingDown, "The server is ending.");
         self.jobs
             .send(Job::Command(Box::new(command)))
@@ -119,15 +127,18 @@ impl<T: Send, F: FnOnce(&Connection) -> Result<T, Error> + Send> Command for Wor
     fn run(&mut self, db: &Connection) {
         let Some(work) = self.work.take() else { return };
         // A panic in one command must not take the log's only writer with it.
-        let result = db
-            .execute_batch("SAVEPOINT command")
-            .map_err(storage)
-            .and_then(|()| {
-                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(db)))
-                    .unwrap_or_else(|_| {
-                        Err(Error::new(ErrorCode::Internal, "Saving failed unexpectedly."))
-                    })
-            });
+        let result =
+            db.execute_batch("SAVEPOINT command")
+                .map_err(storage)
+                .and_then(|()| {
+                    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(db)))
+                        .unwrap_or_else(|_| {
+                            Err(Error::new(
+                                ErrorCode::Internal,
+                                "Saving failed unexpectedly.",
+                            ))
+                        })
+                });
         let end = match &result {
             Ok(_) => "RELEASE command",
             Err(_) => "ROLLBACK TO command; RELEASE command",
@@ -155,7 +166,9 @@ fn run(db: Connection, mut queue: mpsc::Receiver<Job>, say: &watch::Sender<Optio
     let mut commands: Vec<Box<dyn Command>> = Vec::new();
     loop {
         if appends.is_empty() {
-            let Some(job) = queue.blocking_recv() else { return };
+            let Some(job) = queue.blocking_recv() else {
+                return;
+            };
             sort(job, &mut appends, &mut commands);
         }
         while appends.len() + commands.len() < BATCH {
@@ -168,7 +181,12 @@ fn run(db: Connection, mut queue: mpsc::Receiver<Job>, say: &watch::Sender<Optio
         }
         match committed {
             Ok(()) => {
-                for Append { live, entries, frames } in appends.drain(..) {
+                for Append {
+                    live,
+                    entries,
+                    frames,
+                } in appends.drain(..)
+                {
                     live.publish(entries, frames);
                 }
                 say.send_if_modified(|trouble| trouble.take().is_some());
@@ -224,7 +242,9 @@ fn commit(
 fn write_segments(db: &Connection, appends: &[Append]) -> rusqlite::Result<()> {
     let mut rows: Vec<(i64, u64, Packed)> = Vec::new();
     for append in appends {
-        let Some(first) = append.entries.first() else { continue };
+        let Some(first) = append.entries.first() else {
+            continue;
+        };
         let place = rows.iter().position(|row| row.0 == append.live.no);
         let place = place.unwrap_or_else(|| {
             rows.push((append.live.no, first.seq, Packed::default()));

@@ -35,7 +35,10 @@ pub(super) fn groups(list: &[Summary], today: u64) -> Vec<Group> {
         };
         match groups.iter_mut().find(|group| group.label == label) {
             Some(group) => group.chats.push(row),
-            None => groups.push(Group { label, chats: vec![row] }),
+            None => groups.push(Group {
+                label,
+                chats: vec![row],
+            }),
         }
     }
     groups
@@ -68,7 +71,10 @@ mod tests {
             })
             .collect();
         let groups = groups(&list, today);
-        let got: Vec<_> = groups.iter().map(|group| (group.label, group.chats.len())).collect();
+        let got: Vec<_> = groups
+            .iter()
+            .map(|group| (group.label, group.chats.len()))
+            .collect();
         assert_eq!(got, want);
     }
 
@@ -77,8 +83,22 @@ mod tests {
         let today = 100 * DAY;
         check(
             today,
-            &[1, today + 5, today, today - 1, today - DAY, today - 3 * DAY, today - 30 * DAY],
-            &[("Pinned", 1), ("Today", 2), ("Yesterday", 2), ("Previous 7 days", 1), ("Older", 1)],
+            &[
+                1,
+                today + 5,
+                today,
+                today - 1,
+                today - DAY,
+                today - 3 * DAY,
+                today - 30 * DAY,
+            ],
+            &[
+                ("Pinned", 1),
+                ("Today", 2),
+                ("Yesterday", 2),
+                ("Previous 7 days", 1),
+                ("Older", 1),
+            ],
         );
         check(0, &[1, 7, 8], &[("Pinned", 1), ("", 2)]);
     }

@@ -1,0 +1,164 @@
+import { test as base, expect, type Locator, type Page } from '@playwright/test';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+
+const BIN = process.env.HEADWATER_BIN ?? resolve('../target/release/headwater');
+const SITE = process.env.LEPTOS_SITE_ROOT ?? resolve('../target/site');
+
+type Text = { kind: string; text: string };
+type Answer = { run: string; seq: number; status: string | null; blocks: Text[] };
+type Message = { id: string; role: string; text: string; answers: Answer[] };
+
+/** The real program with a data folder of its own, which can die and come back at the same address. */
+export class Server {
+  private child?: ChildProcess;
+  private port = 0;
+  readonly options: string[] = ['--script', 'builtin', '--model', 'none', '--ping', '1'];
+
+  constructor(private readonly data: string) {}
+
+  get url() {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
+  async start() {
+    const child = spawn(BIN, ['--addr', `127.0.0.1:${this.port}`, ...this.options, 'serve'], {
+      env: { ...process.env, HEADWATER_DATA: this.data, LEPTOS_OUTPUT_NAME: 'headwater', LEPTOS_SITE_ROOT: SITE },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    this.child = child;
+    const line = await new Promise<string>((done, fail) => {
+      createInterface({ input: child.stdout! }).once('line', done);
+      child.once('exit', (code) => fail(new Error(`the server ended with ${code}`)));
+    });
+    this.port = Number(line.split(':').pop());
+  }
+
+  /** Ends the process: `SIGKILL` at once, `SIGTERM` in order. */
+  async end(signal: NodeJS.Signals = 'SIGKILL') {
+    const child = this.child;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = new Promise((done) => child.once('exit', done));
+    child.kill(signal);
+    await gone;
+  }
+
+  async get<T>(path: string): Promise<T> {
+    const response = await fetch(this.url + path);
+    expect(response.ok, `${path}: ${response.status}`).toBeTruthy();
+    return (await response.json()) as T;
+  }
+
+  /** Starts a run without the page and returns its conversation. */
+  async ask(scenario: string, text = 'Go'): Promise<{ run: string; conversation: string }> {
+    const body = new URLSearchParams({ text, model: `scripted/${scenario}` });
+    const response = await fetch(`${this.url}/api/runs/start`, { method: 'POST', body });
+    expect(response.ok).toBeTruthy();
+    return (await response.json()) as { run: string; conversation: string };
+  }
+
+  async messages(conversation: string) {
+    return (await this.get<{ messages: Message[] }>(`/api/conversations/load?id=${conversation}`)).messages;
+  }
+
+  /** The stored text of the last answer of a conversation. */
+  async stored(conversation: string) {
+    const last = (await this.messages(conversation)).at(-1)!;
+    return last.answers
+      .flatMap((answer) => answer.blocks)
+      .filter((block) => block.kind === 'text' || block.kind === 'refusal')
+      .map((block) => block.text)
+      .join('');
+  }
+
+  /** Waits until the last run of a conversation is over. */
+  async over(conversation: string) {
+    await expect
+      .poll(async () => (await this.messages(conversation)).at(-1)!.answers.at(-1)!.status, { timeout: 60_000 })
+      .not.toBeNull();
+  }
+}
+
+/** What a person sees and does. */
+export class Chat {
+  constructor(readonly page: Page) {}
+  get composer() {
+    return this.page.getByRole('textbox', { name: 'Message' });
+  }
+  get log() {
+    return this.page.getByRole('log', { name: 'Conversation' });
+  }
+  get answers(): Locator {
+    return this.log.getByRole('article', { name: 'Assistant' });
+  }
+  get answer() {
+    return this.answers.last();
+  }
+  get text() {
+    return this.answer.locator('.prose');
+  }
+  get status() {
+    return this.page.getByRole('status');
+  }
+  get conversation() {
+    return new URL(this.page.url()).pathname.replace('/c/', '');
+  }
+
+  /** Opens a page and waits until it is alive. */
+  async open(url: string) {
+    await this.page.goto(url);
+    await expect(this.page.locator('html[data-hydrated]')).toBeAttached({ timeout: 30_000 });
+  }
+
+  async choose(scenario: string) {
+    await this.page.getByLabel('Model', { exact: true }).selectOption(`scripted/${scenario}`);
+  }
+
+  async send(text: string) {
+    await this.composer.fill(text);
+    await this.composer.press('Enter');
+    await expect(this.page).toHaveURL(/\/c\//);
+  }
+
+  async words(least: number) {
+    await expect
+      .poll(async () => ((await this.text.textContent()) ?? '').length, { timeout: 30_000 })
+      .toBeGreaterThan(least);
+  }
+
+  async done() {
+    await expect(this.log).not.toHaveAttribute('aria-busy', 'true', { timeout: 60_000 });
+    await expect(this.answer.getByRole('button', { name: 'Copy', exact: true }).last()).toBeAttached();
+  }
+
+  /** The Markdown source of the last answer, as its Copy button gives it. */
+  async copied() {
+    await this.page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
+    await this.page.bringToFront();
+    await this.answer.hover();
+    await this.answer.locator('.actions').getByRole('button', { name: 'Copy', exact: true }).click();
+    return this.page.evaluate(() => navigator.clipboard.readText());
+  }
+}
+
+export const test = base.extend<{ server: Server; chat: Chat }>({
+  server: async ({}, use) => {
+    const data = await mkdtemp(join(tmpdir(), 'headwater-'));
+    const server = new Server(data);
+    await server.start();
+    await use(server);
+    await server.end();
+    await rm(data, { recursive: true, force: true });
+  },
+  chat: async ({ page }, use) => {
+    const trouble: string[] = [];
+    page.on('pageerror', (error) => trouble.push(String(error)));
+    await use(new Chat(page));
+    expect(trouble, 'the page throws nothing').toEqual([]);
+  },
+});
+
+export { expect };
