@@ -52,17 +52,33 @@ test('a second tab follows the same answer to the same text', async ({ server, c
   expect(await second.text.innerHTML()).toBe(await chat.text.innerHTML());
 });
 
-test('offline and online again in mid-answer', async ({ server, chat, context }) => {
+test('offline and online again in mid-answer', async ({ server, network, chat, context }) => {
   const { conversation } = await server.ask('long');
-  await chat.open(`${server.url}/c/${conversation}`);
+  await chat.open(`${network.url}/c/${conversation}`);
   await chat.words(200);
+  network.cut();
   await context.setOffline(true);
-  await expect(chat.status).toContainText(/No network|Reconnecting/, { timeout: 30_000 });
+  await expect(chat.status).toContainText(/No network|Reconnecting/);
   await chat.page.waitForTimeout(1500);
+  network.restore();
   await context.setOffline(false);
-  await expect(chat.status).not.toContainText(/No network|Reconnecting/, { timeout: 30_000 });
-  const before = (await chat.text.textContent())!.length;
-  await chat.words(before + 200);
+  await expect(chat.status).not.toContainText(/No network|Reconnecting/, { timeout: 15_000 });
+  await chat.words((await chat.text.textContent())!.length + 200);
+  await chat.page.getByRole('button', { name: 'Stop' }).click();
+  await server.over(conversation);
+  await chat.done();
+  expect(await chat.copied()).toBe(await server.stored(conversation));
+});
+
+test('a connection that is open and dead is noticed and replaced', async ({ server, network, chat }) => {
+  test.setTimeout(60_000);
+  const { conversation } = await server.ask('long');
+  await chat.open(`${network.url}/c/${conversation}`);
+  await chat.words(200);
+  network.silence();
+  await expect(chat.status).toContainText(/Reconnecting/, { timeout: 30_000 });
+  network.restore();
+  await expect(chat.status).not.toContainText(/Reconnecting/, { timeout: 30_000 });
   await chat.page.getByRole('button', { name: 'Stop' }).click();
   await server.over(conversation);
   await chat.done();

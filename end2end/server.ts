@@ -3,6 +3,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { createServer, connect, type AddressInfo, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 
 const BIN = process.env.HEADWATER_BIN ?? resolve('../target/release/headwater');
@@ -82,6 +83,51 @@ export class Server {
   }
 }
 
+/** A network between the browser and the server that can be cut, and that can fall silent. */
+export class Network {
+  private readonly sockets = new Set<Socket>();
+  private state: 'up' | 'cut' | 'silent' = 'up';
+  private readonly listener = createServer((browser) => {
+    if (this.state === 'cut') return browser.destroy();
+    const server = connect(Number(new URL(this.server.url).port), '127.0.0.1');
+    for (const [from, to] of [
+      [browser, server],
+      [server, browser],
+    ]) {
+      this.sockets.add(from);
+      from.setNoDelay(true);
+      // Silence is half-open: nobody hears a FIN either.
+      from.on('data', (bytes) => this.state === 'silent' || to.write(bytes));
+      from.on('close', () => this.state === 'silent' || to.destroy());
+      from.on('error', () => to.destroy());
+    }
+  });
+
+  constructor(private readonly server: Server) {}
+
+  get url() {
+    return `http://127.0.0.1:${(this.listener.address() as AddressInfo).port}`;
+  }
+  start() {
+    return new Promise<void>((done) => this.listener.listen(0, '127.0.0.1', done));
+  }
+  cut() {
+    this.state = 'cut';
+    for (const socket of this.sockets) socket.destroy();
+    this.sockets.clear();
+  }
+  silence() {
+    this.state = 'silent';
+  }
+  restore() {
+    this.state = 'up';
+  }
+  end() {
+    this.cut();
+    return new Promise((done) => this.listener.close(done));
+  }
+}
+
 /** What a person sees and does. */
 export class Chat {
   constructor(readonly page: Page) {}
@@ -144,7 +190,7 @@ export class Chat {
   }
 }
 
-export const test = base.extend<{ server: Server; chat: Chat }>({
+export const test = base.extend<{ server: Server; network: Network; chat: Chat }>({
   server: async ({}, use) => {
     const data = await mkdtemp(join(tmpdir(), 'headwater-'));
     const server = new Server(data);
@@ -152,6 +198,12 @@ export const test = base.extend<{ server: Server; chat: Chat }>({
     await use(server);
     await server.end();
     await rm(data, { recursive: true, force: true });
+  },
+  network: async ({ server }, use) => {
+    const network = new Network(server);
+    await network.start();
+    await use(network);
+    await network.end();
   },
   chat: async ({ page }, use) => {
     const trouble: string[] = [];

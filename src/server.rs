@@ -3,13 +3,15 @@
 //! - [`config`], [`registry`]: what is set up, which providers there are.
 //! - [`provider`]: vendors. [`engine`]: time. [`log`]: order. [`store`]: conversations.
 //! - [`commands`], [`events`]: what can be asked for, how a run is followed.
-//! - [`guard`], [`status`], [`plain`]: who may ask, how errors are answered, pages without script.
+//! - [`guard`], [`form`], [`status`], [`plain`]: who may ask, in what form, how errors are answered,
+//!   pages without script.
 //! - [`shutdown`]: the end.
 
 pub mod commands;
 pub mod config;
 pub mod engine;
 pub mod events;
+pub mod form;
 pub mod guard;
 pub mod log;
 pub mod metrics;
@@ -45,10 +47,6 @@ use std::{
     sync::{Arc, Mutex},
 };
 use tower_http::set_header::SetResponseHeaderLayer;
-
-/// The most that one request may carry. A message of the largest size, with every byte
-/// percent-encoded, fits.
-const MAX_BODY: usize = 4 * crate::protocol::MAX_TEXT_BYTES;
 
 /// Everything that the handlers share.
 pub struct App {
@@ -167,7 +165,9 @@ pub fn router(app: Arc<App>, leptos: LeptosOptions, hosts: Hosts) -> Router {
         >(context, fallback_shell))
         .layer(middleware::from_fn_with_state(app, plain::forms))
         .layer(middleware::from_fn(status::from_error))
-        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn(form::check))
+        // The check above has the limit that counts.
+        .layer(DefaultBodyLimit::disable())
         // Nothing here is worth a stale copy: pages and data change, and files are small and local.
         .layer(SetResponseHeaderLayer::if_not_present(
             header::CACHE_CONTROL,

@@ -31,7 +31,7 @@ impl FromServerFnError for ApiError {
     type Encoder = JsonEncoding;
 
     fn from_server_fn_error(value: ServerFnErrorErr) -> Self {
-        let code = match value {
+        let code = match &value {
             // What the caller sent does not fit; everything else is a broken line or a fault of ours.
             ServerFnErrorErr::Args(_)
             | ServerFnErrorErr::MissingArg(_)
@@ -40,12 +40,15 @@ impl FromServerFnError for ApiError {
             ServerFnErrorErr::Request(_) | ServerFnErrorErr::Response(_) => ErrorCode::Connection,
             _ => ErrorCode::Internal,
         };
-        let message = match &value {
+        let message = match value {
             ServerFnErrorErr::Request(_) | ServerFnErrorErr::Response(_) => {
                 "The server cannot be reached.".to_owned()
             }
             ServerFnErrorErr::MissingArg(name) => format!("The field “{name}” is missing."),
-            other => format!("The request could not be read: {other}"),
+            ServerFnErrorErr::Args(why) | ServerFnErrorErr::Deserialization(why) => {
+                format!("The request could not be read: {why}.")
+            }
+            other => format!("The request could not be answered: {other}."),
         };
         Self(Error::new(code, message))
     }

@@ -5,7 +5,10 @@
 //! appended, and its unsettled tail replaced, so that a selection survives while text streams and a
 //! frame costs what arrived in it, not what is there.
 
-use crate::client::store::{Body, MessageView};
+use crate::{
+    client::store::{Body, MessageView},
+    markdown::Block,
+};
 use leptos::{ev, html, prelude::*};
 
 /// In the margin of the block in which an interrupted answer goes on.
@@ -54,18 +57,14 @@ pub(super) fn Thoughts(message: MessageView) -> impl IntoView {
 /// Everything there is, for the first drawing.
 fn whole(body: &mut Body) -> String {
     let mut html = String::new();
-    for block in body.text.finished() {
-        let seam = holds_seam(&body.seams, &block.range);
+    let finished = body.text.finished();
+    for (at, block) in finished.iter().enumerate() {
+        let seam = holds_seam(&body.seams, finished, at, block.range.end);
         push_block(&mut html, &block.html, seam, "block");
     }
-    let seams = &body.seams;
+    let seam = holds_open_seam(body);
     if let Some(open) = body.text.open() {
-        push_block(
-            &mut html,
-            &open.html(),
-            holds_seam(seams, open.range()),
-            "block open",
-        );
+        push_block(&mut html, &open.html(), seam, "block open");
     }
     html
 }
@@ -83,8 +82,21 @@ fn push_block(page: &mut String, html: &str, seam: bool, class: &str) {
     }
 }
 
-fn holds_seam(seams: &[usize], range: &std::ops::Range<usize>) -> bool {
-    seams.iter().any(|seam| range.contains(seam))
+/// Whether the answer was interrupted in a block or right before it. White space between two blocks
+/// belongs to neither, so it counts for the one after it.
+fn holds_seam(seams: &[usize], finished: &[Block], at: usize, end: usize) -> bool {
+    let before = at.checked_sub(1).and_then(|at| finished.get(at));
+    let start = before.map_or(1, |block| block.range.end);
+    seams.iter().any(|seam| (start..end).contains(seam))
+}
+
+fn holds_open_seam(body: &mut Body) -> bool {
+    if body.seams.is_empty() {
+        return false;
+    }
+    let end = body.text.open().map_or(0, |open| open.range().end);
+    let finished = body.text.finished();
+    holds_seam(&body.seams, finished, finished.len(), end)
 }
 
 fn escaped(text: &str) -> String {
@@ -93,11 +105,13 @@ fn escaped(text: &str) -> String {
 
 #[cfg(feature = "hydrate")]
 mod draw {
-    use super::{Body, MessageView, SEAM, ev, holds_seam, html, push_block, whole};
+    use super::{
+        Body, MessageView, SEAM, ev, holds_open_seam, holds_seam, html, push_block, whole,
+    };
     use crate::{markdown::Open, ui::browser};
     use leptos::prelude::*;
     use wasm_bindgen::JsCast;
-    use web_sys::{Element, Text};
+    use web_sys::{Element, Node, Text};
 
     /// What is on the page.
     pub(super) struct Drawn {
@@ -139,10 +153,21 @@ mod draw {
             drawn.update_value(|drawn| {
                 if drawn.version != version {
                     drawn.version = version;
+                    drop_placeholder(&root);
                     message.with_body_mut(|body| update(&root, body, drawn));
                 }
             });
         });
+    }
+
+    /// An element that is made in the browser gets a comment in place of the children it does not
+    /// have. It would stay in front of the text.
+    fn drop_placeholder(root: &Element) {
+        if let Some(first) = root.first_child()
+            && first.node_type() == Node::COMMENT_NODE
+        {
+            let _ = root.remove_child(&first);
+        }
     }
 
     fn update(root: &Element, body: &mut Body, drawn: &mut Drawn) {
@@ -154,31 +179,23 @@ mod draw {
             drawn.open = None;
             return;
         }
-        let mut fresh = &finished[drawn.finished..];
-        if let Some((first, rest)) = fresh.split_first()
-            && let Some(element) = open_element(root)
-        {
-            settle(&element, &first.html, holds_seam(&body.seams, &first.range));
-            drawn.open = None;
-            fresh = rest;
-        }
-        if !fresh.is_empty() {
-            let mut html = String::new();
-            for block in fresh {
-                push_block(
-                    &mut html,
-                    &block.html,
-                    holds_seam(&body.seams, &block.range),
-                    "block",
-                );
+        let mut html = String::new();
+        for (at, block) in finished.iter().enumerate().skip(drawn.finished) {
+            let seam = holds_seam(&body.seams, finished, at, block.range.end);
+            // The first of them is the one that was open.
+            match open_element(root).filter(|_| at == drawn.finished) {
+                Some(element) => settle(&element, &block.html, seam),
+                None => push_block(&mut html, &block.html, seam, "block"),
             }
+            drawn.open = None;
+        }
+        if !html.is_empty() {
             let _ = root.insert_adjacent_html("beforeend", &html);
         }
         drawn.finished = finished.len();
-        let seams = &body.seams;
+        let seam = holds_open_seam(body);
         match body.text.open() {
             Some(open) => {
-                let seam = holds_seam(seams, open.range());
                 update_open(root, &open, seam, drawn);
             }
             None => {

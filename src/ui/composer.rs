@@ -64,16 +64,17 @@ pub(super) fn Composer() -> impl IntoView {
             look();
         }
     };
-    // Puts text that comes back before what has been typed since.
-    let give_back = move |text: String| {
+    // Text that comes back stands with what has been typed since: what could not be sent before it,
+    // what was taken out of the queue after it.
+    let give_back = move |text: String, first: bool| {
         let typed = area
             .get_untracked()
             .map(|area| area.value())
             .unwrap_or_default();
-        let both = if typed.trim().is_empty() {
-            text
-        } else {
-            [&text, "\n\n", &typed].concat()
+        let both = match (typed.trim().is_empty(), first) {
+            (true, _) => text,
+            (false, true) => [&text, "\n\n", &typed].concat(),
+            (false, false) => [&typed, "\n\n", &text].concat(),
         };
         fill(&both);
         keep_draft(frame.place.get_untracked(), &both);
@@ -148,7 +149,7 @@ pub(super) fn Composer() -> impl IntoView {
             .problem
             .with(|problem| problem.as_ref().and_then(|p| p.text.clone()));
         if let Some(text) = text {
-            give_back(text);
+            give_back(text, true);
         }
     });
 
@@ -163,7 +164,7 @@ pub(super) fn Composer() -> impl IntoView {
     let parent = Memo::new(move |_| desk.head.get().map(|id| id.to_string()));
     view! {
         <Problem/>
-        <Queue give_back=Callback::new(give_back)/>
+        <Queue give_back=Callback::new(move |text| give_back(text, false))/>
         <form
             class="composer"
             class:running=move || desk.running.get()

@@ -140,6 +140,7 @@ fn describe(state: &AnswerState, view: View) -> Option<Line> {
 fn ended(status: Status, state: &AnswerState) -> Option<String> {
     Some(match (status, state.stopped_in_ms) {
         (Status::Ok | Status::Superseded, _) => return None,
+        (Status::Cancelled, Some(0)) => "Stopped. The provider closed at once.".to_owned(),
         (Status::Cancelled, Some(ms)) => [
             "Stopped. The provider closed after ",
             &words::duration(ms),
