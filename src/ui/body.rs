@@ -217,7 +217,7 @@ mod draw {
     fn settle(element: &Element, html: &str, seam: bool) {
         element.set_class_name(if seam { "block seam" } else { "block" });
         element.normalize();
-        let Ok(wanted) = element.clone_node().map(JsCast::unchecked_into::<Element>) else {
+        let Some(wanted) = empty_copy(element) else {
             return;
         };
         let marked;
@@ -228,8 +228,54 @@ mod draw {
             html
         };
         wanted.set_inner_html(html);
-        if !wanted.is_equal_node(Some(element)) {
-            element.set_inner_html(html);
+        morph(element, element.first_child(), &wanted);
+    }
+
+    fn empty_copy(element: &Element) -> Option<Element> {
+        element.clone_node().ok()?.dyn_into().ok()
+    }
+
+    /// Makes the children of `parent`, from `have` on, equal to those of `wanted`. Nodes that only
+    /// became longer stay, and with them a selection.
+    fn morph(parent: &Node, mut have: Option<Node>, wanted: &Node) {
+        let mut next = wanted.first_child();
+        while let Some(want) = next {
+            next = want.next_sibling();
+            let Some(old) = have else {
+                let _ = parent.append_child(&want);
+                have = None;
+                continue;
+            };
+            have = old.next_sibling();
+            if old.is_equal_node(Some(&want)) {
+                continue;
+            }
+            if let (Some(text), Some(wanted)) = (old.dyn_ref::<Text>(), want.dyn_ref::<Text>()) {
+                let (is, be) = (text.data(), wanted.data());
+                if let Some(more) = be.strip_prefix(is.as_str()) {
+                    let _ = text.append_data(more);
+                } else if is.starts_with(&be) {
+                    // A part of it is settled and becomes a node of its own.
+                    let at = be.encode_utf16().count();
+                    have = text
+                        .split_text(u32::try_from(at).unwrap_or(u32::MAX))
+                        .ok()
+                        .map(Node::from);
+                } else {
+                    text.set_data(&be);
+                }
+                continue;
+            }
+            let shell = |node: &Node| node.clone_node().ok();
+            if shell(&old).is_some_and(|empty| empty.is_equal_node(shell(&want).as_ref())) {
+                morph(&old, old.first_child(), &want);
+            } else {
+                let _ = parent.replace_child(&want, &old);
+            }
+        }
+        while let Some(old) = have {
+            have = old.next_sibling();
+            let _ = parent.remove_child(&old);
         }
     }
 
@@ -342,19 +388,15 @@ mod draw {
                     (*now_tail).clone_into(tail);
                     return true;
                 }
-                let children = inside.child_nodes();
-                while children.length() > *nodes {
-                    match inside.last_child() {
-                        Some(last) => drop(inside.remove_child(&last)),
-                        None => break,
-                    }
-                }
-                if !new.is_empty() {
-                    let _ = inside.insert_adjacent_html("beforeend", new);
-                    *settled = now.len();
-                    *nodes = children.length();
-                }
-                let _ = inside.insert_adjacent_html("beforeend", now_tail);
+                let Some(wanted) = empty_copy(inside) else {
+                    return false;
+                };
+                wanted.set_inner_html(new);
+                let settled_nodes = wanted.child_nodes().length();
+                let _ = wanted.insert_adjacent_html("beforeend", now_tail);
+                morph(inside, inside.child_nodes().item(*nodes), &wanted);
+                *settled = now.len();
+                *nodes += settled_nodes;
                 (*now_tail).clone_into(tail);
                 true
             }
