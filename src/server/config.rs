@@ -13,51 +13,77 @@ use std::{
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Flags {
     /// Address to listen on; port 0 picks a free one
-    #[arg(long, env = "HEADWATER_ADDR", value_name = "ADDR")]
+    #[arg(long, global = true, env = "HEADWATER_ADDR", value_name = "ADDR")]
     pub addr: Option<SocketAddr>,
     /// Folder of the database
-    #[arg(long, env = "HEADWATER_DATA", value_name = "DIR")]
+    #[arg(long, global = true, env = "HEADWATER_DATA", value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Configuration file (TOML)
-    #[arg(long, env = "HEADWATER_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, env = "HEADWATER_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// GGUF file of the built-in model; "none" switches it off
-    #[arg(long, env = "HEADWATER_MODEL", value_name = "FILE")]
+    #[arg(long, global = true, env = "HEADWATER_MODEL", value_name = "FILE")]
     pub model: Option<PathBuf>,
     /// The model used where none is chosen, as provider/model
-    #[arg(long, env = "HEADWATER_DEFAULT_MODEL", value_name = "NAME")]
+    #[arg(
+        long,
+        global = true,
+        env = "HEADWATER_DEFAULT_MODEL",
+        value_name = "NAME"
+    )]
     pub default_model: Option<String>,
     /// Base URL of an OpenAI-compatible server, such as http://127.0.0.1:11434/v1
-    #[arg(long, env = "HEADWATER_PROVIDER_URL", value_name = "URL")]
+    #[arg(
+        long,
+        global = true,
+        env = "HEADWATER_PROVIDER_URL",
+        value_name = "URL"
+    )]
     pub provider_url: Option<String>,
     /// Serve scripted answers: "builtin", or a file of scenarios (for tests and demonstrations)
-    #[arg(long, env = "HEADWATER_SCRIPT", value_name = "FILE")]
+    #[arg(long, global = true, env = "HEADWATER_SCRIPT", value_name = "FILE")]
     pub script: Option<PathBuf>,
     /// Another host name under which the page may be opened; may be given several times
     #[arg(
         long = "allow-host",
+        global = true,
         env = "HEADWATER_ALLOW_HOSTS",
         value_name = "HOST",
         value_delimiter = ','
     )]
     pub allow_hosts: Vec<String>,
     /// Seconds that running answers get after SIGTERM
-    #[arg(long, env = "HEADWATER_GRACE", value_name = "SECONDS")]
+    #[arg(long, global = true, env = "HEADWATER_GRACE", value_name = "SECONDS")]
     pub grace: Option<f64>,
     /// Seconds until the first token of an answer
-    #[arg(long, env = "HEADWATER_FIRST_TOKEN", value_name = "SECONDS")]
+    #[arg(
+        long,
+        global = true,
+        env = "HEADWATER_FIRST_TOKEN",
+        value_name = "SECONDS"
+    )]
     pub first_token: Option<f64>,
     /// Seconds of silence between two tokens
-    #[arg(long, env = "HEADWATER_BETWEEN_TOKENS", value_name = "SECONDS")]
+    #[arg(
+        long,
+        global = true,
+        env = "HEADWATER_BETWEEN_TOKENS",
+        value_name = "SECONDS"
+    )]
     pub between_tokens: Option<f64>,
     /// Seconds between two pings of an event stream
-    #[arg(long, env = "HEADWATER_PING", value_name = "SECONDS")]
+    #[arg(long, global = true, env = "HEADWATER_PING", value_name = "SECONDS")]
     pub ping: Option<f64>,
     /// Seconds that one event stream lasts before it is resumed
-    #[arg(long, env = "HEADWATER_STREAM_LIFETIME", value_name = "SECONDS")]
+    #[arg(
+        long,
+        global = true,
+        env = "HEADWATER_STREAM_LIFETIME",
+        value_name = "SECONDS"
+    )]
     pub stream_lifetime: Option<f64>,
     /// Largest size of the database in megabytes; 0 leaves it to the disk
-    #[arg(long, env = "HEADWATER_DATA_LIMIT", value_name = "MB")]
+    #[arg(long, global = true, env = "HEADWATER_DATA_LIMIT", value_name = "MB")]
     pub data_limit: Option<u64>,
 }
 

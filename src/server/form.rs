@@ -29,7 +29,8 @@ pub async fn check(request: Request, next: Next) -> Response {
             "The message is not valid UTF-8 text, so nothing was stored.",
         );
     }
-    next.run(Request::from_parts(parts, Body::from(bytes))).await
+    next.run(Request::from_parts(parts, Body::from(bytes)))
+        .await
 }
 
 fn too_large() -> String {
@@ -49,7 +50,10 @@ fn is_utf8(form: &[u8]) -> bool {
     let mut decoded = Vec::with_capacity(form.len());
     let mut rest = form;
     while let Some((first, tail)) = rest.split_first() {
-        let hex = |at: usize| tail.get(at).and_then(|digit| char::from(*digit).to_digit(16));
+        let hex = |at: usize| {
+            tail.get(at)
+                .and_then(|digit| char::from(*digit).to_digit(16))
+        };
         match (first, hex(0), hex(1)) {
             (b'%', Some(high), Some(low)) => {
                 decoded.push((high * 16 + low) as u8);
@@ -70,10 +74,22 @@ mod tests {
 
     #[test]
     fn percent_encoded_bytes_are_looked_at() {
-        for good in ["", "text=x", "text=%C3%BC+%F0%9F%8C%8A", "text=100%", "text=%zz", "text=ü"] {
+        for good in [
+            "",
+            "text=x",
+            "text=%C3%BC+%F0%9F%8C%8A",
+            "text=100%",
+            "text=%zz",
+            "text=ü",
+        ] {
             assert!(is_utf8(good.as_bytes()), "{good}");
         }
-        for bad in [&b"text=%ff"[..], b"text=%C3", b"text=\xff", b"text=%F0%9F%8C"] {
+        for bad in [
+            &b"text=%ff"[..],
+            b"text=%C3",
+            b"text=\xff",
+            b"text=%F0%9F%8C",
+        ] {
             assert!(!is_utf8(bad), "{bad:?}");
         }
     }
