@@ -6,6 +6,7 @@ use std::{fs, path::Path};
 fn named(source: &str) -> Vec<String> {
     let code: String = source
         .lines()
+        .map(|line| line.split_once("// ").map_or(line, |(code, _)| code))
         .filter(|line| !line.trim_start().starts_with("//"))
         .collect::<Vec<_>>()
         .join("\n");

@@ -180,7 +180,7 @@ async fn a_missing_or_broken_model_file_is_a_sentence_and_the_server_serves() {
         let server = InProcess::with(|config| config.model = Some(path.clone())).await;
         let started = server
             .api
-            .try_start(&[("text", "x"), ("model", "local/x")])
+            .try_start(&[("text", "x"), ("model", "local/")])
             .await
             .expect("accepted");
         let error = server.api.fold(started.run).await.error.expect("an error");

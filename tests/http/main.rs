@@ -1,5 +1,7 @@
 //! The server over real sockets, and the real program in processes of its own.
 
+#![expect(unreachable_pub, reason = "a test program has no public surface")]
+
 mod bad_input;
 mod failures;
 mod guard;
