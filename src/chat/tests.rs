@@ -103,13 +103,12 @@ fn merged(events: &[Event], after: Seq) -> Vec<(Seq, Event)> {
                 },
             )),
         ) = (event, frames.last_mut())
+            && block == known
         {
-            if block == known {
-                from.get_or_insert(*last);
-                so_far.push_str(text);
-                *last = seq;
-                continue;
-            }
+            from.get_or_insert(*last);
+            so_far.push_str(text);
+            *last = seq;
+            continue;
         }
         frames.push((seq, event.clone()));
     }

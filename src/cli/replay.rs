@@ -31,10 +31,10 @@ pub(super) async fn replay(
     let mut out = std::io::stdout().lock();
     for entry in log.after(0) {
         sleep_until(start + Duration::from_millis(entry.at).div_f64(speed)).await;
-        if let Event::BlockStarted { block, kind, .. } = &entry.event {
-            if !matches!(kind, BlockKind::Text | BlockKind::Refusal) {
-                hidden.insert(*block);
-            }
+        if let Event::BlockStarted { block, kind, .. } = &entry.event
+            && !matches!(kind, BlockKind::Text | BlockKind::Refusal)
+        {
+            hidden.insert(*block);
         }
         let line = match &entry.event {
             _ if as_events => serde_json::to_string(&entry).unwrap_or_default() + "\n",

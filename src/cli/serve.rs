@@ -126,12 +126,12 @@ async fn bind(addr: SocketAddr) -> Result<TcpListener, Error> {
 /// Where the page's files are. `cargo leptos` says so by environment; otherwise they lie beside
 /// the program, as `make run` builds them.
 fn leptos_options(addr: SocketAddr) -> LeptosOptions {
-    if std::env::var_os("LEPTOS_OUTPUT_NAME").is_some() {
-        if let Ok(file) = leptos::config::get_configuration(None) {
-            let mut options = file.leptos_options;
-            options.site_addr = addr;
-            return options;
-        }
+    if std::env::var_os("LEPTOS_OUTPUT_NAME").is_some()
+        && let Ok(file) = leptos::config::get_configuration(None)
+    {
+        let mut options = file.leptos_options;
+        options.site_addr = addr;
+        return options;
     }
     let root = site_root();
     LeptosOptions::builder()

@@ -221,12 +221,11 @@ pub async fn page(State(app): State<Arc<App>>, Path(id): Path<String>) -> Respon
 
 /// The last message and its run, if it is being written, and the messages before it.
 fn split_running(conversation: &Conversation) -> (Option<(&Message, RunId)>, &[Message]) {
-    if let Some((last, before)) = conversation.messages.split_last() {
-        if let Some(answer) = last.answers.last().filter(|answer| answer.is_running()) {
-            if let Some(run) = answer.run {
-                return (Some((last, run)), before);
-            }
-        }
+    if let Some((last, before)) = conversation.messages.split_last()
+        && let Some(answer) = last.answers.last().filter(|answer| answer.is_running())
+        && let Some(run) = answer.run
+    {
+        return (Some((last, run)), before);
     }
     (None, &conversation.messages)
 }

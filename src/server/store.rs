@@ -74,15 +74,10 @@ pub struct RunPlace {
 /// # Errors
 /// `not_found`, `conflict` (see [`crate::api::start_run`]), `storage`.
 pub fn begin_turn(db: &Connection, turn: &NewTurn) -> Result<Begun, Error> {
-    if let Some(known) = turn
-        .client_id
-        .as_deref()
-        .map(|id| by_client_id(db, id))
-        .transpose()?
+    if let Some(client_id) = turn.client_id.as_deref()
+        && let Some(known) = by_client_id(db, client_id)?
     {
-        if let Some(known) = known {
-            return Ok(Begun::Known(known));
-        }
+        return Ok(Begun::Known(known));
     }
     let (conversation, head) = match turn.conversation {
         Some(id) => (id, head(db, id)?),
