@@ -15,6 +15,12 @@
 
 #![recursion_limit = "256"]
 
+#[cfg(not(erase_components))]
+compile_error!(
+    "RUSTFLAGS in the environment replace those of .cargo/config.toml: please unset it, or add \
+     `--cfg erase_components` to it. Server and browser must be built alike."
+);
+
 pub mod api;
 pub mod chat;
 pub mod client;

@@ -12,6 +12,8 @@ use serde_json::Value;
 use std::{fmt, str::FromStr};
 use uuid::Uuid;
 
+mod read;
+
 /// Version of this contract, carried by [`Event::RunStarted`].
 pub const PROTOCOL_VERSION: u32 = 1;
 
@@ -94,7 +96,7 @@ pub struct Entry {
 }
 
 /// Everything a run can tell a reader, in the order it happened.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
     /// Always the first entry.
@@ -114,7 +116,7 @@ pub enum Event {
         /// When the run was accepted.
         at: UnixMs,
         /// The earlier run of the same message that this one goes on from.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         continues: Option<RunId>,
     },
     /// A unit of work began: a call of a model, a tool, a chain of them.
@@ -122,23 +124,23 @@ pub enum Event {
         /// Its number.
         span: SpanNo,
         /// The span it is part of.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         parent: Option<SpanNo>,
         /// What sort of work.
         kind: SpanKind,
         /// A short name for people: the model, the tool.
         name: String,
         /// Labels to filter by.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[serde(skip_serializing_if = "Vec::is_empty")]
         tags: Vec<String>,
         /// Facts about it, any JSON.
-        #[serde(default, skip_serializing_if = "Value::is_null")]
+        #[serde(skip_serializing_if = "Value::is_null")]
         metadata: Value,
         /// What it was given, any JSON.
-        #[serde(default, skip_serializing_if = "Value::is_null")]
+        #[serde(skip_serializing_if = "Value::is_null")]
         input: Value,
         /// The earlier span whose place it takes; that one's text is no longer shown.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         replaces: Option<SpanNo>,
     },
     /// A piece of output began. Its text follows in [`Event::Delta`]s.
@@ -150,7 +152,7 @@ pub enum Event {
         /// What sort of text it is.
         kind: BlockKind,
         /// Which tool call it belongs to.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         tool: Option<ToolCall>,
     },
     /// More text at the end of a block. The hot one: at most 60 bytes on the wire beside its text.
@@ -163,7 +165,7 @@ pub enum Event {
         text: String,
         /// In delivery only: the first of several log entries that this frame carries as one. The
         /// frame's own number is that of the last. A reader that is behind gets merged deltas.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         from: Option<Seq>,
     },
     /// A block is whole.
@@ -175,7 +177,7 @@ pub enum Event {
         /// Its length in bytes of UTF-8.
         length: u64,
         /// Its final value where it is more than its text: parsed arguments, citations.
-        #[serde(default, skip_serializing_if = "Value::is_null")]
+        #[serde(skip_serializing_if = "Value::is_null")]
         value: Value,
     },
     /// Where the work stands; the facts that only the server knows.
@@ -201,7 +203,6 @@ pub enum Event {
         /// What it is.
         name: String,
         /// Any JSON.
-        #[serde(default)]
         data: Value,
     },
     /// A tool waits for the person's consent.
@@ -227,19 +228,19 @@ pub enum Event {
         /// How it ended.
         status: Status,
         /// What it made where that is not in its blocks, any JSON.
-        #[serde(default, skip_serializing_if = "Value::is_null")]
+        #[serde(skip_serializing_if = "Value::is_null")]
         output: Value,
         /// Why the model ended.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         finish: Option<Finish>,
         /// Its final counts.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         usage: Option<Usage>,
         /// When its parts happened.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         timing: Option<Timing>,
         /// What went wrong.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<Error>,
     },
     /// Always the last entry, and there is exactly one.
@@ -251,7 +252,7 @@ pub enum Event {
         /// When its parts happened.
         timing: Timing,
         /// What went wrong; the text before it is kept.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<Error>,
         /// Length of the visible text in bytes. Text beyond it is dropped: a stop keeps what the
         /// reader had seen, although the log may have gone on for a moment.
@@ -262,7 +263,7 @@ pub enum Event {
     /// Delivery only: the stream is alive. Carries a sentence when the server is in trouble.
     Ping {
         /// Trouble that a reader should show, such as a full disk.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         notice: Option<String>,
     },
     /// Delivery only: the state after `seq` entries, in place of those entries.
@@ -280,7 +281,6 @@ pub enum Event {
         retry_ms: u64,
     },
     /// A kind that this reader does not know; it is counted and passed over.
-    #[serde(other)]
     Unknown,
 }
 
@@ -353,7 +353,7 @@ pub struct ToolCall {
 }
 
 /// Where a run stands before and between its tokens.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "stage", rename_all = "snake_case")]
 pub enum Stage {
     /// Waiting for a free place; `ahead` others come first.
@@ -385,7 +385,6 @@ pub enum Stage {
         error: Error,
     },
     /// A stage this reader does not know.
-    #[serde(other)]
     Unknown,
 }
 

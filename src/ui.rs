@@ -15,13 +15,14 @@ mod answer;
 mod body;
 mod branches;
 mod browser;
+mod button;
 mod clock;
 mod composer;
 mod dialog;
 mod failure;
 mod icon;
 mod layout;
-mod lost;
+mod live;
 mod menu;
 mod page;
 mod picker;
@@ -47,10 +48,9 @@ use leptos::prelude::*;
 use leptos_meta::{Title, provide_meta_context};
 use leptos_router::{
     SsrMode,
-    components::{ParentRoute, Route, Router, Routes},
+    components::{FlatRoutes, Route, Router},
     path,
 };
-use lost::Lost;
 
 /// The app: one page for a new chat and for every conversation, so that neither the transcript nor
 /// the text being typed is torn down when a new chat gets its address.
@@ -65,12 +65,12 @@ pub fn App() -> impl IntoView {
             text=""
         />
         <Router>
-            <Routes fallback=|| view! { <Lost/> }>
-                <ParentRoute path=path!("") view=Layout ssr=SsrMode::Async>
-                    <Route path=path!("") view=|| () ssr=SsrMode::Async/>
-                    <Route path=path!("c/:id") view=|| () ssr=SsrMode::Async/>
-                </ParentRoute>
-            </Routes>
+            <Layout/>
+            // The layout stays whatever the address is; the routes tell the server what there is.
+            <FlatRoutes fallback=|| ()>
+                <Route path=path!("") view=|| () ssr=SsrMode::Async/>
+                <Route path=path!("c/:id") view=|| () ssr=SsrMode::Async/>
+            </FlatRoutes>
         </Router>
     }
     .into_any()

@@ -324,17 +324,17 @@ impl App {
             .await?;
         let mut messages: Vec<ChatMessage> = branch
             .iter()
-            .map(|message| ChatMessage {
-                role: match message.role {
+            .map(|message| {
+                let role = match message.role {
                     Role::User => Speaker::User,
                     Role::Assistant => Speaker::Assistant,
-                },
-                text: message.visible_text(),
+                };
+                ChatMessage::new(role, message.visible_text())
             })
             .collect();
         let written = messages
             .pop()
-            .map(|message| message.text)
+            .map(|message| message.text())
             .unwrap_or_default();
         let mut request = ChatRequest {
             model: name,
@@ -342,21 +342,16 @@ impl App {
             system: self.system.clone(),
             messages: Vec::new(),
             prefill: None,
+            tools: Vec::new(),
             sampling: Sampling::default(),
         };
         let mut continues_after = None;
         if continues && !written.is_empty() {
-            if provider.can_prefill() {
+            if provider.can_prefill(&request.model) {
                 request.prefill = Some(written);
             } else {
-                messages.push(ChatMessage {
-                    role: Speaker::Assistant,
-                    text: written.clone(),
-                });
-                messages.push(ChatMessage {
-                    role: Speaker::User,
-                    text: GO_ON.into(),
-                });
+                messages.push(ChatMessage::new(Speaker::Assistant, written.as_str()));
+                messages.push(ChatMessage::new(Speaker::User, GO_ON));
                 continues_after = Some(written);
             }
         }

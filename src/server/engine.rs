@@ -9,7 +9,7 @@ pub mod recorder;
 
 use super::{
     log::{Log, live::Live, writer::Writer},
-    provider::{ChatRequest, Provider, ProviderEvent},
+    provider::{ChatMessage, ChatRequest, Provider, ProviderEvent},
 };
 use crate::protocol::{
     BlockKind, Error, ErrorCode, Event, Finish, FinishReason, Seq, SpanKind, SpanNo, Stage, Status,
@@ -353,11 +353,7 @@ impl Attempt {
     /// rule of thumb for English, marked as such.
     fn usage(&self, request: &ChatRequest) -> Usage {
         self.usage.unwrap_or_else(|| {
-            let input: usize = request
-                .messages
-                .iter()
-                .map(|message| message.text.len())
-                .sum();
+            let input: usize = request.messages.iter().map(ChatMessage::text_len).sum();
             Usage {
                 input: (input / 4) as u64,
                 output: (self.written / 4) as u64,

@@ -27,9 +27,10 @@ pub trait Provider: Send + Sync + 'static {
     /// after that or after an error. An end without either is a truncation, which the engine sees.
     fn stream(&self, request: ChatRequest) -> BoxStream<'static, Result<ProviderEvent, Error>>;
 
-    /// Whether the model can go on from a half-written answer ([`ChatRequest::prefill`]). Where it
+    /// Whether this model can go on from a half-written answer ([`ChatRequest::prefill`]). Where it
     /// cannot, the engine asks in words instead.
-    fn can_prefill(&self) -> bool {
+    fn can_prefill(&self, model: &str) -> bool {
+        let _ = model;
         false
     }
 }
@@ -47,17 +48,99 @@ pub struct ChatRequest {
     pub messages: Vec<ChatMessage>,
     /// The assistant's half-written answer to go on from, after `messages`.
     pub prefill: Option<String>,
+    /// What the model may call.
+    pub tools: Vec<Tool>,
     /// How to sample.
     pub sampling: Sampling,
 }
 
 /// One turn.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ChatMessage {
-    /// Who spoke.
+    /// Who spoke. What a tool gave back is the person's turn.
     pub role: Role,
-    /// What was said.
-    pub text: String,
+    /// What it is made of, in order.
+    pub parts: Vec<Part>,
+}
+
+impl ChatMessage {
+    /// A turn of text alone.
+    pub fn new(role: Role, text: impl Into<String>) -> Self {
+        Self {
+            role,
+            parts: vec![Part::Text(text.into())],
+        }
+    }
+
+    /// The text of the turn.
+    pub fn text(&self) -> String {
+        self.texts().collect()
+    }
+
+    /// Length of [`ChatMessage::text`] in bytes.
+    pub fn text_len(&self) -> usize {
+        self.texts().map(str::len).sum()
+    }
+
+    fn texts(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Text(text) => Some(text.as_str()),
+            _ => None,
+        })
+    }
+}
+
+/// A part of a turn.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Part {
+    /// Words.
+    Text(String),
+    /// A picture.
+    Image(Image),
+    /// What this very model thought in an earlier turn.
+    Reasoning {
+        /// The thinking as far as the provider shows it.
+        text: String,
+        /// What the provider gave with [`ProviderEvent::BlockFinished`]: signatures and the like,
+        /// which it wants back unchanged.
+        value: Value,
+    },
+    /// A call of a tool that the model made.
+    ToolCall {
+        /// Which tool.
+        call: ToolCall,
+        /// The arguments, a JSON object.
+        arguments: Value,
+    },
+    /// What a tool gave back.
+    ToolResult {
+        /// The call that is answered.
+        call: ToolCall,
+        /// What it gave.
+        text: String,
+        /// Whether it failed.
+        failed: bool,
+    },
+}
+
+/// A picture for the model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// `image/png`, `image/jpeg`, `image/webp` or `image/gif`.
+    pub media_type: String,
+    /// The file.
+    pub data: bytes::Bytes,
+}
+
+/// What a model may call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tool {
+    /// Its name: letters, digits, `_` and `-`, at most 64 (the strictest provider's rule, OpenAI's).
+    pub name: String,
+    /// For the model: what it does and when to use it.
+    pub description: String,
+    /// JSON Schema of its arguments.
+    pub parameters: Value,
 }
 
 /// Who spoke.
@@ -78,6 +161,22 @@ pub struct Sampling {
     pub top_p: Option<f32>,
     /// The most tokens to write.
     pub max_tokens: Option<u32>,
+    /// How much to think before answering, for models that can.
+    pub effort: Option<Effort>,
+}
+
+/// How much a model thinks before it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effort {
+    /// Not at all where that can be chosen, otherwise as little as possible.
+    None,
+    /// A little.
+    Low,
+    /// As much as usual.
+    Medium,
+    /// Much.
+    High,
 }
 
 /// What a provider tells while it answers.
@@ -108,7 +207,8 @@ pub enum ProviderEvent {
     BlockFinished {
         /// The block.
         index: u32,
-        /// Its final value where that is more than its text.
+        /// Its final value where that is more than its text: parsed arguments, signatures that a
+        /// next turn must carry.
         value: Value,
     },
     /// Cumulative counts; the last one is true.

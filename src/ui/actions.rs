@@ -2,9 +2,11 @@
 
 use super::{
     browser,
+    button::{quiet, worded},
     icon::{Icon, icon},
     layout::Frame,
-    menu::menu,
+    live::{click, flag, part, text, when},
+    menu::{item, menu},
     page::Desk,
 };
 use crate::{
@@ -14,19 +16,19 @@ use crate::{
 use leptos::prelude::*;
 use std::time::Duration;
 
-/// A button that puts `text` into the clipboard and says so for a moment.
-pub(super) fn copy_button(text: impl Fn() -> String + Send + Sync + 'static) -> AnyView {
+/// A button that puts a text into the clipboard and says so for a moment.
+pub(super) fn copy_button(source: impl Fn() -> String + Send + Sync + 'static) -> AnyView {
     let desk = expect_context::<Desk>();
     let done = RwSignal::new(false);
     view! {
         <button
             type="button"
             class="quiet"
-            class:done=move || done.get()
+            class:done=flag(move || done.get())
             aria-label="Copy"
-            title=move || if done.get() { "Copied" } else { "Copy" }
-            on:click=move |_| {
-                browser::copy(&text());
+            title=text(move || if done.get() { "Copied" } else { "Copy" }.to_owned())
+            on:click=click(move || {
+                browser::copy(&source());
                 done.set(true);
                 desk.say.set("Copied".to_owned());
                 set_timeout(
@@ -35,9 +37,9 @@ pub(super) fn copy_button(text: impl Fn() -> String + Send + Sync + 'static) -> 
                     },
                     Duration::from_millis(1600),
                 );
-            }
+            })
         >
-            {move || icon(if done.get() { Icon::Tick } else { Icon::Copy })}
+            {part(move || icon(if done.get() { Icon::Tick } else { Icon::Copy }))}
         </button>
     }
     .into_any()
@@ -53,42 +55,49 @@ pub(super) enum Deed {
 }
 
 /// A menu of the models to do it with; nothing where there is no choice.
-pub(super) fn other_models(message: MessageView, deed: Deed, words: bool) -> impl IntoView {
+pub(super) fn other_models(message: MessageView, deed: Deed, words: bool) -> AnyView {
     let chat = expect_context::<Chat>();
     let frame = expect_context::<Frame>();
     let id = match deed {
         Deed::Again => format!("again-{}", message.id),
         Deed::Onward => format!("onward-{}", message.id),
     };
-    move || {
+    part(move || {
         let models = frame.catalog.with(|catalog| catalog.models.clone());
         if models.len() < 2 {
-            return None;
+            return ().into_any();
         }
-        let hide = id.clone();
         let items = models
             .into_iter()
             .map(|model| {
                 let chosen = model.id;
-                view! {
-                    <button
-                        type="button"
-                        popovertarget=hide.clone()
-                        popovertargetaction="hide"
-                        on:click=move |_| match deed {
-                            Deed::Again => chat.retry(message.id, Some(chosen.clone())),
-                            Deed::Onward => chat.continue_answer(message.id, Some(chosen.clone())),
-                        }
-                    >
-                        <span>{model.name}</span>
-                        <small>{model.provider}</small>
-                    </button>
-                }
+                let content = view! {
+                    <span>{model.name}</span>
+                    <small>{model.provider}</small>
+                };
+                let deed = move || match deed {
+                    Deed::Again => chat.retry(message.id, Some(chosen.clone())),
+                    Deed::Onward => chat.continue_answer(message.id, Some(chosen.clone())),
+                };
+                item(id.clone(), "", content.into_any(), deed)
             })
             .collect_view()
             .into_any();
-        Some(menu(id.clone(), "Another model", Icon::Fork, words, items))
-    }
+        menu(
+            id.clone(),
+            "Another model".to_owned(),
+            Icon::Fork,
+            words,
+            items,
+        )
+    })
+}
+
+/// The button that goes on where the answer broke off.
+pub(super) fn onward(chat: Chat, message: MessageView, class: &'static str) -> AnyView {
+    worded(class, Some(Icon::Onward), "Continue", move || {
+        chat.continue_answer(message.id, None)
+    })
 }
 
 /// Copy, and where the answer is the last one: again, with another model, onward.
@@ -112,26 +121,9 @@ pub(super) fn AnswerActions(message: MessageView) -> impl IntoView {
         {copy_button(move || message.with_body(|body| {
             body.answers.iter().map(crate::chat::Answer::visible_text).collect()
         }))}
-        <button
-            type="button"
-            class="quiet"
-            aria-label="Regenerate"
-            title="Regenerate"
-            on:click=move |_| chat.retry(message.id, None)
-        >
-            {icon(Icon::Again)}
-        </button>
+        {quiet("Regenerate", Icon::Again, move || chat.retry(message.id, None))}
         {other_models(message, Deed::Again, false)}
-        <Show when=move || last.get() && broke_off.get()>
-            <button
-                type="button"
-                class="button small"
-                on:click=move |_| chat.continue_answer(message.id, None)
-            >
-                {icon(Icon::Onward)}
-                "Continue"
-            </button>
-        </Show>
+        {when(move || last.get() && broke_off.get(), move || onward(chat, message, "button small"))}
     }
     .into_any()
 }

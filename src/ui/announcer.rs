@@ -53,7 +53,7 @@ pub(super) fn Announcer() -> impl IntoView {
     });
     view! {
         <div id="announcer" class="vh" aria-live="polite">
-            {move || desk.say.get()}
+            {desk.say}
         </div>
     }
     .into_any()

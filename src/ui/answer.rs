@@ -1,8 +1,15 @@
 //! An answer: what was left out before it, the thinking, the text, what went wrong, the receipt.
 
 use super::{
-    actions::AnswerActions, body::AnswerBody, branches::Branches, failure::Failure, page::Desk,
-    reasoning::Reasoning, receipt::Receipt, words,
+    actions::AnswerActions,
+    body::AnswerBody,
+    branches::Branches,
+    failure::Failure,
+    live::{flag, when, word},
+    page::Desk,
+    reasoning::Reasoning,
+    receipt::Receipt,
+    words,
 };
 use crate::client::store::{AnswerState, MessageView};
 use leptos::prelude::*;
@@ -23,21 +30,18 @@ pub(super) fn AnswerTurn(message: MessageView) -> impl IntoView {
     view! {
         <article
             class="turn answer"
-            class:running=move || live.get()
+            class:running=flag(move || live.get())
             aria-label="Assistant"
-            aria-busy=move || live.get().to_string()
+            aria-busy=word(move || live.get())
         >
             <h2 class="vh" aria-label="Assistant"></h2>
-            {move || (trimmed.get() > 0).then(|| view! { <p class="trimmed">{left_out(trimmed.get())}</p> })}
+            {when(
+                move || trimmed.get() > 0,
+                move || view! { <p class="trimmed">{left_out(trimmed.get())}</p> }.into_any(),
+            )}
             <Reasoning message/>
             <AnswerBody message live/>
-            <Show when=move || blank.get() && live.get()>
-                <div class="wave" aria-hidden="true">
-                    <i></i>
-                    <i></i>
-                    <i></i>
-                </div>
-            </Show>
+            {when(move || blank.get() && live.get(), ripple)}
             <Failure message/>
             <footer class="foot">
                 <div class="actions">
@@ -47,6 +51,17 @@ pub(super) fn AnswerTurn(message: MessageView) -> impl IntoView {
                 <Receipt message/>
             </footer>
         </article>
+    }
+    .into_any()
+}
+
+fn ripple() -> AnyView {
+    view! {
+        <div class="wave" aria-hidden="true">
+            <i></i>
+            <i></i>
+            <i></i>
+        </div>
     }
     .into_any()
 }

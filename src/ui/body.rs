@@ -5,6 +5,7 @@
 //! appended, and its unsettled tail replaced, so that a selection survives while text streams and a
 //! frame costs what arrived in it, not what is there.
 
+use super::live::flag;
 use crate::{
     client::store::{Body, MessageView},
     markdown::Block,
@@ -35,7 +36,7 @@ pub(super) fn AnswerBody(message: MessageView, live: Memo<bool>) -> impl IntoVie
     view! {
         <div
             class="prose"
-            class:live=move || live.get()
+            class:live=flag(move || live.get())
             node_ref=root
             inner_html=html
             on:click=draw::copy_code

@@ -1,7 +1,14 @@
 //! The versions of a message: `‹ 2/3 ›`.
 
-use super::icon::{Icon, icon};
-use crate::client::store::{Chat, MessageView};
+use super::{
+    button::quiet_with,
+    icon::Icon,
+    live::{click, part},
+};
+use crate::{
+    client::store::{Chat, MessageView},
+    protocol::MessageId,
+};
 use leptos::prelude::*;
 
 /// Shown where a message has more than one version.
@@ -22,31 +29,20 @@ pub(super) fn Branches(message: MessageView) -> impl IntoView {
             })
         })
     });
-    move || {
-        place.get().map(|(at, of, before, after)| {
+    part(move || {
+        let arrow = move |name, sign, to: Option<MessageId>| {
+            let deed = click(move || to.into_iter().for_each(|id| chat.select(id)));
+            quiet_with(None, name, sign, to.is_some(), deed)
+        };
+        let place = place.get().map(|(at, of, before, after)| {
             view! {
                 <div class="branches" role="group" aria-label="Versions">
-                    <button
-                        type="button"
-                        class="quiet"
-                        aria-label="Previous"
-                        disabled=before.is_none()
-                        on:click=move |_| before.into_iter().for_each(|id| chat.select(id))
-                    >
-                        {icon(Icon::Left)}
-                    </button>
+                    {arrow("Previous", Icon::Left, before)}
                     <span>{format!("{at}/{of}")}</span>
-                    <button
-                        type="button"
-                        class="quiet"
-                        aria-label="Next"
-                        disabled=after.is_none()
-                        on:click=move |_| after.into_iter().for_each(|id| chat.select(id))
-                    >
-                        {icon(Icon::Right)}
-                    </button>
+                    {arrow("Next", Icon::Right, after)}
                 </div>
             }
-        })
-    }
+        });
+        place.into_any()
+    })
 }

@@ -2,8 +2,10 @@
 
 use super::{
     browser,
+    button::{quiet, worded},
     icon::{Icon, icon},
     layout::{Frame, Place},
+    live::{click, flag, part, text, when},
     page::Desk,
     picker::Picker,
     queue::Queue,
@@ -161,13 +163,12 @@ pub(super) fn Composer() -> impl IntoView {
             submit();
         }
     };
-    let parent = Memo::new(move |_| desk.head.get().map(|id| id.to_string()));
     view! {
         <Problem/>
         <Queue give_back=Callback::new(move |text| give_back(text, false))/>
         <form
             class="composer"
-            class:running=move || desk.running.get()
+            class:running=flag(move || desk.running.get())
             action="/api/runs/start"
             method="post"
             on:submit=move |event| {
@@ -175,8 +176,8 @@ pub(super) fn Composer() -> impl IntoView {
                 submit();
             }
         >
-            {move || chat.id.get().map(|id| view! { <input type="hidden" name="conversation" value=id.to_string()/> })}
-            {move || parent.get().map(|id| view! { <input type="hidden" name="parent" value=id/> })}
+            {part(move || hidden("conversation", chat.id.get().map(|id| id.to_string())))}
+            {part(move || hidden("parent", desk.head.get().map(|id| id.to_string())))}
             <textarea
                 id="message"
                 name="text"
@@ -197,30 +198,53 @@ pub(super) fn Composer() -> impl IntoView {
             ></textarea>
             <div class="row">
                 <Picker/>
-                <Show when=move || desk.running.get()>
-                    <button
-                        type="button"
-                        class="round stop"
-                        aria-label="Stop"
-                        title="Stop (Esc)"
-                        on:click=move |_| chat.stop()
-                    >
-                        {icon(Icon::Stop)}
-                    </button>
-                </Show>
+                {when(move || desk.running.get(), move || stop_button(chat))}
                 <button
                     type="submit"
                     class="round send"
-                    class:aside=move || desk.running.get() && !any.get()
+                    class:aside=flag(move || desk.running.get() && !any.get())
                     aria-label="Send"
-                    title=move || if desk.running.get() { "Send when this answer has ended" } else { "Send (Enter)" }
+                    title=text(move || send_title(desk.running.get()).to_owned())
                 >
                     {icon(Icon::Send)}
                 </button>
             </div>
             <p id="message-hint" class="vh">"Enter sends, Shift and Enter breaks the line, Escape stops an answer."</p>
         </form>
-        {move || too_long.get().map(|bytes| view! { <p class="hint bad" role="alert">{long_text(bytes)}</p> })}
+        {part(move || {
+            let bytes = too_long.get();
+            bytes.map(|bytes| view! { <p class="hint bad" role="alert">{long_text(bytes)}</p> }).into_any()
+        })}
+    }
+    .into_any()
+}
+
+fn send_title(running: bool) -> &'static str {
+    if running {
+        "Send when this answer has ended"
+    } else {
+        "Send (Enter)"
+    }
+}
+
+/// A field of the form that the person does not see.
+fn hidden(name: &'static str, value: Option<String>) -> AnyView {
+    value
+        .map(|value| view! { <input type="hidden" name=name value=value/> })
+        .into_any()
+}
+
+fn stop_button(chat: Chat) -> AnyView {
+    view! {
+        <button
+            type="button"
+            class="round stop"
+            aria-label="Stop"
+            title="Stop (Esc)"
+            on:click=click(move || chat.stop())
+        >
+            {icon(Icon::Stop)}
+        </button>
     }
     .into_any()
 }
@@ -237,41 +261,29 @@ fn long_text(bytes: usize) -> String {
 #[component]
 fn Problem() -> impl IntoView {
     let chat = expect_context::<Chat>();
+    let renew = move || {
+        chat.dismiss_problem();
+        chat.reload();
+    };
     view! {
-        {move || chat.notice.get().map(|notice| view! { <p class="notice" role="alert">{notice}</p> })}
-        {move || {
-            chat.problem.get().map(|problem| {
+        {part(move || {
+            let notice = chat.notice.get();
+            notice.map(|notice| view! { <p class="notice" role="alert">{notice}</p> }).into_any()
+        })}
+        {part(move || {
+            let problem = chat.problem.get();
+            problem.map(|problem| {
                 let stale = problem.error.code == ErrorCode::Conflict;
                 view! {
                     <div class="problem" role="alert">
                         <p>{problem.error.message}</p>
-                        {stale
-                            .then(|| {
-                                view! {
-                                    <button
-                                        type="button"
-                                        class="button small"
-                                        on:click=move |_| {
-                                            chat.dismiss_problem();
-                                            chat.reload();
-                                        }
-                                    >
-                                        "Show what is new"
-                                    </button>
-                                }
-                            })}
-                        <button
-                            type="button"
-                            class="quiet"
-                            aria-label="Dismiss"
-                            on:click=move |_| chat.dismiss_problem()
-                        >
-                            {icon(Icon::Close)}
-                        </button>
+                        {stale.then(|| worded("button small", None, "Show what is new", renew))}
+                        {quiet("Dismiss", Icon::Close, move || chat.dismiss_problem())}
                     </div>
                 }
             })
-        }}
+            .into_any()
+        })}
     }
     .into_any()
 }

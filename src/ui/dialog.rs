@@ -1,6 +1,6 @@
 //! A question before something that cannot be undone.
 
-use super::browser;
+use super::{browser, button::worded, live::click};
 use leptos::prelude::*;
 
 /// A modal `<dialog>`. Open it with [`browser::open_dialog`]; Escape and Cancel close it.
@@ -22,22 +22,21 @@ pub(super) fn Confirm(
     let labelled = title_id.clone();
     view! {
         <dialog id=id class="dialog" aria-labelledby=labelled>
-            <h2 id=title_id>{move || title.get()}</h2>
+            <h2 id=title_id>{title}</h2>
             <p>{text}</p>
             <div class="row">
-                <button type="button" class="button" autofocus on:click=move |_| browser::close_dialog(id)>
+                <button type="button" class="button" autofocus on:click=click(move || browser::close_dialog(id))>
                     "Cancel"
                 </button>
-                <button
-                    type="button"
-                    class="button danger"
-                    on:click=move |_| {
+                {worded(
+                    "button danger",
+                    None,
+                    deed,
+                    move || {
                         browser::close_dialog(id);
                         on_yes.run(());
-                    }
-                >
-                    {deed}
-                </button>
+                    },
+                )}
             </div>
         </dialog>
     }

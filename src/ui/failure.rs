@@ -1,9 +1,10 @@
 //! What went wrong, under the text that is kept, and what can be done now.
 
 use super::{
-    actions::{Deed, other_models},
+    actions::{Deed, onward, other_models},
     clock,
     icon::{Icon, icon},
+    live::{click, part, text, when, word},
     page::Desk,
     words,
 };
@@ -44,11 +45,12 @@ pub(super) fn Failure(message: MessageView) -> impl IntoView {
             Some((error, state.words, due))
         })
     });
-    move || {
+    part(move || {
+        let shown = shown.get();
         shown
-            .get()
             .map(|(error, kept, due)| view! { <Card message error kept due/> })
-    }
+            .into_any()
+    })
 }
 
 #[component]
@@ -80,37 +82,23 @@ fn Card(message: MessageView, error: Error, kept: u64, due: Option<u64>) -> impl
                 </span>
             </p>
             <div class="row">
-                <Show when=move || last.get()>
-                    {(kept > 0)
-                        .then(|| {
-                            view! {
-                                <button
-                                    type="button"
-                                    class="button main small"
-                                    on:click=move |_| chat.continue_answer(message.id, None)
-                                >
-                                    {icon(Icon::Onward)}
-                                    "Continue"
-                                </button>
-                            }
-                        })}
-                </Show>
+                {when(move || kept > 0 && last.get(), move || onward(chat, message, "button main small"))}
                 <button
                     type="button"
                     class="button small"
                     class:main=kept == 0
-                    aria-disabled=move || wait.get().is_some().to_string()
-                    on:click=move |_| {
+                    aria-disabled=word(move || wait.get().is_some())
+                    on:click=click(move || {
                         if wait.get_untracked().is_none() {
                             chat.retry(message.id, None);
                         }
-                    }
+                    })
                 >
                     {icon(Icon::Again)}
-                    {move || match wait.get() {
+                    {text(move || match wait.get() {
                         Some(ms) => ["Retry in ", &words::elapsed(ms)].concat(),
                         None => "Retry".to_owned(),
-                    }}
+                    })}
                 </button>
                 {other_models(message, deed, true)}
             </div>
@@ -129,11 +117,8 @@ fn kept_words(kept: u64) -> String {
 
 /// For whoever has to find out: the code, what was being done, the provider's status.
 fn details(error: &Error) -> String {
-    let code = serde_json::to_value(error.code).ok();
-    let code = code
-        .as_ref()
-        .and_then(|code| code.as_str())
-        .unwrap_or("internal");
+    let code = serde_json::to_string(&error.code).unwrap_or_default();
+    let code = code.trim_matches('"');
     let mut text = ["Code ", code].concat();
     if !error.stage.is_empty() {
         text.push_str(", while ");

@@ -83,16 +83,17 @@ impl Icon {
 }
 
 /// Draws an icon. It says nothing to screen readers: its button has a name.
-pub(crate) fn icon(icon: Icon) -> impl IntoView {
+pub(crate) fn icon(icon: Icon) -> AnyView {
     view! {
         <svg class="icon" viewBox="0 0 20 20" aria-hidden="true">
             <path d=icon.path()/>
         </svg>
     }
+    .into_any()
 }
 
 /// The sign of the house: two springs that become one stream.
-pub(crate) fn mark() -> impl IntoView {
+pub(crate) fn mark() -> AnyView {
     view! {
         <svg class="mark" viewBox="0 0 24 24" aria-hidden="true">
             <path d="M5 3c0 6 7 5.5 7 11v7"/>
@@ -100,4 +101,5 @@ pub(crate) fn mark() -> impl IntoView {
             <path d="M12 3v4"/>
         </svg>
     }
+    .into_any()
 }

@@ -1,18 +1,23 @@
 //! The frame that stays while conversations come and go: sidebar beside page.
 
-use super::{browser, lost::set_not_found, page::Page, sidebar::Sidebar};
+use super::{
+    browser,
+    live::{click, flag},
+    page::Page,
+    sidebar::Sidebar,
+};
 use crate::{
     api::{ApiError, Catalog, list_conversations, list_models, load_conversation},
-    chat::Conversation,
+    chat::{Conversation, Summary},
     client::store::{Chat, Chats},
-    protocol::{ConversationId, Error},
+    protocol::{ConversationId, Error, ErrorCode},
 };
 use leptos::{ev, prelude::*, task::spawn_local};
 use leptos_router::{
     NavigateOptions,
-    components::Outlet,
     hooks::{use_location, use_navigate},
 };
+use serde::{Serialize, de::DeserializeOwned};
 
 /// What the address asks for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -21,15 +26,18 @@ pub(super) enum Place {
     New,
     /// A conversation.
     Chat(ConversationId),
-    /// Something that is no conversation's identifier.
+    /// Nothing that there is.
     Nowhere,
 }
 
 impl Place {
     fn of(path: &str) -> Self {
-        match path.trim_matches('/').strip_prefix("c/") {
-            None => Self::New,
-            Some(id) => id.parse().map_or(Self::Nowhere, Self::Chat),
+        match path.trim_matches('/') {
+            "" => Self::New,
+            path => {
+                let id = path.strip_prefix("c/").and_then(|id| id.parse().ok());
+                id.map_or(Self::Nowhere, Self::Chat)
+            }
         }
     }
 }
@@ -89,9 +97,12 @@ pub(super) fn Layout() -> impl IntoView {
     provide_context(frame);
 
     let first = frame.place.get_untracked();
-    let conversation = Resource::new(|| (), move |()| load(first));
-    let catalog = Resource::new(|| (), |()| list_models());
-    let list = Resource::new(|| (), |()| list_conversations(None));
+    if first == Place::Nowhere {
+        set_not_found();
+    }
+    let conversation = handed_over(move || load(first));
+    let catalog = handed_over(list_models);
+    let list = handed_over(|| list_conversations(None));
 
     go_with_the_address(chat, frame);
     Effect::new(move |_| browser::watch_for_crash());
@@ -114,10 +125,10 @@ pub(super) fn Layout() -> impl IntoView {
 
     view! {
         <a class="skip" href="#message">"Skip to the message box"</a>
-        <div class="app" class:drawer=move || frame.drawer.get()>
+        <div class="app" class:drawer=flag(move || frame.drawer.get())>
             <Suspense>
                 {move || Suspend::new(async move {
-                    let list = list.await;
+                    let list: Result<Vec<Summary>, ApiError> = taken(&list.await);
                     untrack(|| match list {
                         Ok(list) => chats.list.set(list),
                         Err(ApiError(error)) => chats.problem.set(Some(error)),
@@ -125,10 +136,11 @@ pub(super) fn Layout() -> impl IntoView {
                     view! { <Sidebar/> }
                 })}
             </Suspense>
-            <div class="scrim" on:click=move |_| frame.drawer.set(false)></div>
+            <div class="scrim" on:click=click(move || frame.drawer.set(false))></div>
             <Suspense>
                 {move || Suspend::new(async move {
-                    let (conversation, catalog) = (conversation.await, catalog.await);
+                    let conversation: Result<Option<Conversation>, ApiError> = taken(&conversation.await);
+                    let catalog: Result<Catalog, ApiError> = taken(&catalog.await);
                     untrack(|| {
                         frame.catalog.set(catalog.unwrap_or_default());
                         match conversation {
@@ -144,9 +156,55 @@ pub(super) fn Layout() -> impl IntoView {
                 })}
             </Suspense>
         </div>
-        <Outlet/>
     }
     .into_any()
+}
+
+/// What the server knows when it renders, for the browser to take over as it is.
+///
+/// It crosses as one string, so that the page's program reads all JSON from bytes and needs its
+/// readers only once.
+fn handed_over<F>(ask: impl Fn() -> F + Send + Sync + 'static) -> Resource<String>
+where
+    F: Future<Output: Serialize> + Send + 'static,
+{
+    Resource::new(
+        || (),
+        move |()| {
+            #[cfg(feature = "ssr")]
+            let asked = {
+                let answer = ask();
+                async move { serde_json::to_string(&answer.await).unwrap_or_default() }
+            };
+            // It is in the page already.
+            #[cfg(not(feature = "ssr"))]
+            let asked = {
+                let _ = &ask;
+                std::future::ready(String::new())
+            };
+            asked
+        },
+    )
+}
+
+fn taken<T: DeserializeOwned>(json: &str) -> Result<T, ApiError> {
+    serde_json::from_slice(json.as_bytes()).unwrap_or_else(|_| Err(ApiError(lost())))
+}
+
+/// The page came without what it was to show.
+fn lost() -> Error {
+    Error::new(
+        ErrorCode::Internal,
+        "The page is not whole. Please load it again.",
+    )
+}
+
+/// Answers 404 while the server renders.
+fn set_not_found() {
+    #[cfg(feature = "ssr")]
+    if let Some(response) = use_context::<leptos_axum::ResponseOptions>() {
+        response.set_status(axum::http::StatusCode::NOT_FOUND);
+    }
 }
 
 async fn load(place: Place) -> Result<Option<Conversation>, ApiError> {
@@ -154,8 +212,8 @@ async fn load(place: Place) -> Result<Option<Conversation>, ApiError> {
         Place::New => Ok(None),
         Place::Chat(id) => load_conversation(id).await.map(Some),
         Place::Nowhere => Err(ApiError(Error::new(
-            crate::protocol::ErrorCode::NotFound,
-            "There is no such conversation.",
+            ErrorCode::NotFound,
+            "There is nothing at this address.",
         ))),
     }
 }

@@ -4,18 +4,12 @@
 use super::{
     browser,
     icon::{Icon, icon},
+    live::click,
 };
 use leptos::{ev, prelude::*};
 
 /// The menu `id`. With `words` its button shows its name, else only its icon.
-pub(super) fn menu(
-    id: String,
-    name: impl Into<String>,
-    sign: Icon,
-    words: bool,
-    items: AnyView,
-) -> impl IntoView {
-    let name = name.into();
+pub(super) fn menu(id: String, name: String, sign: Icon, words: bool, items: AnyView) -> AnyView {
     let (title, shown) = (name.clone(), words.then(|| name.clone()));
     let button = [&id, "-button"].concat();
     let (list, opener) = (id.clone(), button.clone());
@@ -36,4 +30,35 @@ pub(super) fn menu(
             {items}
         </div>
     }
+    .into_any()
+}
+
+/// A line of a menu. Pressing it closes the menu.
+pub(super) fn item(
+    menu: String,
+    class: &'static str,
+    content: AnyView,
+    deed: impl FnMut() + Send + 'static,
+) -> AnyView {
+    item_with(menu, class, content, click(deed))
+}
+
+fn item_with(
+    menu: String,
+    class: &'static str,
+    content: AnyView,
+    deed: Box<dyn FnMut(ev::MouseEvent) + Send>,
+) -> AnyView {
+    view! {
+        <button
+            type="button"
+            class=class
+            popovertarget=menu
+            popovertargetaction="hide"
+            on:click=deed
+        >
+            {content}
+        </button>
+    }
+    .into_any()
 }

@@ -6,6 +6,7 @@ use super::{
     composer::Composer,
     icon::{Icon, icon},
     layout::Frame,
+    live::{click, flag, part, text, when, word},
     scroll::Scroll,
     status::StatusLine,
     transcript::Transcript,
@@ -75,25 +76,26 @@ pub(super) fn Page() -> impl IntoView {
     let title = Memo::new(move |_| chat.title.get());
     view! {
         <Title text=move || title.get()/>
-        <main class="page" class:fresh=move || fresh.get() inert=move || frame.drawer.get()>
+        <main class="page" class:fresh=flag(move || fresh.get()) inert=flag(move || frame.drawer.get())>
             <Head title/>
             <div
                 id="scroller"
                 class="scroller"
-                class:waiting=move || frame.loading.get()
+                class:waiting=flag(move || frame.loading.get())
                 role="log"
                 aria-label="Conversation"
                 aria-live="off"
-                aria-busy=move || running.get().to_string()
+                aria-busy=word(move || running.get())
                 tabindex="0"
                 node_ref=scroller
                 on:scroll=move |_| desk.scroll.moved()
             >
                 <div class="column" node_ref=column>
-                    <Show when=move || fresh.get()>
-                        <Welcome/>
-                    </Show>
-                    {move || frame.missing.get().map(|error| view! { <Missing text=error.message/> })}
+                    {when(move || fresh.get(), || view! { <Welcome/> }.into_any())}
+                    {part(move || {
+                        let error = frame.missing.get();
+                        error.map(|error| view! { <Missing text=error.message/> }).into_any()
+                    })}
                     <Transcript/>
                     <StatusLine/>
                 </div>
@@ -120,16 +122,16 @@ fn Head(title: Memo<String>) -> impl IntoView {
                 id="sidebar-open"
                 aria-label="Show conversations"
                 aria-controls="sidebar"
-                aria-expanded=move || frame.drawer.get().to_string()
-                on:click=move |_| frame.open_list()
+                aria-expanded=word(move || frame.drawer.get())
+                on:click=click(move || frame.open_list())
             >
                 {icon(Icon::Panel)}
             </button>
             <h1 class="title">
-                {move || {
+                {text(move || {
                     let title = title.get();
                     if title.is_empty() { "New chat".to_owned() } else { title }
-                }}
+                })}
             </h1>
             <a class="quiet again" href="/" aria-label="Begin another chat" title="New chat">
                 {icon(Icon::Plus)}
@@ -144,7 +146,7 @@ fn Head(title: Memo<String>) -> impl IntoView {
 fn Missing(text: String) -> impl IntoView {
     view! {
         <div class="missing">
-            <h2>"This conversation cannot be shown"</h2>
+            <h2>"There is nothing to show here"</h2>
             <p>{text}</p>
             <p>
                 <a class="button" href="/">"Begin a new chat"</a>
@@ -163,8 +165,8 @@ fn Jump() -> impl IntoView {
         <button
             type="button"
             class="jump"
-            class:on=move || away.get()
-            on:click=move |_| desk.scroll.to_end()
+            class:on=flag(move || away.get())
+            on:click=click(move || desk.scroll.to_end())
         >
             {icon(Icon::Down)}
             "Jump to latest"

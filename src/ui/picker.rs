@@ -1,6 +1,10 @@
 //! Which model answers next.
 
-use super::{layout::Frame, words};
+use super::{
+    layout::Frame,
+    live::{part, text},
+    words,
+};
 use crate::{api::Catalog, client::store::Chat, protocol::ModelInfo};
 use leptos::prelude::*;
 
@@ -24,7 +28,7 @@ pub(super) fn Picker() -> impl IntoView {
     let chat = expect_context::<Chat>();
     let frame = expect_context::<Frame>();
     let current = Memo::new(move |_| frame.catalog.with(|catalog| chosen(chat, catalog)));
-    let label = Memo::new(move |_| frame.catalog.with(|catalog| name(catalog, &current.get())));
+    let label = text(move || frame.catalog.with(|catalog| name(catalog, &current.get())));
     let gone = Memo::new(move |_| {
         let current = current.get();
         frame
@@ -34,18 +38,18 @@ pub(super) fn Picker() -> impl IntoView {
     });
     view! {
         <label class="picker" title="Which model answers next">
-            <span class="name" aria-hidden="true">{move || label.get()}</span>
+            <span class="name" aria-hidden="true">{label}</span>
             <select
                 name="model"
                 aria-label="Model"
-                prop:value=move || current.get()
+                prop:value=current
                 on:change=move |event| chat.model.set(Some(event_target_value(&event)))
             >
-                {move || {
+                {part(move || {
                     // Tracked as far as a choice that is not in the list needs an entry of its own.
                     let _ = gone.get();
                     frame.catalog.with(|catalog| options(catalog, &current.get_untracked()))
-                }}
+                })}
             </select>
         </label>
     }

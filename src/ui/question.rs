@@ -4,10 +4,12 @@ use super::{
     actions::copy_button,
     branches::Branches,
     browser,
-    icon::{Icon, icon},
+    button::{quiet_with, worded},
+    icon::Icon,
+    live::{click, flag, part},
 };
 use crate::client::store::{Chat, MessageView};
-use leptos::{either::Either, html, prelude::*};
+use leptos::{html, prelude::*};
 
 /// A person's message. Editing it makes another branch; nothing is overwritten.
 #[component]
@@ -16,28 +18,19 @@ pub(super) fn Question(message: MessageView) -> impl IntoView {
     let edit_id = format!("edit-{}", message.id);
     let button_id = edit_id.clone();
     view! {
-        <article class="turn you" class:editing=move || editing.get() aria-label="You">
+        <article class="turn you" class:editing=flag(move || editing.get()) aria-label="You">
             <h2 class="vh" aria-label="You"></h2>
-            {move || {
+            {part(move || {
                 if editing.get() {
-                    Either::Left(view! { <Editor message editing button=button_id.clone()/> })
+                    view! { <Editor message editing button=button_id.clone()/> }.into_any()
                 } else {
-                    Either::Right(view! { <div class="said">{move || message.text.get()}</div> })
+                    view! { <div class="said">{message.text}</div> }.into_any()
                 }
-            }}
+            })}
             <div class="actions">
                 <Branches message/>
                 {copy_button(move || message.text.get_untracked())}
-                <button
-                    type="button"
-                    class="quiet"
-                    id=edit_id
-                    aria-label="Edit"
-                    title="Edit"
-                    on:click=move |_| editing.set(true)
-                >
-                    {icon(Icon::Edit)}
-                </button>
+                {quiet_with(Some(edit_id), "Edit", Icon::Edit, true, click(move || editing.set(true)))}
             </div>
         </article>
     }
@@ -98,9 +91,7 @@ fn Editor(message: MessageView, editing: RwSignal<bool>, button: String) -> impl
             </textarea>
             <div class="row">
                 <p class="hint">"Makes another version. The old one stays."</p>
-                <button type="button" class="button" on:click=move |_| close.with_value(|close| close())>
-                    "Cancel"
-                </button>
+                {worded("button", None, "Cancel", move || close.with_value(|close| close()))}
                 <button type="submit" class="button main">
                     "Ask again"
                 </button>

@@ -1,10 +1,12 @@
 //! Messages that wait for the answer before them.
 
 use super::{
-    icon::{Icon, icon},
+    button::{quiet, worded},
+    icon::Icon,
+    live::{part, when},
     page::Desk,
 };
-use crate::client::store::Chat;
+use crate::client::store::{Chat, Queued};
 use leptos::prelude::*;
 
 /// What waits, oldest first. Each can be taken back into the text field.
@@ -12,44 +14,38 @@ use leptos::prelude::*;
 pub(super) fn Queue(give_back: Callback<String>) -> impl IntoView {
     let chat = expect_context::<Chat>();
     let desk = expect_context::<Desk>();
-    let any = Memo::new(move |_| chat.queue.with(|queue| !queue.is_empty()));
-    view! {
-        <Show when=move || any.get()>
+    let line = move |queued: Queued| {
+        let take_back = move || {
+            if let Some(text) = chat.unqueue(&queued.client_id) {
+                give_back.run(text);
+            }
+        };
+        view! {
+            <li>
+                <span class="text">{queued.text}</span>
+                {quiet("Take back", Icon::Close, take_back)}
+            </li>
+        }
+    };
+    let list = move || {
+        let lines = chat.queue.get().into_iter().map(line).collect_view();
+        let end = if desk.running.get() {
+            view! { <p class="hint">"Waits until this answer has ended."</p> }.into_any()
+        } else {
+            worded("button small", None, "Go on with these", move || {
+                chat.send_queued()
+            })
+        };
+        view! {
             <section class="queue" aria-label="Waiting to be sent">
-                <ul>
-                    <For each=move || chat.queue.get() key=|queued| queued.client_id.clone() let:queued>
-                        <li>
-                            <span class="text">{queued.text}</span>
-                            <button
-                                type="button"
-                                class="quiet"
-                                aria-label="Take back"
-                                title="Take back"
-                                on:click=move |_| {
-                                    if let Some(text) = chat.unqueue(&queued.client_id) {
-                                        give_back.run(text);
-                                    }
-                                }
-                            >
-                                {icon(Icon::Close)}
-                            </button>
-                        </li>
-                    </For>
-                </ul>
-                {move || {
-                    if desk.running.get() {
-                        view! { <p class="hint">"Waits until this answer has ended."</p> }.into_any()
-                    } else {
-                        view! {
-                            <button type="button" class="button small" on:click=move |_| chat.send_queued()>
-                                "Go on with these"
-                            </button>
-                        }
-                            .into_any()
-                    }
-                }}
+                <ul>{lines}</ul>
+                {end}
             </section>
-        </Show>
-    }
-    .into_any()
+        }
+        .into_any()
+    };
+    when(
+        move || chat.queue.with(|queue| !queue.is_empty()),
+        move || part(list),
+    )
 }

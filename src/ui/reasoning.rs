@@ -1,6 +1,10 @@
 //! The model's thinking, folded.
 
-use super::{body::Thoughts, words};
+use super::{
+    body::Thoughts,
+    live::{text, when},
+    words,
+};
 use crate::client::store::MessageView;
 use leptos::prelude::*;
 
@@ -11,7 +15,7 @@ pub(super) fn Reasoning(message: MessageView) -> impl IntoView {
         message.version.track();
         message.with_body(|body| !body.reasoning.is_empty())
     });
-    let label = Memo::new(move |_| {
+    let label = text(move || {
         message.state.with(|state| {
             if state.thinking && state.status.is_none() {
                 return "Thinking…".to_owned();
@@ -27,12 +31,18 @@ pub(super) fn Reasoning(message: MessageView) -> impl IntoView {
         })
     });
     view! {
-        <Show when=move || any.get()>
-            <details class="reasoning">
-                <summary>{move || label.get()}</summary>
-                <Thoughts message/>
-            </details>
-        </Show>
+        {when(
+            move || any.get(),
+            move || {
+                view! {
+                    <details class="reasoning">
+                        <summary>{label}</summary>
+                        <Thoughts message/>
+                    </details>
+                }
+                    .into_any()
+            },
+        )}
     }
     .into_any()
 }

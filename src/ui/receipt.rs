@@ -1,6 +1,6 @@
 //! What an answer took, in one quiet line that unfolds.
 
-use super::{layout::Frame, words};
+use super::{layout::Frame, live::part, words};
 use crate::{
     client::store::{AnswerState, MessageView},
     protocol::{Timing, Usage},
@@ -16,9 +16,11 @@ pub(super) fn Receipt(message: MessageView) -> impl IntoView {
             .state
             .with(|state| (state.status.is_some() && state.timing.is_some()).then(|| state.clone()))
     });
-    move || {
-        let state = state.get()?;
-        let timing = state.timing?;
+    part(move || {
+        let Some(state) = state.get() else {
+            return ().into_any();
+        };
+        let timing = state.timing.unwrap_or_default();
         let name = frame.catalog.with(|catalog| {
             let known = catalog.models.iter().find(|model| model.id == state.model);
             known.map_or_else(
@@ -41,7 +43,7 @@ pub(super) fn Receipt(message: MessageView) -> impl IntoView {
             .into_iter()
             .map(|(what, how)| view! { <dt>{what}</dt><dd>{how}</dd> })
             .collect_view();
-        Some(view! {
+        view! {
             <details class="receipt">
                 <summary title=title>{glance}</summary>
                 <dl>
@@ -50,8 +52,9 @@ pub(super) fn Receipt(message: MessageView) -> impl IntoView {
                     {rows}
                 </dl>
             </details>
-        })
-    }
+        }
+        .into_any()
+    })
 }
 
 /// One glance.

@@ -2,14 +2,16 @@
 
 use super::{
     browser,
+    button::quiet_with,
     dialog::Confirm,
     icon::{Icon, icon, mark},
     layout::{Frame, Place},
-    menu::menu,
+    live::{click, flag, part, text, when},
+    menu::{item, menu},
     theme::ThemeSwitch,
 };
 use crate::{client::store::Chats, protocol::ConversationId};
-use leptos::{either::Either, html, leptos_dom::helpers::set_interval_with_handle, prelude::*};
+use leptos::{html, leptos_dom::helpers::set_interval_with_handle, prelude::*};
 use std::time::Duration;
 
 mod days;
@@ -53,7 +55,7 @@ pub(super) fn Sidebar() -> impl IntoView {
         }
     });
 
-    let groups = move || chats.list.with(|list| days::groups(list, today.get()));
+    let groups = Memo::new(move |_| chats.list.with(|list| days::groups(list, today.get())));
     let searching = move || chats.query.with(|query| !query.trim().is_empty());
     let none = move || chats.list.with(Vec::is_empty);
     let question = Signal::derive(move || {
@@ -77,25 +79,22 @@ pub(super) fn Sidebar() -> impl IntoView {
                     {mark()}
                     "Headwater"
                 </a>
-                <button
-                    type="button"
-                    class="quiet"
-                    id="sidebar-close"
-                    aria-label="Hide conversations"
-                    title="Hide conversations"
-                    on:click=move |_| frame.close_list()
-                >
-                    {icon(Icon::Panel)}
-                </button>
+                {quiet_with(
+                    Some("sidebar-close".to_owned()),
+                    "Hide conversations",
+                    Icon::Panel,
+                    true,
+                    click(move || frame.close_list()),
+                )}
             </div>
             <a
                 href="/"
                 role="button"
                 class="new"
-                on:click=move |_| {
+                on:click=click(move || {
                     frame.drawer.set(false);
                     browser::focus_soon("message");
-                }
+                })
                 on:keydown=move |event| {
                     if event.key() == " " {
                         event.prevent_default();
@@ -122,23 +121,19 @@ pub(super) fn Sidebar() -> impl IntoView {
                     }
                 />
             </label>
-            {move || chats.problem.get().map(|error| view! { <p class="hint bad">{error.message}</p> })}
+            {part(move || {
+                let error = chats.problem.get();
+                error.map(|error| view! { <p class="hint bad">{error.message}</p> }).into_any()
+            })}
             <div class="list">
-                <For each=groups key=|group| group.clone() let:group>
-                    <section>
-                        <h2 class:vh=group.label.is_empty()>
-                            {if group.label.is_empty() { "Conversations" } else { group.label }}
-                        </h2>
-                        <ul>
-                            {group.chats.into_iter().map(|chat| view! { <Item chat/> }).collect_view()}
-                        </ul>
-                    </section>
-                </For>
-                <Show when=none>
-                    <p class="hint">
-                        {move || if searching() { "Nothing found." } else { "Your conversations will be listed here." }}
-                    </p>
-                </Show>
+                {part(move || groups.get().into_iter().map(section).collect_view().into_any())}
+                {when(
+                    none,
+                    move || {
+                        view! { <p class="hint">{text(move || empty_text(searching()).to_owned())}</p> }
+                            .into_any()
+                    },
+                )}
             </div>
             <div class="below">
                 <ThemeSwitch/>
@@ -155,6 +150,35 @@ pub(super) fn Sidebar() -> impl IntoView {
     .into_any()
 }
 
+fn empty_text(searching: bool) -> &'static str {
+    if searching {
+        "Nothing found."
+    } else {
+        "Your conversations will be listed here."
+    }
+}
+
+/// The conversations of one heading.
+fn section(group: days::Group) -> AnyView {
+    let label = if group.label.is_empty() {
+        "Conversations"
+    } else {
+        group.label
+    };
+    let items = group
+        .chats
+        .into_iter()
+        .map(|chat| view! { <Item chat/> })
+        .collect_view();
+    view! {
+        <section>
+            <h2 class:vh=group.label.is_empty()>{label}</h2>
+            <ul>{items}</ul>
+        </section>
+    }
+    .into_any()
+}
+
 /// One conversation.
 #[component]
 fn Item(chat: Row) -> impl IntoView {
@@ -164,14 +188,14 @@ fn Item(chat: Row) -> impl IntoView {
     let here = Memo::new(move |_| frame.place.get() == Place::Chat(id));
     let row = StoredValue::new(chat);
     view! {
-        <li class="item" class:here=move || here.get()>
-            {move || {
+        <li class="item" class:here=flag(move || here.get())>
+            {part(move || {
                 if bench.renaming.get() == Some(id) {
-                    Either::Left(view! { <NameField row bench/> })
+                    view! { <NameField row bench/> }.into_any()
                 } else {
-                    Either::Right(view! { <Link row here/> })
+                    view! { <Link row here/> }.into_any()
                 }
-            }}
+            })}
         </li>
     }
     .into_any()
@@ -192,47 +216,36 @@ fn Link(row: StoredValue<Row>, here: Memo<bool>) -> impl IntoView {
     let whole_title = title.clone();
     let more = ["More: ", &title].concat();
     let menu_id = format!("chat-{id}");
-    let hide = StoredValue::new(menu_id.clone());
-    let items = view! {
-        <button
-            type="button"
-            popovertarget=hide.get_value()
-            popovertargetaction="hide"
-            on:click=move |_| bench.renaming.set(Some(id))
-        >
-            {icon(Icon::Edit)}
-            "Rename"
-        </button>
-        <button
-            type="button"
-            popovertarget=hide.get_value()
-            popovertargetaction="hide"
-            on:click=move |_| chats.pin(id, !pinned)
-        >
-            {icon(Icon::Pin)}
-            {if pinned { "Unpin" } else { "Pin" }}
-        </button>
-        <button
-            type="button"
-            class="danger"
-            popovertarget=hide.get_value()
-            popovertargetaction="hide"
-            on:click=move |_| {
-                bench.deleting.set(Some(row.get_value()));
-                browser::open_dialog("delete-dialog");
-            }
-        >
-            {icon(Icon::Bin)}
-            "Delete"
-        </button>
-    }
+    let entry = |class, sign, words: &'static str, deed: Box<dyn FnMut() + Send>| {
+        let content = view! {
+            {icon(sign)}
+            {words}
+        };
+        item(menu_id.clone(), class, content.into_any(), deed)
+    };
+    let pin = if pinned { "Unpin" } else { "Pin" };
+    let delete = move || {
+        bench.deleting.set(Some(row.get_value()));
+        browser::open_dialog("delete-dialog");
+    };
+    let items = [
+        entry(
+            "",
+            Icon::Edit,
+            "Rename",
+            Box::new(move || bench.renaming.set(Some(id))),
+        ),
+        entry("", Icon::Pin, pin, Box::new(move || chats.pin(id, !pinned))),
+        entry("danger", Icon::Bin, "Delete", Box::new(delete)),
+    ]
+    .collect_view()
     .into_any();
     view! {
         <a
             href=format!("/c/{id}")
             title=whole_title
             aria-current=move || here.get().then_some("page")
-            on:click=move |_| frame.drawer.set(false)
+            on:click=click(move || frame.drawer.set(false))
         >
             <span class="text">{title}</span>
             {running.then(|| view! { <span class="live"><span class="vh">", an answer is being written"</span></span> })}

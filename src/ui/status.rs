@@ -1,6 +1,10 @@
 //! The line that says what is going on, from the server's facts and the link alone.
 
-use super::{page::Desk, words};
+use super::{
+    live::{flag, text},
+    page::Desk,
+    words,
+};
 use crate::{
     client::store::{AnswerState, Chat, Link},
     protocol::{Stage, Status, UnixMs},
@@ -83,16 +87,17 @@ pub(super) fn StatusLine() -> impl IntoView {
         };
         message.state.with(|state| describe(state, view))
     });
+    let tone = move || line.with(|line| line.as_ref().map(|line| line.tone));
     view! {
         <div
             class="state"
-            class:live=move || line.with(|line| matches!(line, Some(Line { tone: Tone::Live, .. })))
-            class:uneasy=move || line.with(|line| matches!(line, Some(Line { tone: Tone::Uneasy, .. })))
-            class:empty=move || line.with(Option::is_none)
+            class:live=flag(move || tone() == Some(Tone::Live))
+            class:uneasy=flag(move || tone() == Some(Tone::Uneasy))
+            class:empty=flag(move || tone().is_none())
             role="status"
             aria-live="off"
         >
-            <span>{move || line.with(|line| line.as_ref().map(|line| line.text.clone()))}</span>
+            <span>{text(move || line.get().map(|line| line.text).unwrap_or_default())}</span>
         </div>
     }
     .into_any()

@@ -3,6 +3,7 @@
 use super::{
     browser,
     icon::{Icon, icon},
+    live::{click, word},
 };
 use leptos::prelude::*;
 
@@ -35,12 +36,12 @@ pub(super) fn ThemeSwitch() -> impl IntoView {
                     class="quiet"
                     aria-label=label
                     title=label
-                    aria-pressed=move || (theme.get() == name).to_string()
-                    on:click=move |_| {
+                    aria-pressed=word(move || theme.get() == name)
+                    on:click=click(move || {
                         theme.set(name);
                         browser::set_theme(name);
                         browser::save("theme", name);
-                    }
+                    })
                 >
                     {icon(sign)}
                 </button>

@@ -5,7 +5,7 @@ use crate::{
     chat::Role,
     client::store::{Chat, MessageView},
 };
-use leptos::{either::Either, prelude::*};
+use leptos::prelude::*;
 
 /// One article for each message. Articles are kept while messages come and go around them.
 #[component]
@@ -19,9 +19,9 @@ pub(super) fn Transcript() -> impl IntoView {
     .into_any()
 }
 
-fn turn(message: MessageView) -> impl IntoView {
+fn turn(message: MessageView) -> AnyView {
     match message.role {
-        Role::User => Either::Left(view! { <Question message/> }),
-        Role::Assistant => Either::Right(view! { <AnswerTurn message/> }),
+        Role::User => view! { <Question message/> }.into_any(),
+        Role::Assistant => view! { <AnswerTurn message/> }.into_any(),
     }
 }

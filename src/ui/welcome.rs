@@ -1,6 +1,12 @@
 //! The beginning of a chat: who will answer, and four things to ask.
 
-use super::{icon::mark, layout::Frame, page::Desk, picker};
+use super::{
+    icon::mark,
+    layout::Frame,
+    live::{part, text},
+    page::Desk,
+    picker,
+};
 use crate::{api::Catalog, client::store::Chat};
 use leptos::prelude::*;
 
@@ -30,20 +36,20 @@ pub(super) fn Welcome() -> impl IntoView {
     });
     let examples = EXAMPLES
         .into_iter()
-        .map(|text| {
+        .map(|example| {
             view! {
                 <li>
                     <button
                         type="submit"
                         name="text"
-                        value=text
+                        value=example
                         on:click=move |event| {
                             event.prevent_default();
                             desk.scroll.to_end();
-                            chat.send(text.to_owned());
+                            chat.send(example.to_owned());
                         }
                     >
-                        {text}
+                        {example}
                     </button>
                 </li>
             }
@@ -53,27 +59,28 @@ pub(super) fn Welcome() -> impl IntoView {
         <section class="welcome" aria-labelledby="welcome-title">
             {mark()}
             <h2 id="welcome-title">
-                {move || {
+                {text(move || {
                     let (name, _) = model.get();
                     if name.is_empty() { "No model is connected".to_owned() } else { name }
-                }}
+                })}
             </h2>
-            {move || {
+            {part(move || {
                 let (_, note) = model.get();
                 frame.catalog.with(|catalog| advice(catalog, note))
-            }}
+            })}
             <form action="/api/runs/start" method="post">
                 <ul class="examples">{examples}</ul>
             </form>
-            {move || {
+            {part(move || {
                 frame.catalog.with(|catalog| {
                     catalog
                         .problems
                         .iter()
                         .map(|problem| view! { <p class="hint bad">{problem.clone()}</p> })
                         .collect_view()
+                        .into_any()
                 })
-            }}
+            })}
         </section>
     }
     .into_any()

@@ -168,7 +168,7 @@ impl Provider for LocalProvider {
         .boxed()
     }
 
-    fn can_prefill(&self) -> bool {
+    fn can_prefill(&self, _: &str) -> bool {
         true
     }
 }

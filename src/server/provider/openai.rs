@@ -151,7 +151,7 @@ impl Provider for OpenAi {
         .boxed()
     }
 
-    fn can_prefill(&self) -> bool {
+    fn can_prefill(&self, _: &str) -> bool {
         self.shared.prefill
     }
 }

@@ -149,7 +149,7 @@ impl Provider for Scripted {
         .boxed()
     }
 
-    fn can_prefill(&self) -> bool {
+    fn can_prefill(&self, _: &str) -> bool {
         self.script.prefill
     }
 }

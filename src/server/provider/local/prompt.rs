@@ -103,7 +103,7 @@ fn turns(model: &LocalModel, request: &ChatRequest) -> Vec<Turn> {
             Role::User => "user",
             Role::Assistant => "assistant",
         };
-        let text = model.vocabulary.strip_control(&message.text);
+        let text = model.vocabulary.strip_control(&message.text());
         match turns.last_mut() {
             Some(turn) if turn.message.role == role => {
                 turn.message.text.push_str("\n\n");

@@ -47,10 +47,7 @@ fn request(conversation: &str, turns: &[&str]) -> ChatRequest {
         conversation: conversation.into(),
         messages: roles
             .zip(turns)
-            .map(|(role, text)| ChatMessage {
-                role,
-                text: (*text).into(),
-            })
+            .map(|(role, text)| ChatMessage::new(role, *text))
             .collect(),
         ..ChatRequest::default()
     }

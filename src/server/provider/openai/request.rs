@@ -92,7 +92,7 @@ struct StreamOptions {
 #[derive(Serialize)]
 struct Message<'a> {
     role: &'static str,
-    content: &'a str,
+    content: std::borrow::Cow<'a, str>,
 }
 
 /// The body of a request, as JSON.
@@ -107,18 +107,18 @@ pub(super) fn body(
         .filter(|text| prefill && !text.is_empty());
     let system = request.system.as_deref().map(|content| Message {
         role: "system",
-        content,
+        content: content.into(),
     });
     let turns = request.messages.iter().map(|message| Message {
         role: match message.role {
             Role::User => "user",
             Role::Assistant => "assistant",
         },
-        content: &message.text,
+        content: message.text().into(),
     });
     let half = prefill.map(|content| Message {
         role: "assistant",
-        content,
+        content: content.into(),
     });
     let limit = request.sampling.max_tokens;
     serde_json::to_vec(&Body {
@@ -156,10 +156,7 @@ mod tests {
     fn a_request_holds_what_was_asked_and_no_more() {
         let mut request = ChatRequest {
             model: "m".into(),
-            messages: vec![ChatMessage {
-                role: Role::User,
-                text: "Hi\u{0}\"".into(),
-            }],
+            messages: vec![ChatMessage::new(Role::User, "Hi\u{0}\"")],
             prefill: Some("Half".into()),
             ..ChatRequest::default()
         };
@@ -178,6 +175,7 @@ mod tests {
             temperature: Some(0.2),
             top_p: Some(0.9),
             max_tokens: Some(5),
+            effort: None,
         };
         let text = String::from_utf8(body(&request, plain, true).unwrap()).unwrap();
         assert!(text.contains("\"temperature\":0.2,\"top_p\":0.9,\"max_tokens\":5"));

@@ -79,10 +79,7 @@ fn fold(items: &[Item]) -> Folded {
 fn ask(model: &str) -> ChatRequest {
     ChatRequest {
         model: model.into(),
-        messages: vec![ChatMessage {
-            role: Role::User,
-            text: "Hello".into(),
-        }],
+        messages: vec![ChatMessage::new(Role::User, "Hello")],
         ..ChatRequest::default()
     }
 }

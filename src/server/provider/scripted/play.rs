@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     protocol::{BlockKind, Error, FinishReason, ToolCall, Usage},
-    server::provider::{ChatRequest, ProviderEvent},
+    server::provider::{ChatMessage, ChatRequest, ProviderEvent},
 };
 use serde_json::Value;
 use std::{collections::VecDeque, future, sync::Arc, time::Duration};
@@ -60,10 +60,10 @@ impl Player {
         let input = request
             .messages
             .iter()
-            .map(|message| message.text.as_str())
-            .chain(request.system.as_deref())
-            .chain(request.prefill.as_deref())
-            .map(|text| Pieces::Words.count(text))
+            .map(ChatMessage::text)
+            .chain(request.system.clone())
+            .chain(request.prefill.clone())
+            .map(|text| Pieces::Words.count(&text))
             .sum();
         let period = period(forced_pace.unwrap_or(scenario.pace));
         Self {

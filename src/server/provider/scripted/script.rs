@@ -103,7 +103,7 @@ impl Content {
                 .iter()
                 .rev()
                 .find(|message| message.role == Role::User)
-                .map_or_else(|| "".into(), |message| message.text.as_str().into()),
+                .map_or_else(|| "".into(), |message| message.text().into()),
         }
     }
 }

@@ -10,10 +10,7 @@ type Item = Result<ProviderEvent, Error>;
 fn ask(model: &str) -> ChatRequest {
     ChatRequest {
         model: model.into(),
-        messages: vec![ChatMessage {
-            role: Role::User,
-            text: "Hello there".into(),
-        }],
+        messages: vec![ChatMessage::new(Role::User, "Hello there")],
         ..ChatRequest::default()
     }
 }

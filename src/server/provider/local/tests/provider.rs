@@ -211,7 +211,7 @@ async fn reading_a_long_prompt_tells_how_far_it_is() {
 async fn goes_on_from_half_an_answer() {
     let model = Tiny::new("llama").load(1024);
     let provider = provider(&model, |_| {});
-    assert!(provider.can_prefill());
+    assert!(provider.can_prefill("smollm2"));
     let whole = hear(&provider, limited(request("c", &["Hello"]), 1)).await;
     let mut half = limited(request("d", &["Hello"]), 1);
     half.prefill = Some("Sure ".into());

@@ -243,7 +243,7 @@ async fn a_prefill_is_sent_where_the_server_takes_it() {
     for prefill in [false, true] {
         config.prefill = prefill;
         let provider = OpenAi::new(config.clone(), http_client().unwrap()).unwrap();
-        assert_eq!(provider.can_prefill(), prefill);
+        assert_eq!(provider.can_prefill("m"), prefill);
         let mut request = ask("m");
         request.prefill = Some("Half an".into());
         let _: Vec<Item> = provider.stream(request).collect().await;
