@@ -160,6 +160,35 @@ pub async fn list_models() -> Result<Catalog, ApiError> {
     Ok(crate::server::app()?.catalog().await)
 }
 
+/// How a provider does.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProviderState {
+    /// Its name in the configuration.
+    pub name: String,
+    /// How many models it offers.
+    pub models: usize,
+    /// One sentence, where something is wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// Whether it does not accept the key, or there is none.
+    #[serde(default)]
+    pub needs_key: bool,
+    /// For how many seconds others are asked first, because it failed repeatedly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spared_s: Option<u64>,
+}
+
+impl Catalog {
+    /// One sentence for each provider that offers nothing.
+    pub fn problems(&self) -> impl Iterator<Item = &str> {
+        let silent = self
+            .providers
+            .iter()
+            .filter(|provider| provider.models == 0);
+        silent.filter_map(|provider| provider.problem.as_deref())
+    }
+}
+
 /// What can be chosen.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Catalog {
@@ -167,8 +196,8 @@ pub struct Catalog {
     pub default: String,
     /// All models of all providers that answered.
     pub models: Vec<ModelInfo>,
-    /// One sentence for each provider that did not.
-    pub problems: Vec<String>,
+    /// All providers, with their state.
+    pub providers: Vec<ProviderState>,
     /// Whether only the built-in toy is there, so that the page tells how to connect a larger one.
     pub only_builtin: bool,
 }

@@ -8,6 +8,7 @@ use crate::protocol::{
     SpanNo, Stage, Status, Timing, ToolCall, UnixMs, Usage,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Who wrote a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -160,6 +161,9 @@ pub struct Block {
     pub text: String,
     /// Whether more may come.
     pub open: bool,
+    /// Its final value where that is more than its text, such as the signature of a thought.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub value: Value,
 }
 
 /// What came of an entry.
@@ -256,6 +260,30 @@ impl Answer {
             .find_map(|span| span.finish.as_ref())
     }
 
+    /// The model that writes, or wrote last: another one than [`Answer::model`] where that could not
+    /// answer.
+    pub fn answered_by(&self) -> &str {
+        self.spans
+            .iter()
+            .rfind(|span| {
+                span.kind == SpanKind::ChatModel && span.status != Some(Status::Superseded)
+            })
+            .map_or(&self.model, |span| &span.name)
+    }
+
+    /// Whether the `at`-th block goes on where an attempt broke off: a seam for the reader.
+    pub fn is_seam(&self, at: usize) -> bool {
+        let Some(block) = self.blocks.get(at).filter(|block| self.is_visible(block)) else {
+            return false;
+        };
+        self.blocks[..at]
+            .iter()
+            .rfind(|before| self.is_visible(before) && !before.text.is_empty())
+            .filter(|before| before.span != block.span)
+            .and_then(|before| self.spans.iter().rfind(|span| span.span == before.span))
+            .is_some_and(|span| span.status == Some(Status::Error))
+    }
+
     fn visible(&self) -> impl Iterator<Item = &Block> {
         self.blocks.iter().filter(|block| self.is_visible(block))
     }
@@ -320,6 +348,7 @@ impl Answer {
                 tool: tool.clone(),
                 text: String::new(),
                 open: true,
+                value: Value::Null,
             }),
             Event::Delta { block, text, .. } => {
                 self.stage = None;
@@ -327,9 +356,10 @@ impl Answer {
                     block.text.push_str(text);
                 }
             }
-            Event::BlockFinished { block, .. } => {
+            Event::BlockFinished { block, value, .. } => {
                 if let Some(block) = self.block_mut(*block) {
                     block.open = false;
+                    block.value.clone_from(value);
                 }
             }
             Event::Progress {

@@ -368,6 +368,11 @@ pub enum Stage {
         /// How far it is, 0 to 100.
         percent: u8,
     },
+    /// The provider fetches the model.
+    Downloading {
+        /// How far it is, 0 to 100.
+        percent: u8,
+    },
     /// Everything is sent; no token yet.
     Waiting,
     /// The oldest turns did not fit into the model's context and were left out.

@@ -1,6 +1,6 @@
 //! The server: its state and its routes.
 //!
-//! - [`config`], [`registry`]: what is set up, which providers there are.
+//! - [`config`], [`registry`], [`health`]: what is set up, which providers there are, how they do.
 //! - [`provider`]: vendors. [`engine`]: time. [`log`]: order. [`store`]: conversations.
 //! - [`commands`], [`events`]: what can be asked for, how a run is followed.
 //! - [`guard`], [`form`], [`status`], [`plain`]: who may ask, in what form, how errors are answered,
@@ -13,6 +13,7 @@ pub mod engine;
 pub mod events;
 pub mod form;
 pub mod guard;
+pub mod health;
 pub mod log;
 pub mod metrics;
 pub mod plain;
@@ -34,7 +35,7 @@ use axum::{
     routing::get,
 };
 use config::Config;
-use engine::{Control, Deadlines};
+use engine::{Control, recovery::Recovery};
 use events::Delivery;
 use guard::Hosts;
 use leptos::{config::LeptosOptions, prelude::*};
@@ -56,8 +57,8 @@ pub struct App {
     pub registry: Registry,
     /// How event streams behave.
     pub delivery: Delivery,
-    /// How long to wait for providers.
-    pub deadlines: Deadlines,
+    /// What to do about failures of providers.
+    pub recovery: Recovery,
     /// System prompt of every conversation.
     pub system: Option<String>,
     /// The way out.
@@ -88,7 +89,7 @@ impl App {
             log: Arc::new(log),
             registry,
             delivery: config.delivery,
-            deadlines: config.deadlines,
+            recovery: config.recovery,
             system: config.system.clone(),
             shutdown: Shutdown::default(),
             controls: Mutex::default(),

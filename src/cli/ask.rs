@@ -178,6 +178,7 @@ fn stage_words(stage: &Stage) -> String {
     match stage {
         Stage::Queued { ahead } => format!("queued, {ahead} ahead"),
         Stage::Connecting => "connecting".into(),
+        Stage::Downloading { percent } => format!("fetching the model, {percent} %"),
         Stage::ReadingPrompt { percent } => format!("reading the prompt, {percent} %"),
         Stage::Waiting => "waiting for the first token".into(),
         Stage::ContextTrimmed { messages } => format!("{messages} old messages left out"),

@@ -42,8 +42,8 @@ pub(super) async fn doctor(config: Config) -> Result<(), Error> {
                 !catalog.models.is_empty(),
                 format!("{} models", catalog.models.len()),
             );
-            for problem in catalog.problems {
-                say(false, problem);
+            for problem in catalog.problems() {
+                say(false, problem.to_owned());
             }
         }
         Err(why) => say(false, why.message),

@@ -227,6 +227,9 @@ impl<'de> Deserialize<'de> for Stage {
             "reading_prompt" => Self::ReadingPrompt {
                 percent: need(fields.percent, "percent")?,
             },
+            "downloading" => Self::Downloading {
+                percent: need(fields.percent, "percent")?,
+            },
             "waiting" => Self::Waiting,
             "context_trimmed" => Self::ContextTrimmed {
                 messages: need(fields.messages, "messages")?,
@@ -376,6 +379,7 @@ mod tests {
             Stage::Queued { ahead: 2 },
             Stage::Connecting,
             Stage::ReadingPrompt { percent: 5 },
+            Stage::Downloading { percent: 6 },
             Stage::Waiting,
             Stage::ContextTrimmed { messages: 3 },
             Stage::Retrying {

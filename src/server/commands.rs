@@ -4,15 +4,15 @@ use super::{
     App,
     engine::{self, Control, Job},
     log::{live::Live, packed::Packed},
-    provider::{ChatMessage, ChatRequest, Role as Speaker, Sampling},
+    provider::{ChatMessage, ChatRequest, Part, Role as Speaker},
     store::{self, Begun, NewRun, NewTurn},
 };
 use crate::{
     api::Catalog,
-    chat::{Conversation, Role, Summary},
+    chat::{Conversation, Message, Role, Summary},
     protocol::{
-        ConversationId, Error, ErrorCode, Event, MAX_TEXT_BYTES, MessageId, PROTOCOL_VERSION,
-        RunId, Seq, Started, Stopped, UnixMs,
+        BlockKind, ConversationId, Error, ErrorCode, Event, MAX_TEXT_BYTES, MessageId,
+        PROTOCOL_VERSION, RunId, Seq, Started, Stopped, UnixMs,
     },
 };
 use std::{
@@ -315,55 +315,30 @@ impl App {
         control: Arc<Control>,
         continues: bool,
     ) -> Result<Job, Error> {
-        let (provider, name) = self.registry.find(model)?;
+        let candidates = self.registry.candidates(model)?;
         let (log, last) = (self.log.clone(), new.started.message);
         let branch = self
             .log
             .db
             .read(move |db| store::branch_to(db, &log, last))
             .await?;
-        let mut messages: Vec<ChatMessage> = branch
-            .iter()
-            .map(|message| {
-                let role = match message.role {
-                    Role::User => Speaker::User,
-                    Role::Assistant => Speaker::Assistant,
-                };
-                ChatMessage::new(role, message.visible_text())
-            })
-            .collect();
-        let written = messages
-            .pop()
-            .map(|message| message.text())
-            .unwrap_or_default();
-        let mut request = ChatRequest {
-            model: name,
-            conversation: new.started.conversation.to_string(),
-            system: self.system.clone(),
-            messages: Vec::new(),
-            prefill: None,
-            tools: Vec::new(),
-            sampling: Sampling::default(),
-        };
-        let mut continues_after = None;
-        if continues && !written.is_empty() {
-            if provider.can_prefill(&request.model) {
-                request.prefill = Some(written);
-            } else {
-                messages.push(ChatMessage::new(Speaker::Assistant, written.as_str()));
-                messages.push(ChatMessage::new(Speaker::User, GO_ON));
-                continues_after = Some(written);
-            }
-        }
-        request.messages = messages;
+        let mut messages: Vec<ChatMessage> =
+            branch.iter().map(|message| turn(message, model)).collect();
+        let answer = messages.pop().map(|message| message.text());
         Ok(Job {
             live,
             control,
-            provider,
             model: model.to_owned(),
-            request,
-            continues_after,
-            deadlines: self.deadlines,
+            candidates,
+            request: ChatRequest {
+                conversation: new.started.conversation.to_string(),
+                system: self.system.clone(),
+                messages,
+                ..ChatRequest::default()
+            },
+            written: answer.filter(|_| continues).unwrap_or_default(),
+            recovery: self.recovery,
+            health: self.registry.health.clone(),
             cut: self.shutdown.cut.clone(),
         })
     }
@@ -399,9 +374,34 @@ impl App {
     }
 }
 
-/// Asked of a model that cannot go on from a half-written answer by itself.
-const GO_ON: &str = "Your last answer was cut off. Continue it exactly where it stopped. Do not \
-                     repeat anything, do not comment, begin with the next character.";
+/// A message as the model is to see it. What it thought itself, and signed, it gets back.
+fn turn(message: &Message, model: &str) -> ChatMessage {
+    if message.role == Role::User {
+        return ChatMessage::new(Speaker::User, message.text.as_str());
+    }
+    let mut parts = Vec::new();
+    for answer in &message.answers {
+        let own = answer.answered_by() == model;
+        for block in &answer.blocks {
+            if answer.is_visible(block) {
+                parts.push(Part::Text(block.text.clone()));
+            } else if block.kind == BlockKind::Reasoning
+                && own
+                && !block.value.is_null()
+                && !answer.is_superseded(block.span)
+            {
+                parts.push(Part::Reasoning {
+                    text: block.text.clone(),
+                    value: block.value.clone(),
+                });
+            }
+        }
+    }
+    ChatMessage {
+        role: Speaker::Assistant,
+        parts,
+    }
+}
 
 fn check_text(text: &str) -> Result<(), Error> {
     if text.trim().is_empty() {

@@ -1,7 +1,16 @@
 //! Configuration: the command line over the environment over the file over the defaults, read once.
 
-use super::{engine::Deadlines, events::Delivery};
+mod providers;
+
+use super::{
+    engine::{
+        Deadlines,
+        recovery::{OnBreak, Recovery},
+    },
+    events::Delivery,
+};
 use crate::protocol::{Error, ErrorCode};
+pub use providers::{Kind, ProviderConfig};
 use serde::Deserialize;
 use std::{
     net::SocketAddr,
@@ -71,6 +80,21 @@ pub struct Flags {
         value_name = "SECONDS"
     )]
     pub between_tokens: Option<f64>,
+    /// Attempts with one model before its first text
+    #[arg(long, global = true, env = "HEADWATER_ATTEMPTS", value_name = "NUMBER")]
+    pub attempts: Option<u32>,
+    /// Models to ask, as provider/model, when the chosen one cannot answer
+    #[arg(
+        long,
+        global = true,
+        env = "HEADWATER_FALLBACK",
+        value_name = "NAMES",
+        value_delimiter = ','
+    )]
+    pub fallback: Vec<String>,
+    /// When an answer breaks off: "continue", "restart" or "stop"
+    #[arg(long, global = true, env = "HEADWATER_ON_BREAK", value_name = "WORD")]
+    pub on_break: Option<String>,
     /// Seconds between two pings of an event stream
     #[arg(long, global = true, env = "HEADWATER_PING", value_name = "SECONDS")]
     pub ping: Option<f64>,
@@ -107,27 +131,21 @@ struct File {
     system: Option<String>,
     context: Option<u32>,
     parallel: Option<usize>,
+    fallback: Vec<String>,
+    retry: Retry,
     provider: Vec<ProviderConfig>,
 }
 
-/// An OpenAI-compatible server.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-#[serde(deny_unknown_fields)]
-pub struct ProviderConfig {
-    /// Its name here: the part of a model's name before the slash.
-    pub name: String,
-    /// Base URL, with `/v1` where the server wants it.
-    pub url: String,
-    /// The environment variable that holds the key. Keys themselves are not in the file, so that
-    /// it can be shown and kept under version control.
-    #[serde(default)]
-    pub key_env: Option<String>,
-    /// Models to offer; without it the server is asked.
-    #[serde(default)]
-    pub models: Option<Vec<String>>,
-    /// Whether it goes on from a half-written answer.
-    #[serde(default)]
-    pub prefill: bool,
+/// The section on failures.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Retry {
+    attempts: Option<u32>,
+    pause: Option<f64>,
+    longest: Option<f64>,
+    on_break: Option<OnBreak>,
+    mends: Option<u32>,
+    hedge: Option<bool>,
 }
 
 /// The configuration, ready to use.
@@ -149,7 +167,7 @@ pub struct Config {
     pub default_model: Option<String>,
     /// The scripted provider: its scenarios in TOML, or the built-in ones.
     pub script: Option<Script>,
-    /// OpenAI-compatible servers.
+    /// The providers, beside the built-in and the scripted one.
     pub providers: Vec<ProviderConfig>,
     /// System prompt of every conversation.
     pub system: Option<String>,
@@ -157,6 +175,10 @@ pub struct Config {
     pub allow_hosts: Vec<String>,
     /// How long to wait for a provider.
     pub deadlines: Deadlines,
+    /// Models to ask when the chosen one cannot answer, as `provider/model`.
+    pub fallback: Vec<String>,
+    /// What to do about failures of providers.
+    pub recovery: Recovery,
     /// How event streams behave.
     pub delivery: Delivery,
     /// How long running answers may go on after SIGTERM.
@@ -196,7 +218,11 @@ impl Config {
         let deadlines = Deadlines::default();
         let delivery = Delivery::default();
         let mut providers = file.provider;
-        providers.extend(providers_from_environment(flags));
+        providers.extend(providers::from_environment(flags, |name| {
+            std::env::var(name).ok()
+        }));
+        let (usual, retry) = (Recovery::default(), file.retry);
+        let on_break = flags.on_break.as_deref().map(on_break).transpose()?;
         Ok(Self {
             addr: flags
                 .addr
@@ -241,6 +267,22 @@ impl Config {
                 )?,
                 total: seconds("total", None, file.total, deadlines.total)?,
             },
+            fallback: match flags.fallback.is_empty() {
+                true => file.fallback,
+                false => flags.fallback.clone(),
+            },
+            recovery: Recovery {
+                attempts: flags
+                    .attempts
+                    .or(retry.attempts)
+                    .unwrap_or(usual.attempts)
+                    .max(1),
+                pause: seconds("pause", None, retry.pause, usual.pause)?,
+                longest: seconds("longest", None, retry.longest, usual.longest)?,
+                on_break: on_break.or(retry.on_break).unwrap_or_default(),
+                mends: retry.mends.unwrap_or(usual.mends),
+                hedge: retry.hedge.unwrap_or(usual.hedge),
+            },
             delivery: Delivery {
                 ping: seconds("ping", flags.ping, file.ping, delivery.ping)?
                     .max(Duration::from_millis(50)),
@@ -257,33 +299,15 @@ impl Config {
     }
 }
 
-/// `OPENAI_API_KEY` alone is enough for OpenAI; `HEADWATER_PROVIDER_URL` for any other server.
-fn providers_from_environment(flags: &Flags) -> Vec<ProviderConfig> {
-    let set = |name: &str| {
-        std::env::var(name)
-            .ok()
-            .filter(|value| !value.trim().is_empty())
-    };
-    let mut providers = Vec::new();
-    if set("OPENAI_API_KEY").is_some() {
-        providers.push(ProviderConfig {
-            name: "openai".into(),
-            url: set("OPENAI_BASE_URL").unwrap_or_else(|| "https://api.openai.com/v1".into()),
-            key_env: Some("OPENAI_API_KEY".into()),
-            models: None,
-            prefill: false,
-        });
+fn on_break(word: &str) -> Result<OnBreak, Error> {
+    match word {
+        "continue" => Ok(OnBreak::Continue),
+        "restart" => Ok(OnBreak::Restart),
+        "stop" => Ok(OnBreak::Stop),
+        other => Err(wrong(format!(
+            "“on_break” must be “continue”, “restart” or “stop”, not “{other}”."
+        ))),
     }
-    if let Some(url) = &flags.provider_url {
-        providers.push(ProviderConfig {
-            name: "custom".into(),
-            url: url.clone(),
-            key_env: Some("HEADWATER_PROVIDER_KEY".into()),
-            models: None,
-            prefill: false,
-        });
-    }
-    providers
 }
 
 fn read_toml(path: &Path) -> Result<File, Error> {

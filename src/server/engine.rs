@@ -1,57 +1,52 @@
 //! The engine: one task for each run, from the request to the last entry of the log.
 //!
-//! It knows time (deadlines, stops, the end of the server) and nothing of vendors. It outlives
-//! every reader: a closed tab ends nothing. Whatever happens, [`run`] writes exactly one
+//! It knows time (deadlines, pauses, stops, the end of the server) and nothing of vendors. It
+//! outlives every reader: a closed tab ends nothing. Whatever happens, [`run`] writes exactly one
 //! [`Event::RunFinished`], and it is the last entry.
+//!
+//! A run is one attempt or several. `attempt` is one call of a provider, [`recovery`] decides what
+//! follows a failure, `clock` holds the deadlines, [`overlap`] joins a continuation to its text.
 
+mod attempt;
+mod clock;
 pub mod overlap;
 pub mod recorder;
+pub mod recovery;
 
 use super::{
+    health::Health,
     log::{Log, live::Live, writer::Writer},
-    provider::{ChatMessage, ChatRequest, Provider, ProviderEvent},
+    provider::{ChatRequest, Provider},
 };
-use crate::protocol::{
-    BlockKind, Error, ErrorCode, Event, Finish, FinishReason, Seq, SpanKind, SpanNo, Stage, Status,
-    Usage,
+use crate::{
+    chat::Block,
+    protocol::{Error, ErrorCode, Event, Seq, SpanNo, Stage, Status},
 };
-use futures::{FutureExt, StreamExt, stream::BoxStream};
-use overlap::Overlap;
+use attempt::{Attempt, Outcome};
+pub use clock::Deadlines;
 use recorder::Recorder;
+use recovery::{Recovery, SoFar, Step};
 use serde_json::{Value, json};
 use std::{
-    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-/// The most provider events that go to the log in one append.
-const BATCH: usize = 64;
-
-/// How long the engine waits for a provider.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deadlines {
-    /// From the request to the first token, not counting time in a queue; every sign of progress
-    /// in reading the prompt starts it again.
-    pub first_token: Duration,
-    /// Between two tokens.
-    pub between_tokens: Duration,
-    /// For the whole answer.
-    pub total: Duration,
-}
-
-impl Default for Deadlines {
-    /// Two minutes to the first token (large models load and read long prompts), one minute of
-    /// silence, half an hour in all.
-    fn default() -> Self {
-        Self {
-            first_token: Duration::from_secs(120),
-            between_tokens: Duration::from_secs(60),
-            total: Duration::from_secs(1800),
-        }
-    }
+/// A model that may answer.
+#[derive(Clone)]
+pub struct Candidate {
+    /// Who has it.
+    pub provider: Arc<dyn Provider>,
+    /// The provider's name in the configuration.
+    pub name: String,
+    /// The provider's own name of the model.
+    pub model: String,
+    /// `provider/model`.
+    pub full: String,
+    /// How long to wait for it.
+    pub deadlines: Deadlines,
 }
 
 /// Everything a run needs.
@@ -60,19 +55,33 @@ pub struct Job {
     pub live: Arc<Live>,
     /// How it is stopped.
     pub control: Arc<Control>,
-    /// Who answers.
-    pub provider: Arc<dyn Provider>,
-    /// The model's full name, for people.
+    /// The model that the person chose, `provider/model`.
     pub model: String,
-    /// What is asked.
+    /// Who answers: the first one that can. At least one.
+    pub candidates: Vec<Candidate>,
+    /// What is asked; the model's name in it is each candidate's own.
     pub request: ChatRequest,
-    /// The earlier text of the same message, where this run goes on with it and the provider was
-    /// asked in words: its repetition is removed.
-    pub continues_after: Option<String>,
-    /// How long to wait.
-    pub deadlines: Deadlines,
+    /// The earlier text of the same message, where this run goes on with it.
+    pub written: String,
+    /// What to do about failures.
+    pub recovery: Recovery,
+    /// What is known of the providers.
+    pub health: Arc<Health>,
     /// Cancelled when the server's grace is over.
     pub cut: CancellationToken,
+}
+
+impl Job {
+    /// How long to wait for a candidate's first text before the next one is asked as well.
+    fn hedge_after(&self, candidate: usize) -> Option<Duration> {
+        let wanted = self.recovery.hedge && candidate + 1 < self.candidates.len();
+        let model = &self.candidates.get(candidate)?.full;
+        self.health.usual_wait(model).filter(|_| wanted)
+    }
+
+    fn failed(&self, candidate: usize, error: &Error) {
+        self.health.failed(&self.candidates[candidate].name, error);
+    }
 }
 
 /// How a run is told to stop, and what came of it.
@@ -110,15 +119,6 @@ impl Control {
     }
 }
 
-/// How an attempt ended.
-#[derive(Debug)]
-enum Outcome {
-    Whole(Finish),
-    Failed(Error),
-    Stopped,
-    Cut,
-}
-
 /// Runs a job to its end.
 pub async fn run(job: Job, log: Arc<Log>) {
     let live = job.live.clone();
@@ -131,310 +131,175 @@ pub async fn run(job: Job, log: Arc<Log>) {
 /// Ends a run that could not even be asked for.
 pub async fn fail(live: Arc<Live>, log: Arc<Log>, why: Error) {
     let recorder = Recorder::new(live.clone(), log.writer.clone());
-    recorder
-        .finish(Status::Error, Usage::default(), Some(why), None)
-        .await;
+    recorder.finish(Status::Error, Some(why), None).await;
     if let Err(why) = log.settle(&live).await {
         tracing::warn!(run = %live.run, %why, "a finished run stays in segments");
     }
 }
 
 async fn write_run(job: Job, writer: Writer) {
-    let control = job.control.clone();
     let mut recorder = Recorder::new(job.live.clone(), writer);
-    let mut attempt = Attempt {
-        span: 1,
-        usage: None,
-        text_index: None,
-        overlap: None,
-        written: 0,
-    };
-    recorder.note(Event::SpanStarted {
-        span: attempt.span,
-        parent: None,
-        kind: SpanKind::ChatModel,
-        name: job.model.clone(),
-        tags: Vec::new(),
-        metadata: json!({ "messages": job.request.messages.len() }),
-        input: Value::Null,
-        replaces: None,
-    });
-    // A provider that panics fails its run and nothing else.
-    let outcome = AssertUnwindSafe(attempt.drive(&job, &mut recorder))
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|_| {
-            Outcome::Failed(
-                Error::new(
-                    ErrorCode::Internal,
-                    "The provider's code failed. This is a fault of the program.",
-                )
-                .at("writing"),
-            )
-        });
-    control.note_closed();
-    let (status, finish, error) = match outcome {
-        Outcome::Whole(finish) => (Status::Ok, Some(finish), None),
-        Outcome::Failed(error) => (Status::Error, None, Some(error)),
-        Outcome::Stopped => (Status::Cancelled, None, None),
-        Outcome::Cut => {
-            let error = Error::new(
-                ErrorCode::Interrupted,
-                "The server was stopped while this was being written.",
-            );
-            (Status::Interrupted, None, Some(error.at("writing")))
+    let (status, error) = attempts(&job, &mut recorder).await;
+    recorder.finish(status, error, job.control.seen()).await;
+}
+
+/// Makes attempts until one is whole, or until nothing is left to try.
+async fn attempts(job: &Job, recorder: &mut Recorder) -> (Status, Option<Error>) {
+    let mut candidate = 0;
+    let mut replaces = None;
+    let mut so_far = SoFar::default();
+    for number in 1.. {
+        let written = match written(job, recorder, replaces).await {
+            Ok(written) => written,
+            Err(ended) => return end_of(ended),
+        };
+        let span = recorder.next_span();
+        so_far.attempts += 1;
+        let (attempt, outcome) =
+            Attempt::run(job, candidate, span, replaces, &written, recorder).await;
+        job.control.note_closed();
+        candidate = attempt.candidate;
+        let error = note_end(job, &attempt, outcome, recorder);
+        let error = match error {
+            Ok(()) => return (Status::Ok, None),
+            Err(Outcome::Failed(error)) => error,
+            Err(ended) => return end_of(ended),
+        };
+        so_far.wrote = attempt.wrote;
+        so_far.more_models = candidate + 1 < job.candidates.len();
+        so_far.spared = job.health.is_spared(&job.candidates[candidate].name);
+        let step = job.recovery.decide(&error, so_far, chance());
+        replaces = match step {
+            Step::GiveUp => return (Status::Error, Some(error)),
+            Step::GoOn(_) => None,
+            _ => Some(attempt.span),
+        };
+        let pause = match step {
+            Step::Again(pause) => pause,
+            Step::NextModel => {
+                candidate += 1;
+                so_far.attempts = 0;
+                Duration::ZERO
+            }
+            Step::GoOn(pause) | Step::Restart(pause) => {
+                so_far.mends += 1;
+                so_far.attempts = 0;
+                pause
+            }
+            Step::GiveUp => Duration::ZERO,
+        };
+        if let Err(ended) = wait(job, recorder, attempt.span, number + 1, pause, error).await {
+            return end_of(ended);
         }
+    }
+    unreachable!("attempts are bounded by their recovery")
+}
+
+/// The text of the message so far: of earlier runs, and of this one's attempts that stand. The one
+/// that is replaced next does not.
+async fn written(
+    job: &Job,
+    recorder: &Recorder,
+    replaced: Option<SpanNo>,
+) -> Result<String, Outcome> {
+    unless_ended(job, recorder.committed()).await?;
+    let mut text = job.written.clone();
+    job.live.with_answer(|answer| {
+        let standing = |block: &&Block| answer.is_visible(block) && Some(block.span) != replaced;
+        for block in answer.blocks.iter().filter(standing) {
+            text.push_str(&block.text);
+        }
+    });
+    Ok(text)
+}
+
+/// Notes how an attempt ended, in the log and in what is known of the providers.
+fn note_end(
+    job: &Job,
+    attempt: &Attempt,
+    outcome: Outcome,
+    recorder: &mut Recorder,
+) -> Result<(), Outcome> {
+    let candidate = &job.candidates[attempt.candidate];
+    if let Some(wait) = attempt.waited {
+        job.health.waited(&candidate.full, wait);
+    }
+    let (status, finish, error) = match &outcome {
+        Outcome::Whole(finish) => (Status::Ok, Some(finish.clone()), None),
+        Outcome::Failed(error) => (Status::Error, None, Some(error.clone())),
+        Outcome::Stopped => (Status::Cancelled, None, None),
+        Outcome::Cut => (Status::Interrupted, None, Some(interrupted())),
     };
-    let usage = attempt.usage(&job.request);
-    let output = control.closed_after().map_or(
+    match &error {
+        None if status == Status::Ok => job.health.answered(&candidate.name),
+        Some(error) if status == Status::Error => job.failed(attempt.candidate, error),
+        _ => {}
+    }
+    let output = job.control.closed_after().map_or(
         Value::Null,
         |after| json!({ "provider_closed_ms": after.as_millis() as u64 }),
     );
-    recorder.finish_span(attempt.span, status, finish, usage, error.clone(), output);
-    recorder.finish(status, usage, error, control.seen()).await;
+    recorder.finish_span(attempt.span, status, finish, attempt.usage(), error, output);
+    match status {
+        Status::Ok => Ok(()),
+        _ => Err(outcome),
+    }
 }
 
-/// One call of a provider.
-struct Attempt {
+/// Tells why and how long the next attempt is waited for, and waits.
+async fn wait(
+    job: &Job,
+    recorder: &mut Recorder,
     span: SpanNo,
-    usage: Option<Usage>,
-    /// The provider's number of the first block of text.
-    text_index: Option<u32>,
-    /// Compares the beginning of a continuation with what it goes on from.
-    overlap: Option<Overlap>,
-    /// Bytes of text, reasoning and arguments, to estimate tokens where the provider counts none.
-    written: usize,
+    attempt: u32,
+    pause: Duration,
+    error: Error,
+) -> Result<(), Outcome> {
+    let at = recorder.now();
+    recorder.note(Event::Progress {
+        span,
+        at,
+        stage: Stage::Retrying {
+            in_ms: pause.as_millis() as u64,
+            attempt,
+            error,
+        },
+    });
+    unless_ended(job, recorder.flush()).await?;
+    unless_ended(job, sleep(pause)).await
 }
 
-impl Attempt {
-    async fn drive(&mut self, job: &Job, recorder: &mut Recorder) -> Outcome {
-        let at = recorder.now();
-        recorder.note(Event::Progress {
-            span: self.span,
-            at,
-            stage: Stage::Connecting,
-        });
-        recorder.flush().await;
-        self.overlap = job.continues_after.as_deref().map(Overlap::new);
-        let outcome = self.pump(job, recorder).await;
-        // However it ended, what was held back for comparison was written by the model.
-        if let Some(mut overlap) = self.overlap.take() {
-            self.write(self.text_index.unwrap_or(0), overlap.finish(), recorder);
+/// Waits for something, but no longer than the run may last.
+async fn unless_ended<T>(job: &Job, work: impl Future<Output = T>) -> Result<T, Outcome> {
+    tokio::select! {
+        biased;
+        () = job.control.stop.cancelled() => {
+            job.control.note_closed();
+            Err(Outcome::Stopped)
         }
-        outcome
-    }
-
-    /// Takes what the provider yields until it ends, or until it is ended.
-    async fn pump(&mut self, job: &Job, recorder: &mut Recorder) -> Outcome {
-        let mut clock = Clock::new(job.deadlines);
-        let mut stream = job.provider.stream(job.request.clone());
-        loop {
-            let item = tokio::select! {
-                biased;
-                () = job.control.stop.cancelled() => return Outcome::Stopped,
-                () = job.cut.cancelled() => return Outcome::Cut,
-                item = stream.next() => item,
-                () = sleep_until(clock.next()) => return Outcome::Failed(clock.error()),
-            };
-            let end = self.take_ready(item, &mut stream, recorder, &mut clock);
-            tokio::select! {
-                biased;
-                () = recorder.flush() => {}
-                // The log may wait for room on the disk; a stop does not wait with it.
-                () = job.control.stop.cancelled() => return Outcome::Stopped,
-                () = job.cut.cancelled() => return Outcome::Cut,
-            }
-            if let Some(outcome) = end {
-                return outcome;
-            }
-        }
-    }
-
-    /// Takes an item and all that are ready behind it, so that a burst is one append.
-    fn take_ready(
-        &mut self,
-        first: Option<Result<ProviderEvent, Error>>,
-        stream: &mut BoxStream<'static, Result<ProviderEvent, Error>>,
-        recorder: &mut Recorder,
-        clock: &mut Clock,
-    ) -> Option<Outcome> {
-        let mut item = first;
-        for taken in 1.. {
-            if let Some(outcome) = self.take(item, recorder, clock) {
-                return Some(outcome);
-            }
-            if taken == BATCH {
-                break;
-            }
-            item = stream.next().now_or_never()?;
-        }
-        None
-    }
-
-    fn take(
-        &mut self,
-        item: Option<Result<ProviderEvent, Error>>,
-        recorder: &mut Recorder,
-        clock: &mut Clock,
-    ) -> Option<Outcome> {
-        let now = recorder.now();
-        let event = match item {
-            Some(Ok(event)) => event,
-            Some(Err(error)) => return Some(Outcome::Failed(error)),
-            None => return Some(Outcome::Failed(truncated())),
-        };
-        match event {
-            ProviderEvent::Stage(stage) => {
-                clock.stage(&stage);
-                recorder.note(Event::Progress {
-                    span: self.span,
-                    at: now,
-                    stage,
-                });
-            }
-            ProviderEvent::Connected => {
-                recorder.timing().queued.get_or_insert(now);
-                recorder.timing().connected.get_or_insert(now);
-                clock.stage(&Stage::Waiting);
-                recorder.note(Event::Progress {
-                    span: self.span,
-                    at: now,
-                    stage: Stage::Waiting,
-                });
-            }
-            ProviderEvent::BlockStarted { index, kind, tool } => {
-                recorder.timing().first_chunk.get_or_insert(now);
-                recorder.open(self.span, index, kind, tool);
-                if kind == BlockKind::Text {
-                    self.text_index.get_or_insert(index);
-                }
-            }
-            ProviderEvent::Delta { index, text } => {
-                recorder.timing().first_chunk.get_or_insert(now);
-                if !text.is_empty() {
-                    clock.content();
-                    let text = match &mut self.overlap {
-                        // Only the answer's own text can repeat an earlier answer.
-                        Some(overlap) if self.text_index == Some(index) => overlap.push(text),
-                        _ => text,
-                    };
-                    self.write(index, text, recorder);
-                }
-            }
-            ProviderEvent::BlockFinished { index, value } => recorder.close(index, value),
-            ProviderEvent::Usage(usage) => {
-                self.usage = Some(usage);
-                recorder.note(Event::Usage {
-                    span: self.span,
-                    usage,
-                });
-            }
-            ProviderEvent::Finished { reason, word } => {
-                return Some(match reason {
-                    FinishReason::ContentFilter => Outcome::Failed(Error::new(
-                        ErrorCode::ContentFiltered,
-                        "The provider's filter ended the answer.",
-                    )),
-                    reason => Outcome::Whole(Finish { reason, word }),
-                });
-            }
-        }
-        None
-    }
-
-    fn write(&mut self, index: u32, text: String, recorder: &mut Recorder) {
-        if !text.is_empty() {
-            self.written += text.len();
-            recorder.text(self.span, index, text);
-        }
-    }
-
-    /// What the provider counted; otherwise an estimate at four bytes a token, which is OpenAI's
-    /// rule of thumb for English, marked as such.
-    fn usage(&self, request: &ChatRequest) -> Usage {
-        self.usage.unwrap_or_else(|| {
-            let input: usize = request.messages.iter().map(ChatMessage::text_len).sum();
-            Usage {
-                input: (input / 4) as u64,
-                output: (self.written / 4) as u64,
-                estimated: true,
-                ..Usage::default()
-            }
-        })
+        () = job.cut.cancelled() => Err(Outcome::Cut),
+        done = work => Ok(done),
     }
 }
 
-/// The deadlines of one attempt.
-struct Clock {
-    deadlines: Deadlines,
-    end: Instant,
-    silence: Option<Instant>,
-    content: bool,
-}
-
-impl Clock {
-    fn new(deadlines: Deadlines) -> Self {
-        let now = Instant::now();
-        Self {
-            deadlines,
-            end: now + deadlines.total,
-            silence: Some(now + deadlines.first_token),
-            content: false,
-        }
-    }
-
-    fn next(&self) -> Instant {
-        self.silence
-            .map_or(self.end, |silence| silence.min(self.end))
-    }
-
-    /// Progress before the first token starts its deadline again; a place in a queue suspends it.
-    fn stage(&mut self, stage: &Stage) {
-        if !self.content {
-            self.silence = match stage {
-                Stage::Queued { .. } => None,
-                _ => Some(Instant::now() + self.deadlines.first_token),
-            };
-        }
-    }
-
-    fn content(&mut self) {
-        self.content = true;
-        self.silence = Some(Instant::now() + self.deadlines.between_tokens);
-    }
-
-    fn error(&self) -> Error {
-        let seconds = |duration: Duration| duration.as_secs_f32().ceil() as u64;
-        if Instant::now() >= self.end {
-            let minutes = seconds(self.deadlines.total).div_ceil(60);
-            return Error::new(
-                ErrorCode::Stall,
-                format!("The answer was not whole after {minutes} minutes, so it was ended."),
-            )
-            .at("writing");
-        }
-        if self.content {
-            let silence = seconds(self.deadlines.between_tokens);
-            Error::new(
-                ErrorCode::Stall,
-                format!("The provider fell silent for {silence} seconds in mid-answer."),
-            )
-            .at("writing")
-        } else {
-            let silence = seconds(self.deadlines.first_token);
-            Error::new(
-                ErrorCode::FirstTokenTimeout,
-                format!("The provider sent no token within {silence} seconds."),
-            )
-            .at("waiting for the first token")
-        }
+fn end_of(ended: Outcome) -> (Status, Option<Error>) {
+    match ended {
+        Outcome::Stopped => (Status::Cancelled, None),
+        Outcome::Cut => (Status::Interrupted, Some(interrupted())),
+        Outcome::Failed(error) => (Status::Error, Some(error)),
+        Outcome::Whole(_) => (Status::Ok, None),
     }
 }
 
-fn truncated() -> Error {
+fn interrupted() -> Error {
     Error::new(
-        ErrorCode::Truncated,
-        "The provider ended the stream without saying that the answer was whole.",
+        ErrorCode::Interrupted,
+        "The server was stopped while this was being written.",
     )
     .at("writing")
+}
+
+/// A random number from 0 to 1; a half where the system has none.
+fn chance() -> f64 {
+    getrandom::u32().map_or(0.5, |number| f64::from(number) / f64::from(u32::MAX))
 }

@@ -8,13 +8,28 @@ use crate::protocol::{BlockKind, Error, FinishReason, ModelInfo, Stage, ToolCall
 use futures::{future::BoxFuture, stream::BoxStream};
 use serde_json::Value;
 
+pub mod anthropic;
+mod base64;
+mod blocks;
+mod catalog;
+mod exchange;
+mod fault;
+pub mod gemini;
 pub mod http;
+mod json;
 #[cfg(feature = "local")]
 pub mod local;
+pub mod ollama;
 pub mod openai;
+pub mod responses;
 pub mod scripted;
 pub mod secret;
 pub mod sse;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+mod testing;
+mod think;
+mod who;
 
 /// A source of answers.
 pub trait Provider: Send + Sync + 'static {

@@ -1,17 +1,23 @@
 //! The providers that are configured, by name.
 
 use super::{
-    config::{Config, ProviderConfig, Script},
+    config::{Config, Kind, ProviderConfig, Script},
+    engine::{Candidate, Deadlines},
+    health::Health,
     provider::{
         Provider,
+        anthropic::{Anthropic, AnthropicConfig},
+        gemini::{Gemini, GeminiConfig},
         http::http_client,
+        ollama::{Ollama, OllamaConfig},
         openai::{OpenAi, OpenAiConfig},
+        responses::{Responses, ResponsesConfig},
         scripted::Scripted,
         secret::Secret,
     },
 };
 use crate::{
-    api::Catalog,
+    api::{Catalog, ProviderState},
     protocol::{Error, ErrorCode, ModelInfo},
 };
 use futures::future::join_all;
@@ -25,8 +31,18 @@ pub const BUILTIN: &str = "local";
 
 /// All providers. Their order is the page's, and the first model is the default.
 pub struct Registry {
-    providers: Vec<(String, Arc<dyn Provider>)>,
+    /// How the providers do.
+    pub health: Arc<Health>,
+    providers: Vec<Known>,
     default_model: Option<String>,
+    fallback: Vec<String>,
+}
+
+/// A provider of the configuration.
+struct Known {
+    name: String,
+    provider: Arc<dyn Provider>,
+    deadlines: Deadlines,
 }
 
 impl Registry {
@@ -36,23 +52,30 @@ impl Registry {
     /// `invalid_request` for two providers of one name or a broken script, with a sentence.
     pub fn new(config: &Config) -> Result<Self, Error> {
         let mut registry = Self {
+            health: Arc::default(),
             providers: Vec::new(),
             default_model: config.default_model.clone(),
+            fallback: config.fallback.clone(),
         };
+        let usual = config.deadlines;
         if let Some(script) = &config.script {
             let scripted = match script {
                 Script::Builtin => Scripted::builtin(),
                 Script::Text(text) => Scripted::from_toml(text)?,
             };
-            registry.add("scripted", Arc::new(scripted))?;
+            registry.add("scripted", Arc::new(scripted), usual)?;
         }
         let client = http_client()?;
         for provider in &config.providers {
-            registry.add(&provider.name, Arc::new(openai(provider, client.clone())?))?;
+            let made = make(provider, client.clone())?;
+            registry.add(&provider.name, made, provider.deadlines(usual)?)?;
         }
         #[cfg(feature = "local")]
         if let Some(path) = &config.model {
-            registry.add(BUILTIN, Arc::new(builtin(path, config)))?;
+            registry.add(BUILTIN, Arc::new(builtin(path, config)), usual)?;
+        }
+        for model in &registry.fallback {
+            registry.find(model)?;
         }
         Ok(registry)
     }
@@ -61,8 +84,13 @@ impl Registry {
     ///
     /// # Errors
     /// `invalid_request` if the name is taken, empty, or has a slash.
-    pub fn add(&mut self, name: &str, provider: Arc<dyn Provider>) -> Result<(), Error> {
-        let taken = self.providers.iter().any(|(known, _)| known == name);
+    pub fn add(
+        &mut self,
+        name: &str,
+        provider: Arc<dyn Provider>,
+        deadlines: Deadlines,
+    ) -> Result<(), Error> {
+        let taken = self.providers.iter().any(|known| known.name == name);
         if taken || name.is_empty() || name.contains('/') {
             return Err(Error::new(
                 ErrorCode::InvalidRequest,
@@ -71,34 +99,56 @@ impl Registry {
                 ),
             ));
         }
-        self.providers.push((name.to_owned(), provider));
+        self.providers.push(Known {
+            name: name.to_owned(),
+            provider,
+            deadlines,
+        });
         Ok(())
     }
 
-    /// The provider of a model named `provider/model`, with the provider's own name for it.
+    /// The model named `provider/model`, as the engine asks it.
     ///
     /// # Errors
     /// `not_found`, with a sentence that names the providers there are.
-    pub fn find(&self, full: &str) -> Result<(Arc<dyn Provider>, String), Error> {
+    pub fn find(&self, full: &str) -> Result<Candidate, Error> {
         let (name, model) = full.split_once('/').unwrap_or((full, ""));
-        self.providers
-            .iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, provider)| (provider.clone(), model.to_owned()))
-            .ok_or_else(|| {
-                let known: Vec<&str> = self
-                    .providers
-                    .iter()
-                    .map(|(name, _)| name.as_str())
-                    .collect();
-                Error::new(
-                    ErrorCode::NotFound,
-                    format!(
-                        "There is no provider “{name}”. Configured: {}.",
-                        known.join(", ")
-                    ),
-                )
-            })
+        let known = self.providers.iter().find(|known| known.name == name);
+        let known = known.ok_or_else(|| {
+            let names: Vec<&str> = self
+                .providers
+                .iter()
+                .map(|known| known.name.as_str())
+                .collect();
+            Error::new(
+                ErrorCode::NotFound,
+                format!(
+                    "There is no provider “{name}”. Configured: {}.",
+                    names.join(", ")
+                ),
+            )
+        })?;
+        Ok(Candidate {
+            provider: known.provider.clone(),
+            name: known.name.clone(),
+            model: model.to_owned(),
+            full: full.to_owned(),
+            deadlines: known.deadlines,
+        })
+    }
+
+    /// The models that may answer in place of `full`, itself first. Those of providers that have
+    /// failed repeatedly come last.
+    ///
+    /// # Errors
+    /// As [`Registry::find`].
+    pub fn candidates(&self, full: &str) -> Result<Vec<Candidate>, Error> {
+        let mut candidates = vec![self.find(full)?];
+        for other in self.fallback.iter().filter(|other| *other != full) {
+            candidates.push(self.find(other)?);
+        }
+        candidates.sort_by_key(|candidate| self.health.is_spared(&candidate.name));
+        Ok(candidates)
     }
 
     /// The model used where none is chosen.
@@ -111,8 +161,8 @@ impl Registry {
         }
         // The first provider that has a model wins; only as many are asked as needed.
         let mut failure = None;
-        for (name, provider) in &self.providers {
-            match models(name, provider).await {
+        for known in &self.providers {
+            match known.models().await {
                 Ok(models) => {
                     if let Some(model) = models.into_iter().next() {
                         return Ok(model.id);
@@ -129,21 +179,34 @@ impl Registry {
         }))
     }
 
-    /// Everything that can be chosen now.
+    /// Everything that can be chosen now, and how the providers do.
     pub async fn catalog(&self) -> Catalog {
-        let lists = self
-            .providers
-            .iter()
-            .map(|(name, provider)| models(name, provider));
+        let only_builtin = self.providers.iter().all(|known| known.name == BUILTIN);
         let mut catalog = Catalog {
-            only_builtin: self.providers.iter().all(|(name, _)| name == BUILTIN),
+            only_builtin,
             ..Catalog::default()
         };
-        for list in join_all(lists).await {
+        let lists = join_all(self.providers.iter().map(Known::models)).await;
+        for (known, list) in self.providers.iter().zip(lists) {
+            let trouble = self.health.trouble(&known.name);
+            let spared = trouble.as_ref().and_then(|trouble| trouble.spared);
+            let mut state = ProviderState {
+                name: known.name.clone(),
+                problem: trouble.map(|trouble| trouble.last.message),
+                spared_s: spared.map(|left| left.as_secs() + 1),
+                ..ProviderState::default()
+            };
             match list {
-                Ok(models) => catalog.models.extend(models),
-                Err(why) => catalog.problems.push(why.message),
+                Ok(models) => {
+                    state.models = models.len();
+                    catalog.models.extend(models);
+                }
+                Err(why) => {
+                    state.needs_key = why.code == ErrorCode::Authentication;
+                    state.problem = Some(why.message);
+                }
             }
+            catalog.providers.push(state);
         }
         catalog.default = match &self.default_model {
             Some(model) => model.clone(),
@@ -157,40 +220,96 @@ impl Registry {
     }
 }
 
-async fn models(name: &str, provider: &Arc<dyn Provider>) -> Result<Vec<ModelInfo>, Error> {
-    let mut models = tokio::time::timeout(LIST_DEADLINE, provider.models())
-        .await
-        .unwrap_or_else(|_| {
-            Err(Error::new(
-                ErrorCode::Connection,
-                format!("The provider “{name}” does not answer."),
-            ))
-        })?;
-    for model in &mut models {
-        model.id = format!("{name}/{}", model.id);
-        if model.provider.is_empty() {
-            model.provider = name.to_owned();
+impl Known {
+    async fn models(&self) -> Result<Vec<ModelInfo>, Error> {
+        let name = &self.name;
+        let mut models = tokio::time::timeout(LIST_DEADLINE, self.provider.models())
+            .await
+            .unwrap_or_else(|_| {
+                Err(Error::new(
+                    ErrorCode::Connection,
+                    format!("The provider “{name}” does not answer."),
+                ))
+            })?;
+        for model in &mut models {
+            model.id = format!("{name}/{}", model.id);
+            if model.provider.is_empty() {
+                model.provider.clone_from(name);
+            }
         }
+        Ok(models)
     }
-    Ok(models)
 }
 
-fn openai(config: &ProviderConfig, client: reqwest::Client) -> Result<OpenAi, Error> {
-    let key = config
-        .key_env
-        .as_deref()
-        .and_then(|name| std::env::var(name).ok())
-        .filter(|key| !key.trim().is_empty());
-    OpenAi::new(
-        OpenAiConfig {
-            name: config.name.clone(),
-            base_url: config.url.clone(),
-            api_key: key.map(Secret::new),
-            models: config.models.clone(),
-            prefill: config.prefill,
-        },
-        client,
-    )
+/// Makes a provider of the configuration. Its key is read from the environment here, once.
+fn make(config: &ProviderConfig, http: reqwest::Client) -> Result<Arc<dyn Provider>, Error> {
+    let api_key = config
+        .key_variable()
+        .and_then(|variable| std::env::var(variable).ok())
+        .filter(|key| !key.trim().is_empty())
+        .map(Secret::new);
+    let name = config.name.clone();
+    let models = config.models.clone();
+    let url = config.url.clone();
+    Ok(match config.kind {
+        Kind::Openai => {
+            let base_url = url.ok_or_else(|| {
+                Error::new(
+                    ErrorCode::InvalidRequest,
+                    format!(
+                        "The provider “{name}” needs a url, such as https://api.example.com/v1."
+                    ),
+                )
+                .at("reading the configuration")
+            })?;
+            let config = OpenAiConfig {
+                name,
+                base_url,
+                api_key,
+                models,
+                prefill: config.prefill,
+            };
+            Arc::new(OpenAi::new(config, http)?)
+        }
+        Kind::Responses => {
+            let usual = ResponsesConfig::default();
+            let config = ResponsesConfig {
+                name,
+                base_url: url.unwrap_or(usual.base_url),
+                api_key,
+                models,
+            };
+            Arc::new(Responses::new(config, http)?)
+        }
+        Kind::Anthropic => {
+            let usual = AnthropicConfig::default();
+            let config = AnthropicConfig {
+                name,
+                base_url: url.unwrap_or(usual.base_url),
+                api_key,
+                models,
+            };
+            Arc::new(Anthropic::new(config, http)?)
+        }
+        Kind::Gemini => {
+            let config = GeminiConfig {
+                name,
+                base_url: url.unwrap_or_default(),
+                api_key,
+                models,
+            };
+            Arc::new(Gemini::new(config, http)?)
+        }
+        Kind::Ollama => {
+            let config = OllamaConfig {
+                name,
+                base_url: url.unwrap_or_default(),
+                models,
+                pull: config.pull,
+            };
+            Arc::new(Ollama::new(config, http)?)
+        }
+    })
 }
 
 #[cfg(feature = "local")]

@@ -74,9 +74,8 @@ pub(super) fn Welcome() -> impl IntoView {
             {part(move || {
                 frame.catalog.with(|catalog| {
                     catalog
-                        .problems
-                        .iter()
-                        .map(|problem| view! { <p class="hint bad">{problem.clone()}</p> })
+                        .problems()
+                        .map(|problem| view! { <p class="hint bad">{problem.to_owned()}</p> })
                         .collect_view()
                         .into_any()
                 })

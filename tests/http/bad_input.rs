@@ -150,10 +150,9 @@ async fn a_dead_provider_url_fails_the_run_with_a_sentence() {
             .providers
             .push(headwater::server::config::ProviderConfig {
                 name: "dead".into(),
-                url: dead,
-                key_env: None,
+                url: Some(dead),
                 models: Some(vec!["m".into()]),
-                prefill: false,
+                ..Default::default()
             });
     })
     .await;
@@ -235,7 +234,7 @@ async fn a_full_disk_is_said_and_loses_nothing_that_was_seen() {
     let (log, _) = Log::open(&small.data, small.data_limit_mb).expect("opens");
     let mut registry = Registry::new(&small).expect("registry");
     registry
-        .add("flood", std::sync::Arc::new(Flood))
+        .add("flood", std::sync::Arc::new(Flood), small.deadlines)
         .expect("added");
     let app = App::new(log, registry, &small);
     let started = app

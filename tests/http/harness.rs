@@ -210,6 +210,9 @@ pub fn config(data: &Path) -> Config {
     };
     let mut config = Config::load(&flags).expect("configuration");
     config.providers.clear();
+    // One attempt: a test that is about more says so.
+    config.recovery.attempts = 1;
+    config.recovery.mends = 0;
     config
 }
 
@@ -289,6 +292,10 @@ pub fn program(data: &Path) -> Command {
     let mut program = Command::new(env!("CARGO_BIN_EXE_headwater"));
     for name in [
         "OPENAI_API_KEY",
+        "ANTHROPIC_API_KEY",
+        "GEMINI_API_KEY",
+        "OLLAMA_HOST",
+        "HEADWATER_FALLBACK",
         "HEADWATER_PROVIDER_URL",
         "HEADWATER_CONFIG",
     ] {
@@ -298,6 +305,9 @@ pub fn program(data: &Path) -> Command {
         .env("HEADWATER_DATA", data)
         .env("HEADWATER_SCRIPT", "builtin")
         .env("HEADWATER_MODEL", "none")
+        // A test that is about more than one attempt says so.
+        .env("HEADWATER_ATTEMPTS", "1")
+        .env("HEADWATER_ON_BREAK", "stop")
         .stdin(Stdio::null());
     program
 }

@@ -6,5 +6,6 @@ mod bad_input;
 mod failures;
 mod guard;
 mod harness;
+mod recovery;
 mod restart;
 mod streams;

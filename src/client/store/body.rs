@@ -216,7 +216,7 @@ impl Body {
                 ..AnswerState::default()
             };
         }
-        state.model.clone_from(&answer.model);
+        answer.answered_by().clone_into(&mut state.model);
         state.status = answer.status;
         state.finish = answer.finish().cloned();
         state.stage = answer.stage.as_ref().map(|since| since.stage.clone());
@@ -262,9 +262,10 @@ impl Body {
         let in_between = answer.blocks[at + 1..]
             .iter()
             .any(|later| same(later) && !later.text.is_empty());
+        let seam = visible && block.text.len() == text.len() && answer.is_seam(at);
         if self.frozen && visible {
             self.behind = true;
-        } else if in_between || self.stale {
+        } else if in_between || seam || self.stale {
             self.stale = true;
         } else if visible {
             self.text.push(text);
@@ -287,8 +288,11 @@ impl Body {
             if number > 0 {
                 self.seams.push(self.shown);
             }
-            for block in &answer.blocks {
+            for (at, block) in answer.blocks.iter().enumerate() {
                 if answer.is_visible(block) {
+                    if answer.is_seam(at) {
+                        self.seams.push(self.shown);
+                    }
                     self.text.push(&block.text);
                     self.words.push(&block.text);
                     self.shown += block.text.len();

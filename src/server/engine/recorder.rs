@@ -21,6 +21,8 @@ pub struct Recorder {
     batch: Vec<Entry>,
     blocks: Vec<OpenBlock>,
     block_count: BlockNo,
+    span_count: SpanNo,
+    usage: Usage,
     timing: Timing,
     gaps: Vec<u32>,
 }
@@ -30,6 +32,7 @@ struct OpenBlock {
     index: u32,
     span: SpanNo,
     block: BlockNo,
+    kind: BlockKind,
     length: u64,
 }
 
@@ -48,6 +51,8 @@ impl Recorder {
             batch: Vec::new(),
             blocks: Vec::new(),
             block_count: 0,
+            span_count: 0,
+            usage: Usage::default(),
             gaps: Vec::new(),
         }
     }
@@ -91,6 +96,17 @@ impl Recorder {
         self.seq = after;
     }
 
+    /// The number of the next span.
+    pub fn next_span(&mut self) -> SpanNo {
+        self.span_count += 1;
+        self.span_count
+    }
+
+    /// Adds what a call has cost to the run's counts.
+    pub fn count(&mut self, usage: Usage) {
+        self.usage = self.usage.plus(usage);
+    }
+
     /// Notes a block's beginning. `index` is the provider's number for it.
     pub fn open(&mut self, span: SpanNo, index: u32, kind: BlockKind, tool: Option<ToolCall>) {
         self.block_count += 1;
@@ -99,6 +115,7 @@ impl Recorder {
             index,
             span,
             block,
+            kind,
             length: 0,
         });
         self.note(Event::BlockStarted {
@@ -109,22 +126,25 @@ impl Recorder {
         });
     }
 
-    /// Notes text. A block that the provider did not announce is opened as text.
-    pub fn text(&mut self, span: SpanNo, index: u32, text: String) {
+    /// Notes text. A block that the provider did not announce is opened as text. The answer is
+    /// whether the text is part of what a person reads as the answer.
+    pub fn text(&mut self, span: SpanNo, index: u32, text: String) -> bool {
         if !self.blocks.iter().any(|block| block.index == index) {
             self.open(span, index, BlockKind::Text, None);
         }
         self.measure_gap();
         if let Some(open) = self.blocks.iter_mut().find(|block| block.index == index) {
             open.length += text.len() as u64;
-            let block = open.block;
+            let (block, kind) = (open.block, open.kind);
             self.note(Event::Delta {
                 span,
                 block,
                 text,
                 from: None,
             });
+            return matches!(kind, BlockKind::Text | BlockKind::Refusal);
         }
+        false
     }
 
     /// Notes a block's end.
@@ -145,7 +165,7 @@ impl Recorder {
         }
     }
 
-    /// Notes the end of a span and of all its open blocks.
+    /// Notes the end of a span and of all its open blocks, and counts what it has cost.
     pub fn finish_span(
         &mut self,
         span: SpanNo,
@@ -161,6 +181,7 @@ impl Recorder {
         self.set_gaps();
         self.timing.finished = self.now();
         let timing = Some(self.timing);
+        self.count(usage);
         self.note(Event::SpanFinished {
             span,
             status,
@@ -172,15 +193,29 @@ impl Recorder {
         });
     }
 
-    /// Writes the last entry and returns when it is committed. `seen` is the last entry that the
-    /// reader who stopped the run had shown; the text is kept up to it.
-    pub async fn finish(
-        mut self,
+    /// Notes the end of a span that wrote nothing, beside another one that goes on.
+    pub fn finish_idle_span(
+        &mut self,
+        span: SpanNo,
         status: Status,
         usage: Usage,
         error: Option<Error>,
-        seen: Option<Seq>,
     ) {
+        self.count(usage);
+        self.note(Event::SpanFinished {
+            span,
+            status,
+            output: Value::Null,
+            finish: None,
+            usage: Some(usage),
+            timing: None,
+            error,
+        });
+    }
+
+    /// Writes the last entry and returns when it is committed. `seen` is the last entry that the
+    /// reader who stopped the run had shown; the text is kept up to it.
+    pub async fn finish(mut self, status: Status, error: Option<Error>, seen: Option<Seq>) {
         self.flush().await;
         self.committed().await;
         let whole = self.live.with_answer(|answer| answer.visible_text());
@@ -189,7 +224,7 @@ impl Recorder {
         });
         let hash = hash(whole.get(..length).unwrap_or(&whole));
         self.timing.finished = self.now();
-        let timing = self.timing;
+        let (timing, usage) = (self.timing, self.usage);
         let length = length as u64;
         self.note(Event::RunFinished {
             status,

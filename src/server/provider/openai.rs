@@ -5,38 +5,35 @@
 //! parts of this module:
 //!
 //! - `request`: the body, and what to leave out for a server that does not know it.
-//! - `answer`: the connection.
-//! - `reader`: bytes to events, without a socket.
-//! - `decode`, `calls`, `think`, `words`: pieces of an answer to blocks.
-//! - `error`: what a server says about a failure.
+//! - `decode`, `calls`, `words`: pieces of an answer to blocks.
 //! - `models`: the list.
 
-use super::{ChatRequest, Provider, ProviderEvent, secret::Secret};
-use crate::protocol::{Error, ErrorCode, ModelInfo};
-use answer::Answer;
-use error::Who;
-use futures::{
-    FutureExt, StreamExt,
-    future::BoxFuture,
-    stream::{self, BoxStream},
+use super::{
+    ChatRequest, Provider, ProviderEvent,
+    catalog::Catalog,
+    exchange::{self, Vendor, memory::Memory},
+    secret::Secret,
+    who::Who,
 };
+use crate::protocol::{Error, ModelInfo};
+use decode::Decoder;
+use futures::{FutureExt, future::BoxFuture, stream::BoxStream};
 use request::Shape;
-use reqwest::{Url, header::HeaderValue};
-use serde::Deserialize;
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use reqwest::{
+    RequestBuilder,
+    header::{AUTHORIZATION, HeaderValue},
 };
+use serde::Deserialize;
+use std::sync::{Arc, Mutex, PoisonError};
 
-mod answer;
 mod calls;
 mod decode;
-mod error;
-mod models;
-mod reader;
-mod request;
-mod think;
+pub(super) mod models;
+pub(super) mod request;
 mod words;
+
+/// What to tell whoever set a wrong address.
+pub(super) const HINT: &str = "Most end in /v1.";
 
 /// Which server, and how to talk to it.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -67,62 +64,35 @@ pub struct OpenAi {
 struct Shared {
     who: Who,
     authorization: Option<HeaderValue>,
-    fixed: Option<Vec<String>>,
     prefill: bool,
     http: reqwest::Client,
-    cache: models::Cache,
+    catalog: Catalog,
     /// The shape of a request that the server took last.
-    stream_options: AtomicBool,
-    max_completion_tokens: AtomicBool,
+    server: Mutex<Shape>,
+    /// The shapes that its models took last.
+    shapes: Memory<Shape>,
 }
 
 impl OpenAi {
     /// A provider; nothing is sent yet. The client is best made by
     /// [`http_client`](super::http::http_client) and shared by all providers.
     pub fn new(config: OpenAiConfig, http: reqwest::Client) -> Result<Self, Error> {
-        let name = &config.name;
-        let wrong =
-            |why: String| Error::new(ErrorCode::InvalidRequest, why).at("reading the settings");
-        let url: Url = config
-            .base_url
-            .trim()
-            .parse()
-            .ok()
-            .filter(|url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host())
-            .ok_or_else(|| {
-                wrong(format!(
-                    "The base URL of {name} is not an address. It looks like https://api.example.com/v1."
-                ))
-            })?;
-        let key = config.api_key.filter(|key| !key.is_empty());
-        let authorization = match &key {
-            Some(key) => {
-                let mut value =
-                    HeaderValue::try_from(format!("Bearer {}", key.expose())).map_err(|_| {
-                        wrong(format!(
-                            "The key of {name} holds characters that no key has."
-                        ))
-                    })?;
-                value.set_sensitive(true);
-                Some(value)
-            }
-            None => None,
-        };
-        let shape = Shape::for_url(&url);
+        let who = Who::new(
+            config.name,
+            &config.base_url,
+            config.api_key,
+            HINT,
+            "https://api.example.com/v1",
+        )?;
         Ok(Self {
             shared: Arc::new(Shared {
-                who: Who {
-                    name: config.name,
-                    url,
-                    key,
-                },
-                authorization,
-                fixed: config.models,
+                authorization: who.header("Bearer ")?,
                 prefill: config.prefill,
                 http,
-                cache: models::Cache::default(),
-                stream_options: AtomicBool::new(shape.stream_options),
-                max_completion_tokens: AtomicBool::new(shape.max_completion_tokens),
+                catalog: Catalog::new(config.models),
+                server: Mutex::new(Shape::for_url(&who.url)),
+                shapes: Memory::default(),
+                who,
             }),
         })
     }
@@ -139,16 +109,13 @@ impl std::fmt::Debug for OpenAi {
 
 impl Provider for OpenAi {
     fn models(&self) -> BoxFuture<'_, Result<Vec<ModelInfo>, Error>> {
-        self.shared.models().boxed()
+        let shared = &self.shared;
+        let fetch = models::fetch(&shared.who, &shared.http, shared.authorization.as_ref());
+        shared.catalog.list(&shared.who, fetch).boxed()
     }
 
     fn stream(&self, request: ChatRequest) -> BoxStream<'static, Result<ProviderEvent, Error>> {
-        let answer = Answer::new(self.shared.clone(), request);
-        stream::unfold(answer, |mut answer| async move {
-            let event = answer.next().await?;
-            Some((event, answer))
-        })
-        .boxed()
+        exchange::stream(self.shared.clone(), request)
     }
 
     fn can_prefill(&self, _: &str) -> bool {
@@ -157,27 +124,45 @@ impl Provider for OpenAi {
 }
 
 impl Shared {
-    /// The address of a call; a query that the base URL has stays.
-    fn url(&self, path: &[&str]) -> Url {
-        let mut url = self.who.url.clone();
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend(path);
-        }
-        url
+    /// What the server takes, whatever the model.
+    fn likely(&self) -> Shape {
+        *self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Vendor for Shared {
+    type Decoder = Decoder;
+    type Shape = Shape;
+
+    fn who(&self) -> &Who {
+        &self.who
     }
 
-    fn shape(&self) -> Shape {
-        Shape {
-            stream_options: self.stream_options.load(Ordering::Relaxed),
-            max_completion_tokens: self.max_completion_tokens.load(Ordering::Relaxed),
-        }
+    fn shape(&self, request: &ChatRequest) -> Shape {
+        let known = self.shapes.get(&request::key(request));
+        known.unwrap_or_else(|| self.likely())
     }
 
-    fn keep_shape(&self, shape: Shape) {
-        self.stream_options
-            .store(shape.stream_options, Ordering::Relaxed);
-        self.max_completion_tokens
-            .store(shape.max_completion_tokens, Ordering::Relaxed);
+    fn after_refusal(&self, request: &ChatRequest, shape: Shape, said: &[u8]) -> Option<Shape> {
+        shape.after_refusal(said, &request.sampling)
+    }
+
+    fn keep_shape(&self, request: &ChatRequest, shape: Shape) {
+        let server = shape.of_server();
+        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = server;
+        self.shapes.keep(request::key(request), shape, server);
+    }
+
+    fn call(&self, request: &ChatRequest, shape: Shape) -> Result<RequestBuilder, Error> {
+        let mut call = self.http.post(self.who.at(&["chat", "completions"]));
+        if let Some(value) = &self.authorization {
+            call = call.header(AUTHORIZATION, value.clone());
+        }
+        exchange::with_json(call, &request::body(request, shape, self.prefill))
+    }
+
+    fn decoder(&self, _: &ChatRequest, _: Shape) -> Decoder {
+        Decoder::new(self.who.clone())
     }
 }
 

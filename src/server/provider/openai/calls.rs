@@ -3,10 +3,9 @@
 //! The format says that pieces with the same index are one call. Servers leave the index out,
 //! give every call the index 0, repeat the name, or send the arguments as an object.
 
-use super::decode::Ready;
 use crate::{
     protocol::{BlockKind, ToolCall},
-    server::provider::ProviderEvent,
+    server::provider::{ProviderEvent, exchange::Ready},
 };
 use serde_json::{Value, json};
 

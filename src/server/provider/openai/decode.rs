@@ -1,29 +1,18 @@
 //! Turns the pieces of a streamed answer into events, in all the dialects that are spoken.
 
-use super::{
-    calls::Calls,
-    error::{Who, from_object},
-    think::Think,
-    words,
-};
+use super::{calls::Calls, words};
 use crate::{
     protocol::{BlockKind, Error, ErrorCode, FinishReason, Usage},
-    server::provider::{ProviderEvent, sse},
+    server::provider::{
+        ProviderEvent,
+        exchange::{Decode, Flow, Ready},
+        fault::from_object,
+        sse,
+        think::Think,
+        who::Who,
+    },
 };
 use serde_json::Value;
-use std::collections::VecDeque;
-
-/// Events that are ready to be given out.
-pub(super) type Ready = VecDeque<ProviderEvent>;
-
-/// Whether a stream goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Flow {
-    /// More may come.
-    More,
-    /// The provider said that this was all.
-    Done,
-}
 
 /// The state of one answer.
 #[derive(Debug)]
@@ -61,63 +50,6 @@ impl Decoder {
             content: false,
             finish: None,
         }
-    }
-
-    /// Whether the provider said why it ended. What may still come is the usage.
-    pub(super) fn has_finish(&self) -> bool {
-        self.finish.is_some()
-    }
-
-    /// Takes one event of the stream.
-    pub(super) fn event(&mut self, event: &sse::Event, out: &mut Ready) -> Result<Flow, Error> {
-        let data = event.data.trim();
-        if data == "[DONE]" {
-            // Some servers say nothing but this at the end; after an answer it is clear enough.
-            if self.finish.is_none() && self.content {
-                self.finish = Some((FinishReason::Stop, data.into()));
-            }
-            return Ok(Flow::Done);
-        }
-        if data.is_empty() {
-            return Ok(Flow::More);
-        }
-        let Ok(mut value) = serde_json::from_str::<Value>(data) else {
-            if event.event == "error" {
-                return Err(from_object(
-                    &self.who,
-                    &serde_json::json!({ "error": data }),
-                ));
-            }
-            return Err(self.malformed());
-        };
-        if event.event == "error" {
-            return Err(from_object(&self.who, &value));
-        }
-        if !value.is_object() {
-            return Err(self.malformed());
-        }
-        self.chunk(&mut value, out)?;
-        Ok(Flow::More)
-    }
-
-    /// Takes a whole answer from a server that does not stream.
-    pub(super) fn whole(&mut self, body: &[u8], out: &mut Ready) -> Result<(), Error> {
-        let mut value: Value = match serde_json::from_slice(body) {
-            Ok(value) => value,
-            // Half an answer is an end without a finish, as in a stream.
-            Err(error) if error.is_eof() => return Ok(()),
-            Err(_) => return Err(self.malformed()),
-        };
-        self.chunk(&mut value, out)?;
-        let answered = value.pointer("/choices/0").is_some();
-        if self.finish.is_none() {
-            if !answered {
-                return Err(self.malformed());
-            }
-            // The document is whole, so the answer is.
-            self.finish = Some((FinishReason::Stop, String::new()));
-        }
-        Ok(())
     }
 
     /// Takes one JSON object: a piece of an answer, a whole one, counts, or an error.
@@ -296,16 +228,72 @@ impl Decoder {
             out.push_back(ProviderEvent::Usage(usage));
         }
     }
+}
 
-    /// Tells the counts, because the stream breaks off here. Half a tag that was held back is
-    /// dropped: whether it was text or a tag is not known, and the next attempt writes it again.
-    pub(super) fn break_off(&mut self, out: &mut Ready) {
+impl Decode for Decoder {
+    fn has_finish(&self) -> bool {
+        self.finish.is_some()
+    }
+
+    fn event(&mut self, event: &sse::Event, out: &mut Ready) -> Result<Flow, Error> {
+        let data = event.data.trim();
+        if data == "[DONE]" {
+            // Some servers say nothing but this at the end; after an answer it is clear enough.
+            if self.finish.is_none() && self.content {
+                self.finish = Some((FinishReason::Stop, data.into()));
+            }
+            return Ok(Flow::Done);
+        }
+        if data.is_empty() {
+            return Ok(Flow::More);
+        }
+        let Ok(mut value) = serde_json::from_str::<Value>(data) else {
+            if event.event == "error" {
+                return Err(from_object(
+                    &self.who,
+                    &serde_json::json!({ "error": data }),
+                ));
+            }
+            return Err(self.who.malformed());
+        };
+        if event.event == "error" {
+            return Err(from_object(&self.who, &value));
+        }
+        if !value.is_object() {
+            return Err(self.who.malformed());
+        }
+        self.chunk(&mut value, out)?;
+        Ok(Flow::More)
+    }
+
+    fn whole(&mut self, body: &[u8], out: &mut Ready) -> Result<(), Error> {
+        let mut value: Value = match serde_json::from_slice(body) {
+            Ok(value) => value,
+            // Half an answer is an end without a finish, as in a stream.
+            Err(error) if error.is_eof() => return Ok(()),
+            Err(_) => return Err(self.who.malformed()),
+        };
+        self.chunk(&mut value, out)?;
+        let answered = value.pointer("/choices/0").is_some();
+        if self.finish.is_none() {
+            if !answered {
+                return Err(self.who.malformed());
+            }
+            // The document is whole, so the answer is.
+            self.finish = Some((FinishReason::Stop, String::new()));
+        }
+        Ok(())
+    }
+
+    fn break_off(&mut self, out: &mut Ready) {
+        // Half a tag that was held back is dropped: whether it was text or a tag is not known, and
+        // the next attempt writes it again.
         self.tell_usage(true, out);
     }
 
-    /// Ends the answer as the provider meant it. Without a reason for its end nothing is closed:
-    /// the answer is cut, which the engine sees by what is missing.
-    pub(super) fn end(&mut self, out: &mut Ready) {
+    fn end(&mut self, out: &mut Ready) {
+        // Without a reason for its end nothing is closed: the answer is cut, which the engine sees
+        // by what is missing.
         let Some((mut reason, word)) = self.finish.take() else {
             return self.break_off(out);
         };
@@ -322,13 +310,5 @@ impl Decoder {
         self.close_prose(out);
         self.calls.finish(&mut self.blocks, out);
         out.push_back(ProviderEvent::Finished { reason, word });
-    }
-
-    fn malformed(&self) -> Error {
-        Error::new(
-            ErrorCode::Malformed,
-            format!("{} sent something that is not its protocol.", self.who.name),
-        )
-        .at("reading the answer")
     }
 }

@@ -1,16 +1,24 @@
 //! Writes the request.
 
-use crate::server::provider::{ChatRequest, Role};
+use crate::server::provider::{
+    ChatMessage, ChatRequest, Effort, Image, Part, Role, Sampling, base64,
+};
 use reqwest::Url;
 use serde::Serialize;
+use serde_json::{Value, json};
+use std::borrow::Cow;
 
-/// What servers disagree about in a request.
+/// What servers and models disagree about in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shape {
     /// Ask for usage at the end of the stream.
     pub(super) stream_options: bool,
     /// OpenAI's newer name of the limit of tokens.
     pub(super) max_completion_tokens: bool,
+    /// Say how to sample.
+    pub(super) sampling: bool,
+    /// How many words for the effort were refused.
+    pub(super) efforts: usize,
 }
 
 impl Shape {
@@ -19,40 +27,49 @@ impl Shape {
         Self {
             stream_options: true,
             max_completion_tokens: url.host_str() == Some("api.openai.com"),
+            sampling: true,
+            efforts: 0,
+        }
+    }
+
+    /// The part of the shape that is the server's and not the model's.
+    pub(super) fn of_server(self) -> Self {
+        Self {
+            sampling: true,
+            efforts: 0,
+            ..self
         }
     }
 
     /// What to try instead when a server refused the request with these words.
-    pub(super) fn after_refusal(self, body: &[u8], limit_was_sent: bool) -> Option<Self> {
+    pub(super) fn after_refusal(mut self, body: &[u8], sampling: &Sampling) -> Option<Self> {
         let said = String::from_utf8_lossy(body).to_lowercase();
-        if self.stream_options
-            && (said.contains("stream_options") || said.contains("include_usage"))
-        {
-            return Some(Self {
-                stream_options: false,
-                ..self
-            });
-        }
-        let unknown = [
+        let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
+        let is_unknown = says(&[
             "unsupported",
             "unknown",
             "unrecognized",
-            "not supported",
+            "not support",
             "not permitted",
             "unexpected",
             "instead",
-        ];
-        // A limit that is merely too high names the parameter as well.
-        if limit_was_sent
-            && said.contains(self.limit_name())
-            && unknown.iter().any(|word| said.contains(word))
+        ]);
+        let knobs = sampling.temperature.is_some() || sampling.top_p.is_some();
+        if self.stream_options && says(&["stream_options", "include_usage"]) {
+            self.stream_options = false;
+        } else if effort_word(sampling.effort, self.efforts).is_some()
+            && says(&["reasoning_effort", "reasoning effort"])
         {
-            return Some(Self {
-                max_completion_tokens: !self.max_completion_tokens,
-                ..self
-            });
+            self.efforts = next_effort(self.efforts, &said);
+        } else if sampling.max_tokens.is_some() && is_unknown && said.contains(self.limit_name()) {
+            // A limit that is merely too high names the parameter as well.
+            self.max_completion_tokens = !self.max_completion_tokens;
+        } else if self.sampling && knobs && is_unknown && says(&["temperature", "top_p"]) {
+            self.sampling = false;
+        } else {
+            return None;
         }
-        None
+        Some(self)
     }
 
     fn limit_name(self) -> &'static str {
@@ -63,8 +80,43 @@ impl Shape {
     }
 }
 
+/// What a shape depends on.
+pub(in crate::server::provider) fn key(request: &ChatRequest) -> String {
+    format!("{} {:?}", request.model, request.sampling.effort)
+}
+
+/// The word for an effort after so many were refused; `None` if nothing is to be said. Not to think
+/// at all goes by several names, and not all models can.
+pub(in crate::server::provider) fn effort_word(
+    effort: Option<Effort>,
+    refused: usize,
+) -> Option<&'static str> {
+    let words: &[_] = match effort? {
+        Effort::None => &["none", "minimal", "low"],
+        Effort::Low => &["low"],
+        Effort::Medium => &["medium"],
+        Effort::High => &["high"],
+    };
+    words.get(refused).copied()
+}
+
+/// How many words for the effort are refused now: one, or all if it is the parameter itself.
+pub(in crate::server::provider) fn next_effort(refused: usize, said: &str) -> usize {
+    match said.contains("value") || said.contains("must be one of") {
+        true => refused + 1,
+        false => usize::MAX,
+    }
+}
+
+/// A picture in the form of an address.
+pub(in crate::server::provider) fn data_url(image: &Image) -> String {
+    let data = base64::encode(&image.data);
+    format!("data:{};base64,{data}", image.media_type)
+}
+
+/// The body of a request.
 #[derive(Serialize)]
-struct Body<'a> {
+pub(super) struct Body<'a> {
     model: &'a str,
     messages: Vec<Message<'a>>,
     stream: bool,
@@ -79,6 +131,10 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     max_completion_tokens: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_effort: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     continue_final_message: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     add_generation_prompt: Option<bool>,
@@ -92,122 +148,131 @@ struct StreamOptions {
 #[derive(Serialize)]
 struct Message<'a> {
     role: &'static str,
-    content: std::borrow::Cow<'a, str>,
+    content: Content<'a>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_call_id: Option<&'a str>,
 }
 
-/// The body of a request, as JSON.
-pub(super) fn body(
-    request: &ChatRequest,
-    shape: Shape,
-    prefill: bool,
-) -> serde_json::Result<Vec<u8>> {
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Content<'a> {
+    Text(Cow<'a, str>),
+    Parts(Vec<Value>),
+    Nothing(()),
+}
+
+impl<'a> Message<'a> {
+    fn new(role: &'static str, text: impl Into<Cow<'a, str>>) -> Self {
+        Self {
+            role,
+            content: Content::Text(text.into()),
+            tool_calls: Vec::new(),
+            tool_call_id: None,
+        }
+    }
+}
+
+/// Writes a request in a shape.
+pub(super) fn body(request: &ChatRequest, shape: Shape, prefill: bool) -> Body<'_> {
     let prefill = request
         .prefill
         .as_deref()
         .filter(|text| prefill && !text.is_empty());
-    let system = request.system.as_deref().map(|content| Message {
-        role: "system",
-        content: content.into(),
-    });
-    let turns = request.messages.iter().map(|message| Message {
-        role: match message.role {
-            Role::User => "user",
-            Role::Assistant => "assistant",
-        },
-        content: message.text().into(),
-    });
-    let half = prefill.map(|content| Message {
-        role: "assistant",
-        content: content.into(),
-    });
-    let limit = request.sampling.max_tokens;
-    serde_json::to_vec(&Body {
+    let system = request.system.as_deref();
+    let mut messages: Vec<_> = system
+        .map(|text| Message::new("system", text))
+        .into_iter()
+        .collect();
+    for message in &request.messages {
+        match message.role {
+            Role::User => of_person(message, &mut messages),
+            Role::Assistant => messages.push(of_model(message)),
+        }
+    }
+    messages.extend(prefill.map(|text| Message::new("assistant", text)));
+    let sampling = &request.sampling;
+    let limit = sampling.max_tokens;
+    Body {
         model: &request.model,
-        messages: system.into_iter().chain(turns).chain(half).collect(),
+        messages,
         stream: true,
         stream_options: shape.stream_options.then_some(StreamOptions {
             include_usage: true,
         }),
-        temperature: request.sampling.temperature,
-        top_p: request.sampling.top_p,
+        temperature: sampling.temperature.filter(|_| shape.sampling),
+        top_p: sampling.top_p.filter(|_| shape.sampling),
         max_tokens: limit.filter(|_| !shape.max_completion_tokens),
         max_completion_tokens: limit.filter(|_| shape.max_completion_tokens),
+        reasoning_effort: effort_word(sampling.effort, shape.efforts),
+        tools: request
+            .tools
+            .iter()
+            .map(|tool| {
+                json!({"type": "function", "function": {
+                    "name": tool.name,
+                    "description": tool.description,
+                    "parameters": tool.parameters,
+                }})
+            })
+            .collect(),
         continue_final_message: prefill.map(|_| true),
         add_generation_prompt: prefill.map(|_| false),
-    })
+    }
+}
+
+/// The person's turn. What tools gave back are messages of their own, which come first because
+/// they belong to the calls before them.
+fn of_person<'a>(message: &'a ChatMessage, out: &mut Vec<Message<'a>>) {
+    let before = out.len();
+    out.extend(message.parts.iter().filter_map(|part| match part {
+        Part::ToolResult { call, text, .. } => Some(Message {
+            tool_call_id: Some(&call.id),
+            ..Message::new("tool", text)
+        }),
+        _ => None,
+    }));
+    let has_image = message.parts.iter().any(|it| matches!(it, Part::Image(_)));
+    if has_image {
+        let parts = message.parts.iter().filter_map(|part| match part {
+            Part::Text(text) => Some(json!({"type": "text", "text": text})),
+            Part::Image(image) => {
+                Some(json!({"type": "image_url", "image_url": {"url": data_url(image)}}))
+            }
+            _ => None,
+        });
+        out.push(Message {
+            content: Content::Parts(parts.collect()),
+            ..Message::new("user", "")
+        });
+    } else if out.len() == before || message.text_len() > 0 {
+        out.push(Message::new("user", message.text()));
+    }
+}
+
+/// The model's turn. What it thought is not wanted back.
+fn of_model(message: &ChatMessage) -> Message<'_> {
+    let calls = message.parts.iter().filter_map(|part| match part {
+        Part::ToolCall { call, arguments } => Some(json!({
+            "id": call.id,
+            "type": "function",
+            "function": {"name": call.name, "arguments": arguments.to_string()},
+        })),
+        _ => None,
+    });
+    let tool_calls: Vec<_> = calls.collect();
+    let content = match message.text_len() {
+        0 if !tool_calls.is_empty() => Content::Nothing(()),
+        _ => Content::Text(message.text().into()),
+    };
+    Message {
+        content,
+        tool_calls,
+        ..Message::new("assistant", "")
+    }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may fail by panic")]
-mod tests {
-    use super::*;
-    use crate::server::provider::{ChatMessage, Sampling};
-    use serde_json::{Value, json};
-
-    fn written(request: &ChatRequest, shape: Shape, prefill: bool) -> Value {
-        serde_json::from_slice(&body(request, shape, prefill).unwrap()).unwrap()
-    }
-
-    fn shape(url: &str) -> Shape {
-        Shape::for_url(&url.parse().unwrap())
-    }
-
-    #[test]
-    fn a_request_holds_what_was_asked_and_no_more() {
-        let mut request = ChatRequest {
-            model: "m".into(),
-            messages: vec![ChatMessage::new(Role::User, "Hi\u{0}\"")],
-            prefill: Some("Half".into()),
-            ..ChatRequest::default()
-        };
-        let plain = shape("http://localhost:8080/v1");
-        assert_eq!(
-            written(&request, plain, false),
-            json!({
-                "model": "m",
-                "messages": [{"role": "user", "content": "Hi\u{0}\""}],
-                "stream": true,
-                "stream_options": {"include_usage": true},
-            })
-        );
-        request.system = Some("Be kind.".into());
-        request.sampling = Sampling {
-            temperature: Some(0.2),
-            top_p: Some(0.9),
-            max_tokens: Some(5),
-            effort: None,
-        };
-        let text = String::from_utf8(body(&request, plain, true).unwrap()).unwrap();
-        assert!(text.contains("\"temperature\":0.2,\"top_p\":0.9,\"max_tokens\":5"));
-        let value = written(&request, plain, true);
-        assert_eq!(value["messages"][0]["role"], "system");
-        assert_eq!(
-            value["messages"][2],
-            json!({"role": "assistant", "content": "Half"})
-        );
-        assert_eq!(value["continue_final_message"], true);
-        assert_eq!(value["add_generation_prompt"], false);
-        let value = written(&request, shape("https://api.openai.com/v1"), false);
-        assert_eq!(value["max_completion_tokens"], 5);
-        assert_eq!(value["max_tokens"], Value::Null);
-        assert_eq!(value["messages"].as_array().unwrap().len(), 2);
-    }
-
-    #[test]
-    fn a_refusal_shows_what_to_leave_out() {
-        let plain = shape("http://localhost/v1");
-        let next = |shape: Shape, body: &str| shape.after_refusal(body.as_bytes(), true);
-        let without = next(plain, "Extra inputs are not permitted: body.stream_options").unwrap();
-        assert!(!without.stream_options);
-        assert_eq!(next(without, "stream_options again"), None);
-        let newer = next(plain, "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.").unwrap();
-        assert!(newer.max_completion_tokens && newer.stream_options);
-        assert_eq!(
-            next(newer, "unknown field `max_completion_tokens`"),
-            Some(plain)
-        );
-        assert_eq!(next(plain, "max_tokens is too large: 100000"), None);
-        assert_eq!(plain.after_refusal(b"unsupported max_tokens", false), None);
-        assert_eq!(next(plain, "no such model"), None);
-    }
-}
+mod tests;

@@ -1,43 +1,18 @@
 //! Every dialect, from fixtures of our own making.
 
 use super::*;
-use crate::server::provider::openai::{decode::Flow, reader::Reader};
 use proptest::prelude::*;
 
-fn who() -> Who {
-    Who {
-        name: "Acme".into(),
-        url: "http://acme.example/v1".parse().unwrap(),
-        key: Some(Secret::new(KEY)),
-    }
+fn decoder() -> Decoder {
+    Decoder::new(who())
 }
 
 /// What comes of a body that arrives in these chunks.
 fn read<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Item> {
-    let mut reader = Reader::new(who());
-    let mut out = Default::default();
-    let mut result = Ok(Flow::More);
-    for chunk in chunks {
-        result = reader.push(chunk, &mut out);
-        if result != Ok(Flow::More) {
-            break;
-        }
-    }
-    if result == Ok(Flow::More) {
-        result = reader.end(&mut out).map(|()| Flow::Done);
-    }
-    let mut items: Vec<Item> = out.into_iter().map(Ok).collect();
-    items.extend(result.err().map(Err));
-    items
+    laws::read(decoder(), chunks)
 }
 
-macro_rules! fixtures {
-    ($($name:literal),* $(,)?) => {
-        &[$(($name, include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/openai/", $name)))),*]
-    };
-}
-
-const FIXTURES: &[(&str, &[u8])] = fixtures![
+const FIXTURES: laws::Fixtures = laws::fixtures!["openai":
     "openai.sse",
     "reasoning-content.sse",
     "reasoning-both-names.sse",
@@ -67,28 +42,12 @@ fn folded(name: &str) -> Folded {
     fold(&read([fixture(name)]))
 }
 
-fn end(reason: FinishReason, word: &str) -> Option<(FinishReason, String)> {
-    Some((reason, word.into()))
-}
-
 fn usage(input: u64, output: u64) -> Option<Usage> {
     Some(Usage {
         input,
         output,
         ..Usage::default()
     })
-}
-
-fn tool(id: &str, name: &str, text: &str) -> (ToolCall, String, Value) {
-    let call = ToolCall {
-        id: id.into(),
-        name: name.into(),
-    };
-    let value = match text {
-        "" => serde_json::json!({}),
-        text => serde_json::from_str(text).unwrap_or_default(),
-    };
-    (call, text.into(), value)
 }
 
 #[test]
@@ -310,43 +269,13 @@ fn an_answer_that_does_not_stream_is_taken_whole() {
 }
 
 #[test]
-fn any_two_chunks_and_single_bytes_give_the_same_events() {
-    for (name, bytes) in FIXTURES {
-        let whole = read([*bytes]);
-        assert_eq!(read(bytes.chunks(1)), whole, "{name}");
-        for cut in 0..=bytes.len() {
-            assert_eq!(
-                read([&bytes[..cut], &bytes[cut..]]),
-                whole,
-                "{name} at {cut}"
-            );
-        }
-    }
+fn the_rules_are_kept() {
+    laws::two_chunks(decoder, FIXTURES);
+    laws::other_lines(decoder, FIXTURES);
+    laws::any_cut(decoder, FIXTURES);
 }
 
-#[test]
-fn a_stream_cut_at_any_byte_is_whole_or_cut_and_never_a_shorter_success() {
-    for (name, bytes) in FIXTURES {
-        let whole = fold(&read([*bytes]));
-        for cut in 0..bytes.len() {
-            let part = fold(&read([&bytes[..cut]]));
-            assert!(whole.text.starts_with(&part.text), "{name} at {cut}");
-            assert!(
-                whole.reasoning.starts_with(&part.reasoning),
-                "{name} at {cut}"
-            );
-            if part.finish.is_some() {
-                assert_eq!(part.text, whole.text, "{name} at {cut}");
-                assert_eq!(part.reasoning, whole.reasoning, "{name} at {cut}");
-                assert_eq!(part.tools, whole.tools, "{name} at {cut}");
-                assert_eq!(part.finish, whole.finish, "{name} at {cut}");
-            }
-            if part.error.is_some() {
-                assert_eq!(part.error, whole.error, "{name} at {cut}");
-            }
-        }
-    }
-}
+laws::random_laws!(decoder, FIXTURES);
 
 #[test]
 fn sixteen_thousand_pieces_of_arguments_cost_linear_time() {
@@ -371,36 +300,6 @@ fn sixteen_thousand_pieces_of_arguments_cost_linear_time() {
 }
 
 proptest! {
-    #[test]
-    fn any_split_gives_the_same_events(
-        which in 0..FIXTURES.len(),
-        cuts in proptest::collection::vec(any::<proptest::sample::Index>(), 0..20),
-    ) {
-        let bytes = FIXTURES[which].1;
-        let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
-        cuts.sort_unstable();
-        cuts.push(bytes.len());
-        let mut start = 0;
-        let chunks: Vec<_> = cuts
-            .into_iter()
-            .map(|end| &bytes[std::mem::replace(&mut start, end)..end])
-            .collect();
-        prop_assert_eq!(read(chunks), read([bytes]));
-    }
-
-    #[test]
-    fn any_garbled_byte_gives_an_answer_or_one_error(
-        which in 0..FIXTURES.len(),
-        at in any::<proptest::sample::Index>(),
-        byte in any::<u8>(),
-    ) {
-        let mut bytes = FIXTURES[which].1.to_vec();
-        let at = at.index(bytes.len());
-        bytes[at] = byte;
-        // The rules are checked by the fold; nothing may panic.
-        fold(&read([bytes.as_slice()]));
-    }
-
     #[test]
     fn text_in_any_pieces_is_sorted_the_same(
         pieces in proptest::collection::vec("[a<>/ \n]|<think>|</think>|thi|é", 0..12),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::server::provider::secret::Secret;
 use serde_json::json;
 
 fn who(key: Option<&str>) -> Who {
@@ -6,6 +7,7 @@ fn who(key: Option<&str>) -> Who {
         name: "Acme".into(),
         url: "http://user:pass@acme.example:8000/v1".parse().unwrap(),
         key: key.map(Secret::new),
+        hint: "Most end in /v1.",
     }
 }
 
@@ -181,5 +183,190 @@ fn errors_in_the_stream_are_told_by_their_words() {
         (json!(null), ProviderError),
     ] {
         assert_eq!(from_object(&who(None), &value).code, code, "{value}");
+    }
+}
+
+#[test]
+fn every_vendor_is_understood() {
+    use ErrorCode::*;
+    let google = |code: u16, status: &str, message: &str, details: Value| json!({"error": {"code": code, "status": status, "message": message, "details": details}});
+    let minute = json!([
+        {"@type": "type.googleapis.com/google.rpc.QuotaFailure",
+         "violations": [{"quotaId": "GenerateRequestsPerMinutePerProject"}]},
+        {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "3.5s"},
+    ]);
+    let day = json!([{"violations": [{"quotaId": "GenerateRequestsPerDayPerProject"}]}, {"retryDelay": "9s"}]);
+    let used_up = "You exceeded your current quota.";
+    let anthropic = |kind: &str, message: &str| json!({"type": "error", "error": {"type": kind, "message": message}});
+    for (status, body, code, wait) in [
+        (
+            429,
+            google(429, "RESOURCE_EXHAUSTED", used_up, minute.clone()),
+            RateLimited,
+            Some(3500),
+        ),
+        (
+            429,
+            json!([google(429, "RESOURCE_EXHAUSTED", used_up, minute)]),
+            RateLimited,
+            Some(3500),
+        ),
+        (
+            429,
+            google(429, "RESOURCE_EXHAUSTED", used_up, day),
+            Quota,
+            Some(9000),
+        ),
+        (
+            429,
+            google(429, "RESOURCE_EXHAUSTED", "Slow down", json!([])),
+            RateLimited,
+            None,
+        ),
+        (
+            400,
+            google(
+                400,
+                "INVALID_ARGUMENT",
+                "x",
+                json!([{"reason": "API_KEY_INVALID"}]),
+            ),
+            Authentication,
+            None,
+        ),
+        (
+            400,
+            google(
+                400,
+                "INVALID_ARGUMENT",
+                "The input token count (9) exceeds the maximum number of tokens allowed (8).",
+                Value::Null,
+            ),
+            ContextTooLong,
+            None,
+        ),
+        (
+            403,
+            google(
+                403,
+                "PERMISSION_DENIED",
+                "Method doesn't allow unregistered callers",
+                Value::Null,
+            ),
+            Authentication,
+            None,
+        ),
+        (
+            403,
+            google(403, "PERMISSION_DENIED", "Not you", Value::Null),
+            Permission,
+            None,
+        ),
+        (
+            503,
+            google(503, "UNAVAILABLE", "The model is overloaded.", Value::Null),
+            Overloaded,
+            None,
+        ),
+        (
+            400,
+            anthropic(
+                "invalid_request_error",
+                "prompt is too long: 9 tokens > 8 maximum",
+            ),
+            ContextTooLong,
+            None,
+        ),
+        (
+            400,
+            anthropic(
+                "invalid_request_error",
+                "input length and `max_tokens` exceed context limit: 9 + 2 > 10",
+            ),
+            ContextTooLong,
+            None,
+        ),
+        (
+            400,
+            anthropic("invalid_request_error", "Your credit balance is too low"),
+            Quota,
+            None,
+        ),
+        (
+            401,
+            anthropic("authentication_error", "invalid x-api-key"),
+            Authentication,
+            None,
+        ),
+        (403, anthropic("permission_error", "no"), Permission, None),
+        (
+            404,
+            anthropic("not_found_error", "model: m"),
+            NotFound,
+            None,
+        ),
+        (
+            413,
+            anthropic("request_too_large", "Request exceeds the maximum size"),
+            TooLarge,
+            None,
+        ),
+        (
+            429,
+            anthropic("rate_limit_error", "Slow down"),
+            RateLimited,
+            None,
+        ),
+        (
+            500,
+            anthropic("api_error", "Internal server error"),
+            ProviderError,
+            None,
+        ),
+        (
+            529,
+            anthropic("overloaded_error", "Overloaded"),
+            Overloaded,
+            None,
+        ),
+        (404, json!({"error": "model 'm' not found"}), NotFound, None),
+        (
+            500,
+            json!({"error": "model requires more system memory than is available"}),
+            ProviderError,
+            None,
+        ),
+    ] {
+        let error = from_response(&who(None), status, body.to_string().as_bytes(), None);
+        assert_eq!((error.code, error.retry_after_ms), (code, wait), "{body}");
+    }
+    for (value, code) in [
+        (anthropic("overloaded_error", "Overloaded"), Overloaded),
+        (anthropic("rate_limit_error", "x"), RateLimited),
+        (
+            anthropic("api_error", "Internal server error"),
+            ProviderError,
+        ),
+        (anthropic("billing_error", "x"), Quota),
+        (anthropic("request_too_large", "x"), TooLarge),
+        (anthropic("authentication_error", "x"), Authentication),
+        (json!({"error": {"code": "invalid_prompt"}}), InvalidRequest),
+        (google(503, "UNAVAILABLE", "x", Value::Null), Overloaded),
+        (
+            json!({"error": {"status": "UNAUTHENTICATED"}}),
+            Authentication,
+        ),
+    ] {
+        assert_eq!(from_object(&who(None), &value).code, code, "{value}");
+    }
+    // A delay that makes no sense is none.
+    for delay in ["-1s", "s", "infs", "3m"] {
+        let body = google(
+            429,
+            "RESOURCE_EXHAUSTED",
+            "x",
+            json!([{"retryDelay": delay}]),
+        );
+        assert_eq!(from_object(&who(None), &body).retry_after_ms, None);
     }
 }

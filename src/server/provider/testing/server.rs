@@ -1,31 +1,30 @@
 //! A server of raw bytes on the loopback.
 
-use super::*;
-use crate::server::provider::http::http_client;
 use std::{
     io,
-    sync::{Mutex, atomic::AtomicUsize},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
 
-pub(super) const OK: &str =
+/// The head of a streamed answer.
+pub(in crate::server::provider) const OK: &str =
     "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
-pub(super) const HELLO: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"Hello\"}}]}\n\n";
-pub(super) const STOP: &str = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
-pub(super) const DONE: &str = "data: [DONE]\n\n";
 
 /// A server that hands every request, with its socket, to a handler.
-pub(super) struct Server {
-    pub(super) port: u16,
-    pub(super) accepted: Arc<AtomicUsize>,
-    pub(super) requests: Arc<Mutex<Vec<String>>>,
+pub(in crate::server::provider) struct Server {
+    pub(in crate::server::provider) port: u16,
+    pub(in crate::server::provider) accepted: Arc<AtomicUsize>,
+    pub(in crate::server::provider) requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
-    pub(super) async fn start<F, R>(handler: F) -> Self
+    pub(in crate::server::provider) async fn start<F, R>(handler: F) -> Self
     where
         F: Fn(String, TcpStream) -> R + Clone + Send + Sync + 'static,
         R: Future<Output = Option<TcpStream>> + Send,
@@ -57,7 +56,7 @@ impl Server {
     }
 
     /// A server that answers everything with these bytes and closes.
-    pub(super) async fn saying(bytes: impl Into<String>) -> Self {
+    pub(in crate::server::provider) async fn saying(bytes: impl Into<String>) -> Self {
         let bytes = bytes.into();
         Self::start(move |_, mut socket| {
             let bytes = bytes.clone();
@@ -70,21 +69,25 @@ impl Server {
         .await
     }
 
-    pub(super) fn config(&self) -> OpenAiConfig {
-        OpenAiConfig {
-            name: "Acme".into(),
-            base_url: format!("http://127.0.0.1:{}/v1/", self.port),
-            api_key: Some(Secret::new(KEY)),
-            ..OpenAiConfig::default()
-        }
+    /// Its address with this path.
+    pub(in crate::server::provider) fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    pub(super) fn provider(&self) -> OpenAi {
-        OpenAi::new(self.config(), http_client().unwrap()).unwrap()
+    /// How many requests came.
+    pub(in crate::server::provider) fn count(&self) -> usize {
+        self.requests.lock().unwrap().len()
     }
 
-    pub(super) fn request(&self, number: usize) -> String {
+    /// A request as it came, head and body.
+    pub(in crate::server::provider) fn request(&self, number: usize) -> String {
         self.requests.lock().unwrap()[number].clone()
+    }
+
+    /// The body of a request.
+    pub(in crate::server::provider) fn sent(&self, number: usize) -> serde_json::Value {
+        let request = self.request(number);
+        serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap()
     }
 }
 
@@ -109,17 +112,20 @@ async fn read_request(socket: &mut TcpStream) -> io::Result<String> {
     }
 }
 
-pub(super) fn chunk(text: &str) -> String {
+/// A chunk of a body.
+pub(in crate::server::provider) fn chunk(text: &str) -> String {
     format!("{:x}\r\n{text}\r\n", text.len())
 }
 
-pub(super) fn status(line: &str, headers: &str, body: &str) -> String {
+/// An answer with a status line, more headers and a body.
+pub(in crate::server::provider) fn status(line: &str, headers: &str, body: &str) -> String {
     format!(
         "HTTP/1.1 {line}\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}",
         body.len()
     )
 }
 
-pub(super) fn whole(body: &str) -> String {
+/// A streamed answer in one chunk.
+pub(in crate::server::provider) fn whole(body: &str) -> String {
     format!("{OK}{}0\r\n\r\n", chunk(body))
 }

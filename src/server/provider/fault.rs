@@ -1,22 +1,12 @@
-//! Turns what a server says about a failure into one of our errors.
+//! Turns what a server says about a failure into one of our errors, whatever the vendor.
+//!
+//! The status says little: a vendor answers 400 for a wrong key, another 429 for an empty account.
+//! So the words that servers use are looked for first, wherever in the answer they stand.
 
-use crate::{
-    protocol::{Error, ErrorCode},
-    server::provider::{http, secret::Secret},
-};
-use reqwest::Url;
+use super::{http, who::Who};
+use crate::protocol::{Error, ErrorCode};
 use serde_json::Value;
-
-/// Who failed: for the sentences.
-#[derive(Clone, Debug)]
-pub(super) struct Who {
-    /// The provider's name for people.
-    pub(super) name: String,
-    /// Its base address.
-    pub(super) url: Url,
-    /// The key, so that it can be kept out of what is quoted.
-    pub(super) key: Option<Secret>,
-}
+use std::time::Duration;
 
 /// What a server said, wherever in its answer it stood.
 #[derive(Debug, Default)]
@@ -26,6 +16,8 @@ struct Said {
     words: String,
     /// A code that is a number is an HTTP status.
     status: Option<u16>,
+    /// When to come back, in milliseconds.
+    retry_after_ms: Option<u64>,
 }
 
 impl Said {
@@ -53,7 +45,7 @@ pub(super) fn from_response(
     };
     let mut error = build(who, Some(status), &said);
     error.status = Some(status);
-    error.retry_after_ms = retry_after_ms;
+    error.retry_after_ms = retry_after_ms.or(said.retry_after_ms);
     error.at("asking the provider")
 }
 
@@ -62,6 +54,7 @@ pub(super) fn from_object(who: &Who, value: &Value) -> Error {
     let said = said(value);
     let mut error = build(who, said.status, &said);
     error.status = said.status;
+    error.retry_after_ms = said.retry_after_ms;
     error.at("reading the answer")
 }
 
@@ -74,6 +67,7 @@ fn said(value: &Value) -> Said {
                 message: text.clone(),
                 words: word(value.get("error_type").or(value.get("code"))),
                 status: number(value.get("code").or(value.get("status"))),
+                retry_after_ms: None,
             };
         }
         Some(inner @ Value::Object(_)) => inner,
@@ -89,16 +83,43 @@ fn said(value: &Value) -> Said {
         (Some(other), _) if !other.is_null() => other.to_string(),
         _ => String::new(),
     };
+    let mut words = [
+        word(inner.get("code")),
+        word(inner.get("type")),
+        word(inner.get("status")),
+    ]
+    .join(" ");
+    let mut retry_after_ms = None;
+    for detail in inner
+        .get("details")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        retry_after_ms = retry_after_ms.or(delay_ms(detail.get("retryDelay")));
+        let limits = detail.get("violations").and_then(Value::as_array);
+        let limits = limits.into_iter().flatten();
+        for found in limits
+            .map(|limit| limit.get("quotaId"))
+            .chain([detail.get("reason")])
+        {
+            words.push(' ');
+            words.push_str(&word(found));
+        }
+    }
     Said {
         message,
-        words: [
-            word(inner.get("code")),
-            word(inner.get("type")),
-            word(inner.get("status")),
-        ]
-        .join(" "),
+        words,
         status: number(inner.get("code")).or(number(inner.get("status"))),
+        retry_after_ms,
     }
+}
+
+/// A delay such as `3s` or `1.5s`, in milliseconds.
+fn delay_ms(value: Option<&Value>) -> Option<u64> {
+    let seconds: f64 = value?.as_str()?.strip_suffix('s')?.parse().ok()?;
+    let delay = Duration::try_from_secs_f64(seconds).ok()?;
+    u64::try_from(delay.as_millis()).ok()
 }
 
 fn word(value: Option<&Value>) -> String {
@@ -127,8 +148,9 @@ fn build(who: &Who, status: Option<u16>, said: &Said) -> Error {
         ErrorCode::Authentication => format!("{name} does not accept the key."),
         ErrorCode::Permission => format!("The key may not do this at {name}."),
         ErrorCode::NotFound if !said.mentions("model") => format!(
-            "The provider at {} has no such address. Is its base URL right? Most end in /v1.",
-            http::place(&who.url)
+            "The provider at {} has no such address. Is its base URL right? {}",
+            http::place(&who.url),
+            who.hint
         ),
         ErrorCode::NotFound => format!("{name} does not have this model."),
         ErrorCode::ContextTooLong => {
@@ -180,6 +202,8 @@ fn classify(status: Option<u16>, said: &Said) -> ErrorCode {
             "input is too long",
             "reduce the length of the messages",
             "maximum prompt length",
+            "exceed context limit",
+            "exceeds the maximum number of tokens",
         ])
     {
         return ErrorCode::ContextTooLong;
@@ -192,8 +216,17 @@ fn classify(status: Option<u16>, said: &Said) -> ErrorCode {
     ]) {
         return ErrorCode::ContentFiltered;
     }
+    // Google says "quota" for the limit of a minute as well; only the one of a day is used up.
+    let resource = said.words.contains("resource_exhausted");
+    if resource && said.words.contains("perday") {
+        return ErrorCode::Quota;
+    }
+    if resource && said.retry_after_ms.is_some() {
+        return ErrorCode::RateLimited;
+    }
     if status == Some(402)
         || says(&[
+            "billing_error",
             "insufficient_quota",
             "insufficient quota",
             "exceeded your current quota",
@@ -212,6 +245,9 @@ fn classify(status: Option<u16>, said: &Said) -> ErrorCode {
         "incorrect api key",
         "invalid api key",
         "api key not valid",
+        "api key expired",
+        "api_key_invalid",
+        "unregistered callers",
     ]) {
         return ErrorCode::Authentication;
     }
@@ -224,14 +260,47 @@ fn classify(status: Option<u16>, said: &Said) -> ErrorCode {
         Some(503 | 529) => ErrorCode::Overloaded,
         Some(408 | 409 | 425 | 500..) => ErrorCode::ProviderError,
         Some(_) => ErrorCode::InvalidRequest,
-        None if says(&["rate_limit", "rate limit", "too many requests"]) => ErrorCode::RateLimited,
-        None if says(&["overloaded", "unavailable"]) => ErrorCode::Overloaded,
-        None if says(&["authentication_error"]) => ErrorCode::Authentication,
-        None if says(&["permission_error", "permission_denied"]) => ErrorCode::Permission,
-        None if says(&["model_not_found", "not_found_error"]) => ErrorCode::NotFound,
-        None if says(&["invalid_request"]) => ErrorCode::InvalidRequest,
-        None => ErrorCode::ProviderError,
+        None => without_status(&says),
     }
+}
+
+/// The code of a failure that came without a status, as in the middle of a stream.
+fn without_status(says: &dyn Fn(&[&str]) -> bool) -> ErrorCode {
+    const WORDS: [(&[&str], ErrorCode); 7] = [
+        (
+            &[
+                "rate_limit",
+                "rate limit",
+                "too many requests",
+                "resource_exhausted",
+            ],
+            ErrorCode::RateLimited,
+        ),
+        (&["overloaded", "unavailable"], ErrorCode::Overloaded),
+        (
+            &["authentication_error", "unauthenticated"],
+            ErrorCode::Authentication,
+        ),
+        (
+            &["permission_error", "permission_denied"],
+            ErrorCode::Permission,
+        ),
+        (&["model_not_found", "not_found_error"], ErrorCode::NotFound),
+        (&["request_too_large"], ErrorCode::TooLarge),
+        (
+            &[
+                "invalid_request",
+                "invalid_argument",
+                "invalid_prompt",
+                "invalid_image",
+            ],
+            ErrorCode::InvalidRequest,
+        ),
+    ];
+    WORDS
+        .iter()
+        .find(|(words, _)| says(words))
+        .map_or(ErrorCode::ProviderError, |(_, code)| *code)
 }
 
 #[cfg(test)]

@@ -1,0 +1,230 @@
+//! Which providers are set up: in the file, and by the variables that other tools use as well.
+
+use super::{Flags, wrong};
+use crate::{protocol::Error, server::engine::Deadlines};
+use serde::Deserialize;
+use std::time::Duration;
+
+/// A provider of the file.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct ProviderConfig {
+    /// Its name here: the part of a model's name before the slash.
+    pub name: String,
+    /// What it speaks.
+    #[serde(default)]
+    pub kind: Kind,
+    /// Base URL. Only `openai` needs one, with `/v1` where the server wants it; the others have
+    /// their vendor's address by default.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// The environment variable that holds the key; by default the one that the vendor's own tools
+    /// use. Keys themselves are not in the file, so that it can be shown and kept under version
+    /// control.
+    #[serde(default)]
+    pub key_env: Option<String>,
+    /// Models to offer; without it the server is asked.
+    #[serde(default)]
+    pub models: Option<Vec<String>>,
+    /// Whether an `openai` server goes on from a half-written answer.
+    #[serde(default)]
+    pub prefill: bool,
+    /// Whether `ollama` fetches a model that it does not have.
+    #[serde(default)]
+    pub pull: bool,
+    /// Seconds until the first token, in place of the common setting.
+    #[serde(default)]
+    pub first_token: Option<f64>,
+    /// Seconds of silence between two tokens, in place of the common setting.
+    #[serde(default)]
+    pub between_tokens: Option<f64>,
+    /// Seconds for the whole answer, in place of the common setting.
+    #[serde(default)]
+    pub total: Option<f64>,
+}
+
+/// What a provider speaks.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// OpenAI's Chat Completions: most servers there are.
+    #[default]
+    Openai,
+    /// OpenAI's Responses.
+    Responses,
+    /// Anthropic's Messages.
+    Anthropic,
+    /// Google's Gemini.
+    Gemini,
+    /// Ollama's own API.
+    Ollama,
+}
+
+impl Kind {
+    /// The variable that the vendor's own tools read the key from.
+    fn usual_key(self) -> Option<&'static str> {
+        match self {
+            Self::Openai | Self::Ollama => None,
+            Self::Responses => Some("OPENAI_API_KEY"),
+            Self::Anthropic => Some("ANTHROPIC_API_KEY"),
+            Self::Gemini => Some("GEMINI_API_KEY"),
+        }
+    }
+}
+
+impl ProviderConfig {
+    /// The variable that the key is read from.
+    pub fn key_variable(&self) -> Option<&str> {
+        self.key_env.as_deref().or(self.kind.usual_key())
+    }
+
+    /// How long to wait for this provider.
+    ///
+    /// # Errors
+    /// `invalid_request` for what is no number of seconds.
+    pub fn deadlines(&self, common: Deadlines) -> Result<Deadlines, Error> {
+        let seconds = |field: &str, value: Option<f64>, common: Duration| match value {
+            None => Ok(common),
+            Some(value) => Duration::try_from_secs_f64(value).map_err(|_| {
+                wrong(format!(
+                    "“{field}” of the provider “{}” must be a number of seconds, not {value}.",
+                    self.name
+                ))
+            }),
+        };
+        Ok(Deadlines {
+            first_token: seconds("first_token", self.first_token, common.first_token)?,
+            between_tokens: seconds("between_tokens", self.between_tokens, common.between_tokens)?,
+            total: seconds("total", self.total, common.total)?,
+        })
+    }
+}
+
+/// The providers that variables set up: a key alone is enough for a vendor, an address for a server
+/// of one's own. `env` looks a variable up.
+pub(super) fn from_environment(
+    flags: &Flags,
+    env: impl Fn(&str) -> Option<String>,
+) -> Vec<ProviderConfig> {
+    let set = |name: &str| env(name).filter(|value| !value.trim().is_empty());
+    let mut providers = Vec::new();
+    if set("OPENAI_API_KEY").is_some() {
+        let url = set("OPENAI_BASE_URL");
+        providers.push(ProviderConfig {
+            name: "openai".into(),
+            // Another server under OpenAI's variable most likely speaks the older of its two APIs.
+            kind: match url {
+                None => Kind::Responses,
+                Some(_) => Kind::Openai,
+            },
+            url,
+            key_env: Some("OPENAI_API_KEY".into()),
+            ..ProviderConfig::default()
+        });
+    }
+    for (name, kind, key, base) in [
+        (
+            "anthropic",
+            Kind::Anthropic,
+            "ANTHROPIC_API_KEY",
+            "ANTHROPIC_BASE_URL",
+        ),
+        ("gemini", Kind::Gemini, "GEMINI_API_KEY", "GEMINI_BASE_URL"),
+    ] {
+        if set(key).is_some() {
+            providers.push(ProviderConfig {
+                name: name.into(),
+                kind,
+                url: set(base),
+                ..ProviderConfig::default()
+            });
+        }
+    }
+    if let Some(host) = set("OLLAMA_HOST") {
+        providers.push(ProviderConfig {
+            name: "ollama".into(),
+            kind: Kind::Ollama,
+            url: Some(host),
+            ..ProviderConfig::default()
+        });
+    }
+    if let Some(url) = &flags.provider_url {
+        providers.push(ProviderConfig {
+            name: "custom".into(),
+            url: Some(url.clone()),
+            key_env: Some("HEADWATER_PROVIDER_KEY".into()),
+            ..ProviderConfig::default()
+        });
+    }
+    providers
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+mod tests {
+    use super::*;
+
+    fn found(variables: &[(&str, &str)]) -> Vec<(String, Kind, Option<String>)> {
+        let env = |name: &str| {
+            let value = variables.iter().find(|(known, _)| *known == name);
+            value.map(|(_, value)| (*value).to_owned())
+        };
+        from_environment(&Flags::default(), env)
+            .into_iter()
+            .map(|provider| (provider.name, provider.kind, provider.url))
+            .collect()
+    }
+
+    #[test]
+    fn a_key_alone_is_enough() {
+        assert_eq!(found(&[]), []);
+        assert_eq!(found(&[("OPENAI_API_KEY", "  ")]), []);
+        let providers = found(&[
+            ("OPENAI_API_KEY", "k"),
+            ("ANTHROPIC_API_KEY", "k"),
+            ("GEMINI_API_KEY", "k"),
+            ("OLLAMA_HOST", "0.0.0.0:11434"),
+        ]);
+        assert_eq!(
+            providers,
+            [
+                ("openai".into(), Kind::Responses, None),
+                ("anthropic".into(), Kind::Anthropic, None),
+                ("gemini".into(), Kind::Gemini, None),
+                ("ollama".into(), Kind::Ollama, Some("0.0.0.0:11434".into())),
+            ]
+        );
+    }
+
+    #[test]
+    fn another_server_under_openais_name_speaks_chat_completions() {
+        let providers = found(&[
+            ("OPENAI_API_KEY", "k"),
+            ("OPENAI_BASE_URL", "http://127.0.0.1:8000/v1"),
+        ]);
+        assert_eq!(providers[0].1, Kind::Openai);
+    }
+
+    #[test]
+    fn a_provider_may_have_its_own_patience() {
+        let config: ProviderConfig =
+            toml::from_str("name = \"a\"\nkind = \"anthropic\"\nfirst_token = 2.5").unwrap();
+        let common = Deadlines::default();
+        let own = config.deadlines(common).unwrap();
+        assert_eq!(own.first_token, Duration::from_millis(2500));
+        assert_eq!(own.total, common.total);
+        assert_eq!(config.key_variable(), Some("ANTHROPIC_API_KEY"));
+        let wrong = ProviderConfig {
+            total: Some(-1.0),
+            ..config
+        };
+        assert!(
+            wrong
+                .deadlines(common)
+                .unwrap_err()
+                .message
+                .contains("“total”")
+        );
+        assert!(toml::from_str::<ProviderConfig>("name = \"a\"\nkind = \"x\"").is_err());
+    }
+}

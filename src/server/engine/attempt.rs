@@ -1,0 +1,516 @@
+//! One call of a provider, and at most one rival of it.
+
+use super::{Job, clock::Clock, overlap::Overlap, recorder::Recorder};
+use crate::{
+    protocol::{
+        BlockKind, Error, ErrorCode, Event, Finish, FinishReason, SpanKind, SpanNo, Stage, Status,
+        Usage,
+    },
+    server::provider::{ChatMessage, ChatRequest, Part, ProviderEvent, Role},
+};
+use futures::{FutureExt, StreamExt, stream::BoxStream};
+use serde_json::{Value, json};
+use std::{future, time::Duration};
+use tokio::time::{Instant, sleep_until};
+
+/// The most provider events that go to the log in one append.
+const BATCH: usize = 64;
+
+/// Asked of a model that cannot go on from a half-written answer by itself.
+const GO_ON: &str = "Your last answer was cut off. Continue it exactly where it stopped. Do not \
+                     repeat anything, do not comment, begin with the next character.";
+
+type Item = Result<ProviderEvent, Error>;
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// The provider said that the answer is whole.
+    Whole(Finish),
+    /// It failed.
+    Failed(Error),
+    /// The person stopped it.
+    Stopped,
+    /// The server's grace is over.
+    Cut,
+}
+
+/// One call of a provider.
+pub(super) struct Attempt {
+    /// Its span.
+    pub(super) span: SpanNo,
+    /// Which of the job's candidates answers.
+    pub(super) candidate: usize,
+    /// How long the first text took.
+    pub(super) waited: Option<Duration>,
+    /// Whether it wrote text that a person sees.
+    pub(super) wrote: bool,
+    lane: Lane,
+    /// The provider's number of the first block of text.
+    text_index: Option<u32>,
+    /// Compares the beginning of a continuation with what it goes on from.
+    overlap: Option<Overlap>,
+    /// The other provider that was asked because this one is slow.
+    rival: Option<Rival>,
+}
+
+/// What is counted for one provider's stream.
+struct Lane {
+    begun: Instant,
+    /// Whether the provider has got the request: only then it may have counted tokens.
+    reached: bool,
+    usage: Option<Usage>,
+    /// Bytes of the request, and of text, reasoning and arguments, to estimate tokens where the
+    /// provider counts none.
+    asked: usize,
+    written: usize,
+}
+
+/// A second stream that has not said anything yet.
+struct Rival {
+    span: SpanNo,
+    candidate: usize,
+    stream: BoxStream<'static, Item>,
+    lane: Lane,
+    overlap: Option<Overlap>,
+    /// What it told before its first text.
+    held: Vec<ProviderEvent>,
+}
+
+impl Lane {
+    fn new(request: &ChatRequest) -> Self {
+        let turns: usize = request.messages.iter().map(ChatMessage::text_len).sum();
+        let others = [&request.system, &request.prefill];
+        Self {
+            begun: Instant::now(),
+            reached: false,
+            usage: None,
+            asked: turns + others.into_iter().flatten().map(String::len).sum::<usize>(),
+            written: 0,
+        }
+    }
+
+    /// What the provider counted; otherwise an estimate at four bytes a token, which is OpenAI's
+    /// rule of thumb for English, marked as such.
+    fn usage(&self) -> Usage {
+        match self.usage {
+            Some(usage) => usage,
+            None if self.reached => Usage {
+                input: (self.asked / 4) as u64,
+                output: (self.written / 4) as u64,
+                estimated: true,
+                ..Usage::default()
+            },
+            None => Usage::default(),
+        }
+    }
+}
+
+/// Notes the beginning of a call.
+fn note_span(
+    job: &Job,
+    candidate: usize,
+    span: SpanNo,
+    replaces: Option<SpanNo>,
+    recorder: &mut Recorder,
+) {
+    recorder.note(Event::SpanStarted {
+        span,
+        parent: None,
+        kind: SpanKind::ChatModel,
+        name: job.candidates[candidate].full.clone(),
+        tags: Vec::new(),
+        metadata: json!({ "messages": job.request.messages.len() }),
+        input: Value::Null,
+        replaces,
+    });
+}
+
+/// The request for a candidate: where text is written already, the candidate is to go on from it.
+/// What comes with it removes a repetition, if the model was asked in words.
+fn request(job: &Job, candidate: usize, written: &str) -> (ChatRequest, Option<Overlap>) {
+    let candidate = &job.candidates[candidate];
+    let mut request = job.request.clone();
+    request.model.clone_from(&candidate.model);
+    if candidate.full != job.model {
+        // Another model's thoughts carry another model's signatures.
+        for message in &mut request.messages {
+            message
+                .parts
+                .retain(|part| !matches!(part, Part::Reasoning { .. }));
+        }
+    }
+    if written.is_empty() {
+        return (request, None);
+    }
+    if candidate.provider.can_prefill(&candidate.model) {
+        request.prefill = Some(written.to_owned());
+        return (request, None);
+    }
+    let turns = [(Role::Assistant, written), (Role::User, GO_ON)];
+    request
+        .messages
+        .extend(turns.map(|(role, text)| ChatMessage::new(role, text)));
+    (request, Some(Overlap::new(written)))
+}
+
+impl Attempt {
+    /// Asks a candidate. `written` is the text of the message so far, `replaces` the attempt whose
+    /// place this one takes.
+    pub(super) async fn run(
+        job: &Job,
+        candidate: usize,
+        span: SpanNo,
+        replaces: Option<SpanNo>,
+        written: &str,
+        recorder: &mut Recorder,
+    ) -> (Self, Outcome) {
+        let (request, overlap) = request(job, candidate, written);
+        let mut attempt = Self {
+            span,
+            candidate,
+            waited: None,
+            wrote: false,
+            lane: Lane::new(&request),
+            text_index: None,
+            overlap,
+            rival: None,
+        };
+        note_span(job, candidate, span, replaces, recorder);
+        let at = recorder.now();
+        recorder.note(Event::Progress {
+            span,
+            at,
+            stage: Stage::Connecting,
+        });
+        recorder.flush().await;
+        let work = attempt.pump(job, request, written, recorder);
+        // A provider that panics fails its run and nothing else.
+        let outcome = std::panic::AssertUnwindSafe(work)
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_| {
+                Outcome::Failed(
+                    Error::new(
+                        ErrorCode::Internal,
+                        "The provider's code failed. This is a fault of the program.",
+                    )
+                    .at("writing"),
+                )
+            });
+        attempt.dismiss(Status::Cancelled, None, recorder, job);
+        // However it ended, what was held back for comparison was written by the model.
+        if let Some(mut overlap) = attempt.overlap.take() {
+            attempt.write(attempt.text_index.unwrap_or(0), overlap.finish(), recorder);
+        }
+        (attempt, outcome)
+    }
+
+    /// What its provider counted or is thought to have counted.
+    pub(super) fn usage(&self) -> Usage {
+        self.lane.usage()
+    }
+
+    /// Takes what the provider yields until it ends, or until it is ended.
+    async fn pump(
+        &mut self,
+        job: &Job,
+        request: ChatRequest,
+        written: &str,
+        recorder: &mut Recorder,
+    ) -> Outcome {
+        let candidate = &job.candidates[self.candidate];
+        let mut clock = Clock::new(candidate.deadlines);
+        let mut stream = candidate.provider.stream(request);
+        let mut hedge_at = job
+            .hedge_after(self.candidate)
+            .map(|wait| Instant::now() + wait);
+        loop {
+            let heard = tokio::select! {
+                biased;
+                () = job.control.stop.cancelled() => return Outcome::Stopped,
+                () = job.cut.cancelled() => return Outcome::Cut,
+                item = stream.next() => Heard::First(item),
+                item = next_of(&mut self.rival) => Heard::Rival(item),
+                () = sleep_until(clock.next()) => {
+                    Heard::First(Some(Err(clock.error())))
+                }
+                () = sleep_at(hedge_at) => Heard::TimeToHedge,
+            };
+            let end = match heard {
+                Heard::First(Some(Err(error))) if self.rival.is_some() => {
+                    // The rival is asked already: nothing is lost but the one that failed.
+                    self.lost(Status::Error, Some(error), recorder, job);
+                    stream = self.take_over(recorder, &mut clock);
+                    None
+                }
+                Heard::First(item) => {
+                    let end = self.take_ready(item, &mut stream, recorder, &mut clock);
+                    if self.waited.is_some() {
+                        hedge_at = None;
+                        self.dismiss(Status::Superseded, None, recorder, job);
+                    }
+                    end
+                }
+                Heard::Rival(Some(Ok(event))) if is_content(&event) => {
+                    self.lost(Status::Superseded, None, recorder, job);
+                    stream = self.take_over(recorder, &mut clock);
+                    self.take(Some(Ok(event)), recorder, &mut clock)
+                }
+                Heard::Rival(Some(Ok(event))) => {
+                    self.rival_told(event);
+                    None
+                }
+                Heard::Rival(failure) => {
+                    let error = failure.and_then(Result::err).unwrap_or_else(truncated);
+                    self.dismiss(Status::Error, Some(error), recorder, job);
+                    None
+                }
+                Heard::TimeToHedge => {
+                    hedge_at = None;
+                    self.hedge(job, written, recorder);
+                    None
+                }
+            };
+            tokio::select! {
+                biased;
+                () = recorder.flush() => {}
+                // The log may wait for room on the disk; a stop does not wait with it.
+                () = job.control.stop.cancelled() => return Outcome::Stopped,
+                () = job.cut.cancelled() => return Outcome::Cut,
+            }
+            if let Some(outcome) = end {
+                return outcome;
+            }
+        }
+    }
+
+    /// Takes an item and all that are ready behind it, so that a burst is one append.
+    fn take_ready(
+        &mut self,
+        first: Option<Item>,
+        stream: &mut BoxStream<'static, Item>,
+        recorder: &mut Recorder,
+        clock: &mut Clock,
+    ) -> Option<Outcome> {
+        let mut item = first;
+        for taken in 1.. {
+            if let Some(outcome) = self.take(item, recorder, clock) {
+                return Some(outcome);
+            }
+            if taken == BATCH {
+                break;
+            }
+            item = stream.next().now_or_never()?;
+        }
+        None
+    }
+
+    fn take(
+        &mut self,
+        item: Option<Item>,
+        recorder: &mut Recorder,
+        clock: &mut Clock,
+    ) -> Option<Outcome> {
+        let now = recorder.now();
+        let event = match item {
+            Some(Ok(event)) => event,
+            Some(Err(error)) => return Some(Outcome::Failed(error)),
+            None => return Some(Outcome::Failed(truncated())),
+        };
+        match event {
+            ProviderEvent::Stage(stage) => {
+                clock.stage(&stage);
+                self.lane.reached |= !matches!(stage, Stage::Queued { .. } | Stage::Connecting);
+                recorder.note(Event::Progress {
+                    span: self.span,
+                    at: now,
+                    stage,
+                });
+            }
+            ProviderEvent::Connected => {
+                self.lane.reached = true;
+                recorder.timing().queued.get_or_insert(now);
+                recorder.timing().connected.get_or_insert(now);
+                clock.stage(&Stage::Waiting);
+                recorder.note(Event::Progress {
+                    span: self.span,
+                    at: now,
+                    stage: Stage::Waiting,
+                });
+            }
+            ProviderEvent::BlockStarted { index, kind, tool } => {
+                recorder.timing().first_chunk.get_or_insert(now);
+                recorder.open(self.span, index, kind, tool);
+                if kind == BlockKind::Text {
+                    self.text_index.get_or_insert(index);
+                }
+            }
+            ProviderEvent::Delta { index, text } => {
+                recorder.timing().first_chunk.get_or_insert(now);
+                if !text.is_empty() {
+                    clock.content();
+                    self.lane.reached = true;
+                    self.waited.get_or_insert_with(|| self.lane.begun.elapsed());
+                    let text = match &mut self.overlap {
+                        // Only the answer's own text can repeat an earlier answer.
+                        Some(overlap) if self.text_index == Some(index) => overlap.push(text),
+                        _ => text,
+                    };
+                    self.write(index, text, recorder);
+                }
+            }
+            ProviderEvent::BlockFinished { index, value } => recorder.close(index, value),
+            ProviderEvent::Usage(usage) => {
+                self.lane.usage = Some(usage);
+                recorder.note(Event::Usage {
+                    span: self.span,
+                    usage,
+                });
+            }
+            ProviderEvent::Finished { reason, word } => {
+                return Some(match reason {
+                    FinishReason::ContentFilter => Outcome::Failed(Error::new(
+                        ErrorCode::ContentFiltered,
+                        "The provider's filter ended the answer.",
+                    )),
+                    reason => Outcome::Whole(Finish { reason, word }),
+                });
+            }
+        }
+        None
+    }
+
+    fn write(&mut self, index: u32, text: String, recorder: &mut Recorder) {
+        if !text.is_empty() {
+            self.lane.written += text.len();
+            self.wrote |= recorder.text(self.span, index, text);
+        }
+    }
+
+    /// Asks the next candidate as well.
+    fn hedge(&mut self, job: &Job, written: &str, recorder: &mut Recorder) {
+        let candidate = self.candidate + 1;
+        let span = recorder.next_span();
+        let (request, overlap) = request(job, candidate, written);
+        note_span(job, candidate, span, None, recorder);
+        self.rival = Some(Rival {
+            span,
+            candidate,
+            lane: Lane::new(&request),
+            stream: job.candidates[candidate].provider.stream(request),
+            overlap,
+            held: Vec::new(),
+        });
+    }
+
+    fn rival_told(&mut self, event: ProviderEvent) {
+        if let Some(rival) = &mut self.rival {
+            match &event {
+                ProviderEvent::Usage(usage) => rival.lane.usage = Some(*usage),
+                ProviderEvent::Connected => rival.lane.reached = true,
+                _ => {}
+            }
+            rival.held.push(event);
+        }
+    }
+
+    /// Notes the end of this attempt's own call, which has lost against its rival.
+    fn lost(&self, status: Status, error: Option<Error>, recorder: &mut Recorder, job: &Job) {
+        if let Some(error) = &error {
+            job.failed(self.candidate, error);
+        }
+        recorder.finish_span(
+            self.span,
+            status,
+            None,
+            self.lane.usage(),
+            error,
+            Value::Null,
+        );
+    }
+
+    /// Puts the rival in the place of the first provider, with all that it has told.
+    fn take_over(
+        &mut self,
+        recorder: &mut Recorder,
+        clock: &mut Clock,
+    ) -> BoxStream<'static, Item> {
+        let Some(rival) = self.rival.take() else {
+            return futures::stream::empty().boxed();
+        };
+        self.span = rival.span;
+        self.candidate = rival.candidate;
+        self.lane = rival.lane;
+        self.overlap = rival.overlap;
+        self.text_index = None;
+        clock.stage(&Stage::Waiting);
+        for event in rival.held {
+            // None of these ends an attempt.
+            let _ = self.take(Some(Ok(event)), recorder, clock);
+        }
+        rival.stream
+    }
+
+    /// Closes the rival, if there is one.
+    fn dismiss(
+        &mut self,
+        status: Status,
+        error: Option<Error>,
+        recorder: &mut Recorder,
+        job: &Job,
+    ) {
+        if let Some(Rival {
+            span,
+            candidate,
+            stream,
+            lane,
+            ..
+        }) = self.rival.take()
+        {
+            drop(stream);
+            if let Some(error) = &error {
+                job.failed(candidate, error);
+            }
+            recorder.finish_idle_span(span, status, lane.usage(), error);
+        }
+    }
+}
+
+enum Heard {
+    First(Option<Item>),
+    Rival(Option<Item>),
+    TimeToHedge,
+}
+
+/// What a rival says next; never, if there is none.
+async fn next_of(rival: &mut Option<Rival>) -> Option<Item> {
+    match rival {
+        Some(rival) => rival.stream.next().await,
+        None => future::pending().await,
+    }
+}
+
+async fn sleep_at(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => future::pending().await,
+    }
+}
+
+/// What a person would call the first sign of an answer; an end without text is one too.
+fn is_content(event: &ProviderEvent) -> bool {
+    match event {
+        ProviderEvent::Delta { text, .. } => !text.is_empty(),
+        ProviderEvent::Finished { .. } => true,
+        _ => false,
+    }
+}
+
+fn truncated() -> Error {
+    Error::new(
+        ErrorCode::Truncated,
+        "The provider ended the stream without saying that the answer was whole.",
+    )
+    .at("writing")
+}

@@ -1,0 +1,370 @@
+//! Turns the pieces of a streamed answer into events.
+
+use crate::{
+    protocol::{BlockKind, Error, FinishReason, ToolCall, Usage},
+    server::provider::{
+        ProviderEvent,
+        exchange::{Decode, Flow, Ready},
+        fault::from_object,
+        sse,
+        who::Who,
+    },
+};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// The state of one answer.
+#[derive(Debug)]
+pub(super) struct Decoder {
+    who: Who,
+    /// The open blocks by the server's number.
+    open: BTreeMap<u64, Open>,
+    /// The number of the next block.
+    blocks: u32,
+    counts: Counts,
+    told: Option<Usage>,
+    content: bool,
+    finish: Option<(FinishReason, String)>,
+    /// White space that was cut from the end of the half-written answer. If the model writes it
+    /// again, it is there already.
+    spaces: String,
+}
+
+/// A block that is being written.
+#[derive(Debug)]
+struct Open {
+    index: u32,
+    kind: BlockKind,
+    /// The arguments of a call.
+    arguments: String,
+    /// What proves a thought to be the model's own.
+    signature: String,
+    /// A thought that is not shown, in the form in which it is wanted back.
+    hidden: Value,
+}
+
+/// The counts that came, each for itself: later ones leave out what did not change.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    input: Option<u64>,
+    output: Option<u64>,
+    cache_read: Option<u64>,
+    cache_write: Option<u64>,
+    reasoning: Option<u64>,
+}
+
+impl Decoder {
+    pub(super) fn new(who: Who, spaces: String) -> Self {
+        Self {
+            who,
+            open: BTreeMap::new(),
+            blocks: 0,
+            counts: Counts::default(),
+            told: None,
+            content: false,
+            finish: None,
+            spaces,
+        }
+    }
+
+    fn take(&mut self, value: &Value, out: &mut Ready) -> Result<Flow, Error> {
+        let number = value.get("index").and_then(Value::as_u64).unwrap_or(0);
+        match text(value, "type") {
+            "message_start" => self.count(value.pointer("/message/usage"), out),
+            "content_block_start" => {
+                if let Some(block) = value.get("content_block") {
+                    self.start(number, block, out);
+                }
+            }
+            "content_block_delta" => {
+                if let Some(delta) = value.get("delta") {
+                    self.delta(number, delta, out);
+                }
+            }
+            "content_block_stop" => {
+                if let Some(open) = self.open.remove(&number) {
+                    open.close(out);
+                }
+            }
+            "message_delta" => {
+                self.count(value.get("usage"), out);
+                let word = value.pointer("/delta/stop_reason").and_then(Value::as_str);
+                self.stop(word);
+            }
+            "message_stop" => {
+                if self.finish.is_none() && self.content {
+                    self.finish = Some((FinishReason::Stop, "message_stop".into()));
+                }
+                return Ok(Flow::Done);
+            }
+            "error" => return Err(from_object(&self.who, value)),
+            _ if value.get("error").is_some_and(|error| !error.is_null()) => {
+                return Err(from_object(&self.who, value));
+            }
+            // A ping, or something of a later version.
+            _ => {}
+        }
+        Ok(Flow::More)
+    }
+
+    fn start(&mut self, number: u64, block: &Value, out: &mut Ready) {
+        let kind = match text(block, "type") {
+            "text" => BlockKind::Text,
+            "thinking" | "redacted_thinking" => BlockKind::Reasoning,
+            "tool_use" => BlockKind::ToolInput,
+            // What tools of the server do is not shown.
+            _ => return,
+        };
+        let tool = (kind == BlockKind::ToolInput).then(|| ToolCall {
+            id: text(block, "id").into(),
+            name: text(block, "name").into(),
+        });
+        self.begin(number, kind, tool, out);
+        match text(block, "type") {
+            "redacted_thinking" => {
+                if let Some(open) = self.open.get_mut(&number) {
+                    open.hidden = json!({"type": "redacted_thinking", "data": text(block, "data")});
+                }
+            }
+            "thinking" => {
+                self.say(number, text(block, "thinking"), out);
+                self.sign(number, text(block, "signature"));
+            }
+            "text" => self.write(number, text(block, "text"), out),
+            _ => {
+                let input = block.get("input").filter(|input| match input {
+                    Value::Object(map) => !map.is_empty(),
+                    _ => false,
+                });
+                if let Some(input) = input {
+                    self.argue(number, &input.to_string(), out);
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, number: u64, kind: BlockKind, tool: Option<ToolCall>, out: &mut Ready) {
+        self.content = true;
+        let index = self.blocks;
+        self.blocks += 1;
+        out.push_back(ProviderEvent::BlockStarted { index, kind, tool });
+        let open = Open {
+            index,
+            kind,
+            arguments: String::new(),
+            signature: String::new(),
+            hidden: Value::Null,
+        };
+        if let Some(before) = self.open.insert(number, open) {
+            before.close(out);
+        }
+    }
+
+    fn delta(&mut self, number: u64, delta: &Value, out: &mut Ready) {
+        match text(delta, "type") {
+            "text_delta" => self.write(number, text(delta, "text"), out),
+            "thinking_delta" if self.is(number, BlockKind::Reasoning) => {
+                self.say(number, text(delta, "thinking"), out);
+            }
+            "signature_delta" => self.sign(number, text(delta, "signature")),
+            "input_json_delta" => self.argue(number, text(delta, "partial_json"), out),
+            // Citations, or something of a later version.
+            _ => {}
+        }
+    }
+
+    fn is(&self, number: u64, kind: BlockKind) -> bool {
+        self.open.get(&number).is_some_and(|open| open.kind == kind)
+    }
+
+    /// Takes a piece of the answer's text.
+    fn write(&mut self, number: u64, text: &str, out: &mut Ready) {
+        if !self.is(number, BlockKind::Text) {
+            return;
+        }
+        let mut text = text;
+        while let Some(space) = self.spaces.chars().next()
+            && let Some(first) = text.chars().next()
+        {
+            if first != space {
+                self.spaces.clear();
+                break;
+            }
+            self.spaces.drain(..space.len_utf8());
+            text = &text[first.len_utf8()..];
+        }
+        self.say(number, text, out);
+    }
+
+    fn say(&mut self, number: u64, text: &str, out: &mut Ready) {
+        if let Some(open) = self.open.get(&number)
+            && !text.is_empty()
+        {
+            out.push_back(ProviderEvent::Delta {
+                index: open.index,
+                text: text.into(),
+            });
+        }
+    }
+
+    fn argue(&mut self, number: u64, text: &str, out: &mut Ready) {
+        if !self.is(number, BlockKind::ToolInput) {
+            return;
+        }
+        if let Some(open) = self.open.get_mut(&number) {
+            open.arguments.push_str(text);
+        }
+        self.say(number, text, out);
+    }
+
+    /// Takes a piece of the signature of a thought.
+    fn sign(&mut self, number: u64, piece: &str) {
+        if let Some(open) = self.open.get_mut(&number)
+            && open.kind == BlockKind::Reasoning
+        {
+            open.signature.push_str(piece);
+        }
+    }
+
+    /// Takes the provider's reason to end, where it gave one.
+    fn stop(&mut self, word: Option<&str>) {
+        let Some(word) = word.filter(|word| !word.is_empty()) else {
+            return;
+        };
+        let reason = match word {
+            "end_turn" | "stop_sequence" => FinishReason::Stop,
+            "max_tokens" | "model_context_window_exceeded" => FinishReason::Length,
+            "tool_use" => FinishReason::ToolCalls,
+            "refusal" => FinishReason::Refusal,
+            _ => FinishReason::Other,
+        };
+        self.finish = Some((reason, word.into()));
+    }
+
+    /// Takes counts, and tells them if they are others than before.
+    fn count(&mut self, usage: Option<&Value>, out: &mut Ready) {
+        let Some(usage) = usage.filter(|usage| usage.is_object()) else {
+            return;
+        };
+        let count = |path: &str| usage.pointer(path).and_then(Value::as_u64);
+        let counts = &mut self.counts;
+        counts.input = count("/input_tokens").or(counts.input);
+        counts.output = count("/output_tokens").or(counts.output);
+        counts.cache_read = count("/cache_read_input_tokens").or(counts.cache_read);
+        counts.cache_write = count("/cache_creation_input_tokens").or(counts.cache_write);
+        counts.reasoning = count("/output_tokens_details/thinking_tokens")
+            .or(count("/output_tokens_details/reasoning_tokens"))
+            .or(counts.reasoning);
+        let (read, write) = (
+            counts.cache_read.unwrap_or(0),
+            counts.cache_write.unwrap_or(0),
+        );
+        let usage = Usage {
+            // The server counts only what came neither from the cache nor went there.
+            input: counts
+                .input
+                .unwrap_or(0)
+                .saturating_add(read)
+                .saturating_add(write),
+            output: counts.output.unwrap_or(0),
+            cache_read: read,
+            cache_write: write,
+            reasoning: counts.reasoning.unwrap_or(0),
+            estimated: false,
+        };
+        if (usage.input > 0 || usage.output > 0) && self.told != Some(usage) {
+            self.told = Some(usage);
+            out.push_back(ProviderEvent::Usage(usage));
+        }
+    }
+}
+
+impl Open {
+    /// Ends the block. Arguments that cannot be parsed stay as text.
+    fn close(self, out: &mut Ready) {
+        let value = match self.kind {
+            BlockKind::ToolInput => match self.arguments.trim() {
+                "" => json!({}),
+                text => serde_json::from_str(text).unwrap_or(Value::Null),
+            },
+            _ if self.signature.is_empty() => self.hidden,
+            _ => json!({"type": "thinking", "signature": self.signature}),
+        };
+        out.push_back(ProviderEvent::BlockFinished {
+            index: self.index,
+            value,
+        });
+    }
+}
+
+impl Decode for Decoder {
+    fn has_finish(&self) -> bool {
+        self.finish.is_some()
+    }
+
+    fn event(&mut self, event: &sse::Event, out: &mut Ready) -> Result<Flow, Error> {
+        let data = event.data.trim();
+        if data.is_empty() {
+            return Ok(Flow::More);
+        }
+        // Servers that only speak the format do not all end as it says.
+        if data == "[DONE]" {
+            return Ok(Flow::Done);
+        }
+        let Ok(value) = serde_json::from_str::<Value>(data) else {
+            return Err(match event.event == "error" {
+                true => from_object(&self.who, &json!({"error": data})),
+                false => self.who.malformed(),
+            });
+        };
+        if event.event == "error" {
+            return Err(from_object(&self.who, &value));
+        }
+        if !value.is_object() {
+            return Err(self.who.malformed());
+        }
+        self.take(&value, out)
+    }
+
+    fn whole(&mut self, body: &[u8], out: &mut Ready) -> Result<(), Error> {
+        let value: Value = match serde_json::from_slice(body) {
+            Ok(value) => value,
+            Err(error) if error.is_eof() => return Ok(()),
+            Err(_) => return Err(self.who.malformed()),
+        };
+        if text(&value, "type") == "error" || value.get("error").is_some() {
+            return Err(from_object(&self.who, &value));
+        }
+        let Some(blocks) = value.get("content").and_then(Value::as_array) else {
+            return Err(self.who.malformed());
+        };
+        for (number, block) in (0..).zip(blocks) {
+            self.start(number, block, out);
+            if let Some(open) = self.open.remove(&number) {
+                open.close(out);
+            }
+        }
+        self.count(value.get("usage"), out);
+        // The document is whole, so the answer is.
+        let word = value.get("stop_reason").and_then(Value::as_str);
+        self.stop(word.or(Some("end_turn")));
+        Ok(())
+    }
+
+    fn break_off(&mut self, _: &mut Ready) {}
+
+    fn end(&mut self, out: &mut Ready) {
+        let Some((reason, word)) = self.finish.take() else {
+            return;
+        };
+        for open in std::mem::take(&mut self.open).into_values() {
+            open.close(out);
+        }
+        out.push_back(ProviderEvent::Finished { reason, word });
+    }
+}
+
+/// A text of an object, or none.
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value.get(name).and_then(Value::as_str).unwrap_or_default()
+}

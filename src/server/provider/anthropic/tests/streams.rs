@@ -1,0 +1,213 @@
+//! Recorded-looking streams, and what is left of each.
+
+use super::*;
+use crate::{
+    protocol::{ErrorCode, FinishReason, Usage},
+    server::provider::testing::laws,
+};
+use serde_json::{Value, json};
+
+const FIXTURES: laws::Fixtures = laws::fixtures!["anthropic":
+    "text.sse",
+    "thinking.sse",
+    "tools.sse",
+    "length.sse",
+    "refusal.sse",
+    "error.sse",
+    "no-finish.sse",
+    "no-stop.sse",
+    "server-tools.sse",
+    "malformed.sse",
+    "crlf.sse",
+    "whole.json",
+];
+
+fn decoder() -> Decoder {
+    Decoder::new(who(), String::new())
+}
+
+fn folded(name: &str) -> Folded {
+    laws::folded(decoder(), FIXTURES, name)
+}
+
+fn usage(input: u64, output: u64) -> Option<Usage> {
+    Some(Usage {
+        input,
+        output,
+        ..Usage::default()
+    })
+}
+
+#[test]
+fn text_with_the_counts_of_the_cache() {
+    assert_eq!(
+        folded("text.sse"),
+        Folded {
+            text: "Grüße 👩‍👩‍👧 日本!\n".into(),
+            usage: Some(Usage {
+                input: 127,
+                output: 12,
+                cache_read: 100,
+                cache_write: 20,
+                ..Usage::default()
+            }),
+            finish: end(FinishReason::Stop, "end_turn"),
+            ..Folded::default()
+        }
+    );
+}
+
+#[test]
+fn thoughts_come_with_what_proves_them() {
+    assert_eq!(
+        folded("thinking.sse"),
+        Folded {
+            reasoning: "Let me see.".into(),
+            signatures: vec![
+                json!({"type": "thinking", "signature": "c2lnbmF0dXJl"}),
+                json!({"type": "redacted_thinking", "data": "aGlkZGVu"}),
+            ],
+            text: "Yes.".into(),
+            usage: Some(Usage {
+                input: 30,
+                output: 25,
+                reasoning: 20,
+                ..Usage::default()
+            }),
+            finish: end(FinishReason::Stop, "end_turn"),
+            ..Folded::default()
+        }
+    );
+}
+
+#[test]
+fn tool_calls_with_split_arguments() {
+    assert_eq!(
+        folded("tools.sse"),
+        Folded {
+            text: "I look.".into(),
+            tools: vec![
+                tool("toolu_a", "search", r#"{"query": "}é"}"#),
+                tool("toolu_b", "clock", ""),
+                tool("toolu_c", "whole", r#"{"a":1}"#),
+            ],
+            usage: usage(50, 40),
+            finish: end(FinishReason::ToolCalls, "tool_use"),
+            ..Folded::default()
+        }
+    );
+    let cut = folded("length.sse");
+    assert_eq!(cut.tools, [tool("toolu_a", "search", r#"{"query": "half"#)]);
+    assert_eq!(cut.tools[0].2, Value::Null);
+    assert_eq!(cut.finish, end(FinishReason::Length, "max_tokens"));
+}
+
+#[test]
+fn ends_of_all_kinds() {
+    let refusal = folded("refusal.sse");
+    assert_eq!(refusal.text, "I would ");
+    assert_eq!(refusal.finish, end(FinishReason::Refusal, "refusal"));
+    let tools = folded("server-tools.sse");
+    assert_eq!(tools.text, "Found.");
+    assert_eq!(tools.finish, end(FinishReason::Other, "pause_turn"));
+    let window = folded("crlf.sse");
+    assert_eq!(window.text, "a\r\nb");
+    let word = "model_context_window_exceeded";
+    assert_eq!(window.finish, end(FinishReason::Length, word));
+    // The finish is there, whatever is missing behind it.
+    let early = folded("no-stop.sse");
+    assert_eq!(early.text, "All there");
+    assert_eq!(early.finish, end(FinishReason::Stop, "stop_sequence"));
+    let cut = folded("no-finish.sse");
+    assert_eq!(cut.text, "This goes on and");
+    assert_eq!((cut.finish, cut.error), (None, None));
+    let bare = format!("{HELLO}{STOP}");
+    let bare = fold(&laws::read(decoder(), [bare.as_bytes()]));
+    assert_eq!(bare.finish, end(FinishReason::Stop, "message_stop"));
+    let nothing = laws::read(decoder(), [STOP.as_bytes()]);
+    assert_eq!(fold(&nothing), Folded::default());
+}
+
+#[test]
+fn errors_in_mid_stream_keep_the_text() {
+    let busy = folded("error.sse");
+    assert_eq!(busy.text, "Half an answer");
+    assert_eq!(busy.usage, usage(9, 1));
+    assert_eq!(busy.error, Some(ErrorCode::Overloaded));
+    let malformed = folded("malformed.sse");
+    assert_eq!(malformed.text, "Fine");
+    assert_eq!(malformed.error, Some(ErrorCode::Malformed));
+}
+
+#[test]
+fn an_answer_that_does_not_stream_is_taken_whole() {
+    assert_eq!(
+        folded("whole.json"),
+        Folded {
+            reasoning: "Hm.".into(),
+            signatures: vec![json!({"type": "thinking", "signature": "c2ln"})],
+            text: "All at once.".into(),
+            tools: vec![tool("toolu_a", "clock", r#"{"zone":"utc"}"#)],
+            usage: usage(6, 5),
+            finish: end(FinishReason::ToolCalls, "tool_use"),
+            ..Folded::default()
+        }
+    );
+    let error = |body: &[u8]| fold(&laws::read(decoder(), [body])).error;
+    let busy = br#"{"type":"error","error":{"type":"overloaded_error","message":"no"}}"#;
+    assert_eq!(error(busy), Some(ErrorCode::Overloaded));
+    assert_eq!(error(b"{\"hello\":1}"), Some(ErrorCode::Malformed));
+    assert_eq!(error(b"<html>"), Some(ErrorCode::Malformed));
+    assert_eq!(error(b"data: 7\n\n"), Some(ErrorCode::Malformed));
+}
+
+#[test]
+fn white_space_at_the_end_of_a_prefill_is_not_written_twice() {
+    for (spaces, pieces, text) in [
+        ("", &[" a"][..], " a"),
+        (" ", &[" a"], "a"),
+        (" ", &["a"], "a"),
+        ("\n\n", &["\n", "\nb"], "b"),
+        ("\n\n", &["\n", "b\n"], "b\n"),
+        ("\n", &["\n\n", "b"], "\nb"),
+        (" ", &["\n a"], "\n a"),
+        ("\u{a0} ", &["\u{a0}", " ", " é"], " é"),
+    ] {
+        let mut body = HELLO[..HELLO.find("event: content_block_delta").unwrap()].to_owned();
+        for piece in pieces {
+            let delta = json!({"type": "text_delta", "text": piece});
+            let event = json!({"type": "content_block_delta", "index": 0, "delta": delta});
+            body += &format!("data: {event}\n\n");
+        }
+        let items = laws::read(Decoder::new(who(), spaces.into()), [body.as_bytes()]);
+        assert_eq!(fold(&items).text, text, "{spaces:?} {pieces:?}");
+    }
+}
+
+#[test]
+fn many_pieces_cost_linear_time() {
+    let piece = |text: &str| {
+        let delta = json!({"type": "input_json_delta", "partial_json": text});
+        let event = json!({"type": "content_block_delta", "index": 0, "delta": delta});
+        format!("data: {event}\n\n")
+    };
+    let block = json!({"type": "tool_use", "id": "a", "name": "f", "input": {}});
+    let first = json!({"type": "content_block_start", "index": 0, "content_block": block});
+    let mut body = format!("data: {first}\n\n{}", piece("[\""));
+    body += &piece("12345678901234567890").repeat(16_000);
+    body += &(piece("\"]") + FINISH);
+    let start = std::time::Instant::now();
+    let folded = fold(&laws::read(decoder(), body.as_bytes().chunks(1400)));
+    assert_eq!(folded.tools[0].1.len(), 320_004);
+    assert!(folded.tools[0].2.is_array());
+    assert!(start.elapsed().as_secs() < 5);
+}
+
+#[test]
+fn the_rules_are_kept() {
+    laws::two_chunks(decoder, FIXTURES);
+    laws::other_lines(decoder, FIXTURES);
+    laws::any_cut(decoder, FIXTURES);
+}
+
+laws::random_laws!(decoder, FIXTURES);

@@ -1,0 +1,130 @@
+//! The blocks of an answer whose pieces come in order and whose tool calls come whole.
+
+use super::{ProviderEvent, exchange::Ready};
+use crate::protocol::{BlockKind, ToolCall, Usage};
+use serde_json::Value;
+
+/// So many pieces go by before changed counts are told again.
+const USAGE_PAUSE: u32 = 64;
+
+/// The blocks and the counts of one answer.
+#[derive(Debug, Default)]
+pub(super) struct Blocks {
+    /// The block that takes text, and the value it will end with.
+    open: Option<(u32, BlockKind, Value)>,
+    /// The number of the next block.
+    next: u32,
+    calls: u32,
+    usage: Option<Usage>,
+    usage_told: Option<Usage>,
+    usage_pause: u32,
+}
+
+impl Blocks {
+    /// Adds text to the open block of this kind, or opens one.
+    pub(super) fn say(&mut self, kind: BlockKind, text: &str, out: &mut Ready) {
+        if text.is_empty() {
+            return;
+        }
+        let index = match self.open {
+            Some((index, open, _)) if open == kind => index,
+            _ => {
+                self.close(out);
+                let index = self.start(kind, None, out);
+                self.open = Some((index, kind, Value::Null));
+                index
+            }
+        };
+        out.push_back(ProviderEvent::Delta {
+            index,
+            text: text.into(),
+        });
+    }
+
+    /// Ends the open block with a value if it is of this kind. Whether it was.
+    pub(super) fn close_with(&mut self, kind: BlockKind, value: &Value, out: &mut Ready) -> bool {
+        let Some((_, open, last)) = &mut self.open else {
+            return false;
+        };
+        if *open != kind {
+            return false;
+        }
+        last.clone_from(value);
+        self.close(out);
+        true
+    }
+
+    /// Ends the open block.
+    pub(super) fn close(&mut self, out: &mut Ready) {
+        if let Some((index, _, value)) = self.open.take() {
+            out.push_back(ProviderEvent::BlockFinished { index, value });
+        }
+    }
+
+    /// A block of a value without text. A block that is open stays open.
+    pub(super) fn value(&mut self, kind: BlockKind, value: Value, out: &mut Ready) {
+        let index = self.start(kind, None, out);
+        out.push_back(ProviderEvent::BlockFinished { index, value });
+    }
+
+    /// A whole tool call. Without an identifier it gets one of ours, because the next turn must
+    /// name it; see [`is_ours`].
+    pub(super) fn call(&mut self, id: &str, name: &str, arguments: Value, out: &mut Ready) {
+        self.close(out);
+        self.calls += 1;
+        let id = match id {
+            "" => format!("{OURS}{}", self.calls),
+            id => id.into(),
+        };
+        let name = name.into();
+        let index = self.start(BlockKind::ToolInput, Some(ToolCall { id, name }), out);
+        out.push_back(ProviderEvent::Delta {
+            index,
+            text: arguments.to_string(),
+        });
+        out.push_back(ProviderEvent::BlockFinished {
+            index,
+            value: arguments,
+        });
+    }
+
+    /// Whether a tool was called.
+    pub(super) fn has_calls(&self) -> bool {
+        self.calls > 0
+    }
+
+    /// Takes counts; they are cumulative, so that the last ones are true.
+    pub(super) fn count(&mut self, usage: Option<Usage>) {
+        self.usage = usage.or(self.usage);
+    }
+
+    /// Tells changed counts, at once or only now and then.
+    pub(super) fn tell_usage(&mut self, now: bool, out: &mut Ready) {
+        self.usage_pause = self.usage_pause.saturating_sub(1);
+        if let Some(usage) = self.usage
+            && (now || self.usage_pause == 0)
+            && self.usage_told != self.usage
+        {
+            self.usage_told = self.usage;
+            self.usage_pause = USAGE_PAUSE;
+            out.push_back(ProviderEvent::Usage(usage));
+        }
+    }
+
+    fn start(&mut self, kind: BlockKind, tool: Option<ToolCall>, out: &mut Ready) -> u32 {
+        let index = self.next;
+        self.next += 1;
+        out.push_back(ProviderEvent::BlockStarted { index, kind, tool });
+        index
+    }
+}
+
+/// What identifiers of ours begin with.
+const OURS: &str = "call_";
+
+/// Whether an identifier of a tool call looks like one that [`Blocks::call`] made up, which the
+/// provider does not know.
+pub(super) fn is_ours(id: &str) -> bool {
+    id.strip_prefix(OURS)
+        .is_some_and(|number| number.len() < 6 && number.bytes().all(|byte| byte.is_ascii_digit()))
+}

@@ -1,0 +1,34 @@
+use super::*;
+use crate::{
+    protocol::{ErrorCode, FinishReason, Usage},
+    server::provider::{
+        Effort,
+        http::http_client,
+        testing::{laws, server::*, sockets, *},
+    },
+};
+use futures::StreamExt;
+
+mod dialects;
+mod download;
+mod wire;
+
+const HELLO: &str =
+    "{\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"Hello\"},\"done\":false}\n";
+const STOP: &str = "{\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"\"},\"done\":true,\"done_reason\":\"stop\"}\n";
+
+fn config(base_url: String) -> OllamaConfig {
+    OllamaConfig {
+        name: "Acme".into(),
+        base_url,
+        ..OllamaConfig::default()
+    }
+}
+
+fn make(base_url: String, http: reqwest::Client) -> Box<dyn Provider> {
+    Box::new(Ollama::new(config(base_url), http).unwrap())
+}
+
+fn provider(server: &Server) -> Ollama {
+    Ollama::new(config(server.url("")), http_client().unwrap()).unwrap()
+}

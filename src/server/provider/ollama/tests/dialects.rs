@@ -1,0 +1,212 @@
+//! What comes of an answer, from fixtures of our own making.
+
+use super::*;
+use serde_json::json;
+
+fn decoder() -> Decoder {
+    Decoder::new(who(), "m".into(), Arc::default())
+}
+
+const FIXTURES: laws::Fixtures = laws::fixtures!["ollama":
+    "text.ndjson",
+    "thinking.ndjson",
+    "think-tag.ndjson",
+    "calls.ndjson",
+    "length.ndjson",
+    "error.ndjson",
+    "busy.ndjson",
+    "cut.ndjson",
+    "old.ndjson",
+    "load.ndjson",
+    "whole.ndjson",
+    "not-json.ndjson",
+];
+
+fn folded(name: &str) -> Folded {
+    laws::folded(decoder(), FIXTURES, name)
+}
+
+fn read(body: &str) -> Folded {
+    fold(&laws::read(decoder(), [body.as_bytes()]))
+}
+
+fn usage(input: u64, output: u64) -> Option<Usage> {
+    Some(Usage {
+        input,
+        output,
+        ..Usage::default()
+    })
+}
+
+#[test]
+fn plain_text_with_counts_at_the_end() {
+    assert_eq!(
+        folded("text.ndjson"),
+        Folded {
+            text: "Grüße 👩‍👩‍👧 日本!\n".into(),
+            usage: usage(11, 5),
+            finish: end(FinishReason::Stop, "stop"),
+            ..Folded::default()
+        }
+    );
+    assert_eq!(
+        folded("old.ndjson"),
+        Folded {
+            text: "Old servers.".into(),
+            usage: usage(7, 4),
+            finish: end(FinishReason::Stop, "done"),
+            ..Folded::default()
+        }
+    );
+    // A server that does not stream sends one line.
+    assert_eq!(
+        folded("whole.ndjson"),
+        Folded {
+            reasoning: "Hm.".into(),
+            text: "All at once.".into(),
+            usage: usage(6, 5),
+            finish: end(FinishReason::Stop, "stop"),
+            ..Folded::default()
+        }
+    );
+}
+
+#[test]
+fn thinking_is_found_beside_the_text_and_in_it() {
+    assert_eq!(
+        folded("thinking.ndjson"),
+        Folded {
+            reasoning: "Let me see.".into(),
+            text: "Seven <think> apples.".into(),
+            usage: usage(20, 9),
+            finish: end(FinishReason::Stop, "stop"),
+            ..Folded::default()
+        }
+    );
+    assert_eq!(
+        folded("think-tag.ndjson"),
+        Folded {
+            reasoning: "A < B so.".into(),
+            text: "Seven.".into(),
+            usage: usage(20, 12),
+            finish: end(FinishReason::Stop, "stop"),
+            ..Folded::default()
+        }
+    );
+}
+
+#[test]
+fn a_model_that_thinks_is_remembered() {
+    for (name, thinks) in [
+        ("text.ndjson", false),
+        ("think-tag.ndjson", true),
+        ("cut.ndjson", true),
+    ] {
+        let thinkers = Arc::<Thinkers>::default();
+        let decoder = Decoder::new(who(), "m".into(), thinkers.clone());
+        laws::folded(decoder, FIXTURES, name);
+        assert_eq!(thinkers.has("m"), thinks, "{name}");
+        assert!(!thinkers.has("other"));
+    }
+}
+
+#[test]
+fn calls_come_whole() {
+    assert_eq!(
+        folded("calls.ndjson"),
+        Folded {
+            text: "I look.".into(),
+            tools: vec![
+                tool("call_1", "weather", r#"{"city":"Zürich","days":2}"#),
+                tool("call_2", "weather", r#"{"city":"}\"{"}"#),
+                tool("call_k3x9ab", "clock", "{}"),
+            ],
+            usage: usage(90, 40),
+            finish: end(FinishReason::ToolCalls, "stop"),
+            ..Folded::default()
+        }
+    );
+    // Arguments as text, none, and half of them.
+    let call = |arguments: serde_json::Value| {
+        let call = json!([{"function": {"name": "f", "arguments": arguments}}]);
+        let line = json!({"message": {"tool_calls": call}, "done": false});
+        read(&format!("{line}\n")).tools[0].2.clone()
+    };
+    assert_eq!(call(json!("{\"a\":1}")), json!({"a": 1}));
+    assert_eq!(call(json!(null)), json!({}));
+    assert_eq!(call(json!("{\"a\"")), json!("{\"a\""));
+}
+
+#[test]
+fn errors_in_mid_stream_keep_the_text() {
+    let failed = folded("error.ndjson");
+    assert_eq!(failed.text, "Half an answer");
+    assert_eq!(failed.error, Some(ErrorCode::ProviderError));
+    let busy = folded("busy.ndjson");
+    assert_eq!(busy.error, Some(ErrorCode::Overloaded));
+    let malformed = folded("not-json.ndjson");
+    assert_eq!(malformed.text, "Fine");
+    assert_eq!(malformed.error, Some(ErrorCode::Malformed));
+}
+
+#[test]
+fn the_end_is_what_the_provider_says() {
+    let cut = folded("cut.ndjson");
+    assert_eq!((cut.finish, cut.error), (None, None));
+    assert_eq!(cut.text, "This goes on");
+    assert_eq!(cut.reasoning, "Hm.");
+    let long = folded("length.ndjson");
+    assert_eq!(long.finish, end(FinishReason::Length, "length"));
+    let load = folded("load.ndjson");
+    assert_eq!(load.finish, end(FinishReason::Other, "load"));
+    assert_eq!(read(""), Folded::default());
+    assert_eq!(read("{}\n"), Folded::default());
+    // What follows the end is nobody's.
+    assert_eq!(read(&format!("{HELLO}{STOP}{HELLO}")).text, "Hello");
+    // The last line counts without its end if it is whole.
+    let line = STOP.trim_end();
+    assert_eq!(read(line).finish, end(FinishReason::Stop, "stop"));
+    assert_eq!(read(&line[..line.len() - 1]).finish, None);
+    for body in ["<html>", "[1]", "7\n", "{\"a\":1}}\n"] {
+        let folded = read(body);
+        assert_eq!(folded.finish, None, "{body}");
+        assert!(folded.error.is_some() || body == "7\n", "{body}");
+    }
+}
+
+#[test]
+fn every_cut_and_split_keeps_the_rules() {
+    laws::two_chunks(decoder, FIXTURES);
+    laws::any_cut(decoder, FIXTURES);
+    laws::any_garbled(decoder, FIXTURES);
+}
+
+#[test]
+fn other_ends_of_lines_and_blank_lines_change_nothing() {
+    for (name, bytes) in FIXTURES {
+        let text = std::str::from_utf8(bytes).unwrap();
+        let whole = laws::read(decoder(), [*bytes]);
+        for other in [
+            text.replace('\n', "\r\n"),
+            text.replace('\n', "\n\n"),
+            text.replace('\n', "\r\n \r\n"),
+            format!("\n\n {text}"),
+        ] {
+            assert_eq!(laws::read(decoder(), [other.as_bytes()]), whole, "{name}");
+            let single = other.as_bytes().chunks(1);
+            assert_eq!(laws::read(decoder(), single), whole, "{name}");
+        }
+    }
+}
+
+laws::random_laws!(decoder, FIXTURES);
+
+#[test]
+fn twenty_thousand_lines_cost_linear_time() {
+    let body = HELLO.repeat(20_000) + STOP;
+    let start = std::time::Instant::now();
+    let folded = fold(&laws::read(decoder(), body.as_bytes().chunks(1400)));
+    assert_eq!(folded.text.len(), 100_000);
+    assert!(folded.finish.is_some());
+    assert!(start.elapsed().as_secs() < 5);
+}

@@ -1,0 +1,191 @@
+use super::*;
+use crate::protocol::ToolCall;
+
+fn written(request: &ChatRequest, shape: Shape, prefill: bool) -> Value {
+    let text = serde_json::to_string(&body(request, shape, prefill)).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+fn shape(url: &str) -> Shape {
+    Shape::for_url(&url.parse().unwrap())
+}
+
+#[test]
+fn a_request_holds_what_was_asked_and_no_more() {
+    let mut request = ChatRequest {
+        model: "m".into(),
+        messages: vec![ChatMessage::new(Role::User, "Hi\u{0}\"")],
+        prefill: Some("Half".into()),
+        ..ChatRequest::default()
+    };
+    let plain = shape("http://localhost:8080/v1");
+    assert_eq!(
+        written(&request, plain, false),
+        json!({
+            "model": "m",
+            "messages": [{"role": "user", "content": "Hi\u{0}\""}],
+            "stream": true,
+            "stream_options": {"include_usage": true},
+        })
+    );
+    request.system = Some("Be kind.".into());
+    request.sampling = Sampling {
+        temperature: Some(0.2),
+        top_p: Some(0.9),
+        max_tokens: Some(5),
+        effort: None,
+    };
+    let text = serde_json::to_string(&body(&request, plain, true)).unwrap();
+    assert!(text.contains("\"temperature\":0.2,\"top_p\":0.9,\"max_tokens\":5"));
+    let value = written(&request, plain, true);
+    assert_eq!(value["messages"][0]["role"], "system");
+    assert_eq!(
+        value["messages"][2],
+        json!({"role": "assistant", "content": "Half"})
+    );
+    assert_eq!(value["continue_final_message"], true);
+    assert_eq!(value["add_generation_prompt"], false);
+    let value = written(&request, shape("https://api.openai.com/v1"), false);
+    assert_eq!(value["max_completion_tokens"], 5);
+    assert_eq!(value["max_tokens"], Value::Null);
+    assert_eq!(value["messages"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_refusal_shows_what_to_leave_out() {
+    let plain = shape("http://localhost/v1");
+    let limited = Sampling {
+        max_tokens: Some(9),
+        ..Sampling::default()
+    };
+    let next = |shape: Shape, body: &str| shape.after_refusal(body.as_bytes(), &limited);
+    let without = next(plain, "Extra inputs are not permitted: body.stream_options").unwrap();
+    assert!(!without.stream_options);
+    assert_eq!(next(without, "stream_options again"), None);
+    let newer = next(plain, "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.").unwrap();
+    assert!(newer.max_completion_tokens && newer.stream_options);
+    assert_eq!(
+        next(newer, "unknown field `max_completion_tokens`"),
+        Some(plain)
+    );
+    assert_eq!(next(plain, "max_tokens is too large: 100000"), None);
+    assert_eq!(
+        plain.after_refusal(b"unsupported max_tokens", &Sampling::default()),
+        None
+    );
+    assert_eq!(next(plain, "no such model"), None);
+}
+
+#[test]
+fn pictures_tools_and_what_they_gave() {
+    let call = |id: &str| ToolCall {
+        id: id.into(),
+        name: "search".into(),
+    };
+    let request = ChatRequest {
+        model: "m".into(),
+        messages: vec![
+            ChatMessage {
+                role: Role::User,
+                parts: vec![
+                    Part::Text("What is it?".into()),
+                    Part::Image(Image {
+                        media_type: "image/png".into(),
+                        data: bytes::Bytes::from_static(b"png"),
+                    }),
+                ],
+            },
+            ChatMessage {
+                role: Role::Assistant,
+                parts: vec![
+                    Part::Reasoning {
+                        text: "Hm.".into(),
+                        value: json!({"signature": "s"}),
+                    },
+                    Part::ToolCall {
+                        call: call("a"),
+                        arguments: json!({"q": 1}),
+                    },
+                ],
+            },
+            ChatMessage {
+                role: Role::User,
+                parts: vec![
+                    Part::Text("And?".into()),
+                    Part::ToolResult {
+                        call: call("a"),
+                        text: "nothing".into(),
+                        failed: false,
+                    },
+                ],
+            },
+            ChatMessage {
+                role: Role::User,
+                parts: vec![Part::ToolResult {
+                    call: call("b"),
+                    text: "late".into(),
+                    failed: true,
+                }],
+            },
+        ],
+        tools: vec![crate::server::provider::Tool {
+            name: "search".into(),
+            description: "Looks.".into(),
+            parameters: json!({"type": "object"}),
+        }],
+        ..ChatRequest::default()
+    };
+    let value = written(&request, shape("http://x/v1"), false);
+    assert_eq!(
+        value["messages"],
+        json!([
+            {"role": "user", "content": [
+                {"type": "text", "text": "What is it?"},
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,cG5n"}},
+            ]},
+            {"role": "assistant", "content": null, "tool_calls": [
+                {"id": "a", "type": "function", "function": {"name": "search", "arguments": "{\"q\":1}"}},
+            ]},
+            {"role": "tool", "tool_call_id": "a", "content": "nothing"},
+            {"role": "user", "content": "And?"},
+            {"role": "tool", "tool_call_id": "b", "content": "late"},
+        ])
+    );
+    assert_eq!(
+        value["tools"],
+        json!([{"type": "function", "function": {
+            "name": "search", "description": "Looks.", "parameters": {"type": "object"},
+        }}])
+    );
+}
+
+#[test]
+fn an_effort_is_said_until_it_is_refused() {
+    let mut request = ChatRequest::default();
+    let plain = shape("http://x/v1");
+    let word =
+        |request: &ChatRequest, shape| written(request, shape, false)["reasoning_effort"].clone();
+    assert_eq!(word(&request, plain), Value::Null);
+    request.sampling.effort = Some(Effort::High);
+    assert_eq!(word(&request, plain), "high");
+    let said = b"Unrecognized request argument supplied: reasoning_effort";
+    let without = plain.after_refusal(said, &request.sampling).unwrap();
+    assert_eq!(word(&request, without), Value::Null);
+    assert_eq!(without.after_refusal(said, &request.sampling), None);
+    assert_eq!(without.of_server(), plain);
+    // Not to think is said in other words.
+    request.sampling.effort = Some(Effort::None);
+    let said = b"Unsupported value: 'reasoning_effort' does not support this with this model.";
+    let mut now = plain;
+    for wanted in ["none", "minimal", "low"] {
+        assert_eq!(word(&request, now), wanted);
+        now = now.after_refusal(said, &request.sampling).unwrap();
+    }
+    assert_eq!(word(&request, now), Value::Null);
+    // Models that think do not all let others choose.
+    request.sampling.temperature = Some(0.5);
+    let said = b"Unsupported value: 'temperature' does not support 0.5 with this model.";
+    let cold = plain.after_refusal(said, &request.sampling).unwrap();
+    assert_eq!(written(&request, cold, false)["temperature"], Value::Null);
+    assert_eq!(plain.after_refusal(said, &Sampling::default()), None);
+}
