@@ -17,7 +17,7 @@ use axum::{
 use futures::{StreamExt, future::join_all, stream};
 use headwater::{
     chat::{Answer, Applied},
-    protocol::{Event, Started, Status},
+    protocol::{BlockKind, Event, SpanKind, Started, Status},
     server::provider::sse::Decoder,
 };
 use std::{
@@ -30,6 +30,9 @@ use tokio::time::sleep_until;
 
 /// Tokens a second that each upstream stream sends.
 const PACE: u32 = 50;
+
+/// Bytes of a token.
+const TOKEN: usize = 10;
 
 /// Streams that are opened and left alone to see what one costs in memory.
 const PARKED: usize = 1000;
@@ -62,9 +65,11 @@ async fn bench(runs: usize, seconds: u64) {
     report("directly", &direct);
 
     let server = Server::start(&upstream);
-    let before = server.cpu();
-    let begin = server.memory();
     let http = client();
+    parked(&http, &server).await;
+    let before = server.cpu();
+    let disk = server.written();
+    let begin = server.memory();
     let readers = join_all((0..runs).map(|_| read_through(&http, &server.base)));
     let samples = async {
         tokio::time::sleep(Duration::from_secs(seconds / 2)).await;
@@ -94,8 +99,60 @@ async fn bench(runs: usize, seconds: u64) {
          ({:.1} bytes for each token half-way, log and answers included)",
         (middle.saturating_sub(begin) * 1024) as f64 / (expected as f64 / 2.0)
     );
-    parked(&http, &server).await;
+    let text = expected as f64 * TOKEN as f64;
+    println!(
+        "disk: {:.1} bytes written for each byte of text",
+        (server.written() - disk) as f64 / text
+    );
     read_back(&http, &server).await;
+    arguments();
+}
+
+/// How long the fold of a tool call's arguments takes: it has to be linear in their length.
+fn arguments() {
+    const PIECE: &str = "\"twenty bytes here\",";
+    let fold = |deltas: u64| {
+        let mut answer = Answer::default();
+        let mut events = vec![
+            Event::SpanStarted {
+                span: 1,
+                parent: None,
+                kind: SpanKind::ChatModel,
+                name: String::new(),
+                tags: Vec::new(),
+                metadata: serde_json::Value::Null,
+                input: serde_json::Value::Null,
+                replaces: None,
+            },
+            Event::BlockStarted {
+                span: 1,
+                block: 1,
+                kind: BlockKind::ToolInput,
+                tool: None,
+            },
+        ];
+        events.extend((0..deltas).map(|_| Event::Delta {
+            span: 1,
+            block: 1,
+            text: PIECE.into(),
+            from: None,
+        }));
+        let begin = Instant::now();
+        for (seq, event) in (1..).zip(&events) {
+            answer.apply(seq, event);
+        }
+        let took = begin.elapsed();
+        assert_eq!(answer.blocks[0].text.len(), PIECE.len() * deltas as usize);
+        took.as_secs_f64() * 1e9 / deltas as f64
+    };
+    fold(16_000);
+    let (small, middle, large) = (fold(4_000), fold(16_000), fold(64_000));
+    println!(
+        "folding a tool's arguments: {small:.0} ns a delta of 4,000, {middle:.0} of 16,000 (320 kB), \
+         {large:.0} of 64,000 (1 : {:.1} : {:.1})",
+        middle / small,
+        large / small
+    );
 }
 
 /// Memory for a stream that is open and waits for its first token.
@@ -336,6 +393,15 @@ impl Server {
             .sum();
         // Linux counts in hundredths of a second on every machine we know.
         Duration::from_millis(ticks * 10)
+    }
+
+    /// Bytes that the process has had written to the disk.
+    fn written(&self) -> u64 {
+        let io = std::fs::read_to_string(format!("/proc/{}/io", self.child.id()));
+        io.unwrap_or_default()
+            .lines()
+            .find_map(|line| line.strip_prefix("write_bytes: ")?.parse().ok())
+            .unwrap_or(0)
     }
 
     /// Resident memory in kilobytes.

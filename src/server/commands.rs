@@ -444,10 +444,7 @@ fn write_first_entry(
 ) -> Result<(), Error> {
     let mut packed = Packed::default();
     packed.push(0, &first_event(run, model, at));
-    db.prepare_cached("INSERT INTO segment (run, first, bytes) VALUES (?1, 1, ?2)")
-        .and_then(|mut query| query.execute(rusqlite::params![run.no, packed.as_bytes()]))
-        .map_err(super::log::db::storage)?;
-    Ok(())
+    super::log::write_first(db, run.no, &packed).map_err(super::log::db::storage)
 }
 
 /// Now, in milliseconds since 1970.

@@ -227,27 +227,50 @@ pub fn stored_by_no(db: &Connection, no: i64) -> Result<Packed, Error> {
     }
     let mut packed = Packed::default();
     let mut query = db
-        .prepare_cached("SELECT bytes FROM segment WHERE run = ?1 ORDER BY first")
+        .prepare_cached(
+            "SELECT bytes FROM segment
+             WHERE no >= (SELECT segment FROM run WHERE no = ?1) AND run = ?1 ORDER BY no",
+        )
         .map_err(storage)?;
     let mut rows = query.query([no]).map_err(storage)?;
     while let Some(row) = rows.next().map_err(storage)? {
-        let bytes: Vec<u8> = row.get(0).map_err(storage)?;
-        for entry in Packed::from_bytes(&bytes)?.after(0) {
-            packed.push(entry.at, &entry.event);
-        }
+        extend(&mut packed, &row.get::<_, Vec<u8>>(0).map_err(storage)?)?;
     }
     Ok(packed)
 }
 
-/// Replaces a run's segments by one row and marks it finished.
+/// Adds a segment to the end of a log.
+fn extend(packed: &mut Packed, segment: &[u8]) -> Result<(), Error> {
+    for entry in Packed::from_bytes(segment)?.after(0) {
+        packed.push(entry.at, &entry.event);
+    }
+    Ok(())
+}
+
+/// Writes the first segment of a run, inside of the transaction that makes the run.
+pub fn write_first(db: &Connection, no: i64, packed: &Packed) -> rusqlite::Result<()> {
+    db.prepare_cached("INSERT INTO segment (run, bytes) VALUES (?1, ?2)")?
+        .execute(params![no, packed.as_bytes()])?;
+    db.prepare_cached("UPDATE run SET segment = ?2 WHERE no = ?1")?
+        .execute(params![no, db.last_insert_rowid()])?;
+    Ok(())
+}
+
+/// Replaces a run's segments by one row, marks it finished, and removes the segments that no open
+/// run needs any more.
 fn compact(db: &Connection, no: i64, packed: &Packed, status: Status) -> rusqlite::Result<()> {
     let status = super::store::status_word(status);
     db.prepare_cached("INSERT OR REPLACE INTO log (run, bytes) VALUES (?1, ?2)")?
         .execute(params![no, packed.as_bytes()])?;
-    db.prepare_cached("DELETE FROM segment WHERE run = ?1")?
-        .execute([no])?;
     db.prepare_cached("UPDATE run SET status = ?2 WHERE no = ?1")?
         .execute(params![no, status])?;
+    // Runs get their numbers and their first segments in the same order.
+    let oldest: Option<i64> = db
+        .prepare_cached("SELECT segment FROM run WHERE status IS NULL ORDER BY no LIMIT 1")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    db.prepare_cached("DELETE FROM segment WHERE no < ?1")?
+        .execute([oldest.unwrap_or(i64::MAX)])?;
     Ok(())
 }
 
@@ -257,8 +280,9 @@ fn close_open_runs(db: &mut Connection) -> Result<usize, Error> {
         .prepare("SELECT no FROM run WHERE status IS NULL")
         .and_then(|mut query| query.query_map([], |row| row.get(0))?.collect())
         .map_err(storage)?;
+    let mut logs = open_logs(db)?;
     for no in &open {
-        let mut packed = stored_by_no(db, *no)?;
+        let mut packed = logs.remove(no).unwrap_or_default();
         let answer = fold(&packed);
         if answer.status.is_none() {
             let at = packed.items_after(0).last().map_or(0, |(_, at, _)| at);
@@ -272,6 +296,20 @@ fn close_open_runs(db: &mut Connection) -> Result<usize, Error> {
         transaction.commit().map_err(storage)?;
     }
     Ok(open.len())
+}
+
+/// All logs that lie in segments, in one pass: a server may have died with many open runs.
+fn open_logs(db: &Connection) -> Result<HashMap<i64, Packed>, Error> {
+    let mut logs: HashMap<i64, Packed> = HashMap::new();
+    let mut query = db
+        .prepare("SELECT run, bytes FROM segment ORDER BY no")
+        .map_err(storage)?;
+    let mut rows = query.query([]).map_err(storage)?;
+    while let Some(row) = rows.next().map_err(storage)? {
+        let log = logs.entry(row.get(0).map_err(storage)?).or_default();
+        extend(log, &row.get::<_, Vec<u8>>(1).map_err(storage)?)?;
+    }
+    Ok(logs)
 }
 
 /// The last entries of a run that was cut off by the end of its server.
@@ -312,3 +350,7 @@ pub fn interruption(answer: &Answer) -> Vec<Event> {
     });
     events
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+mod tests;

@@ -357,7 +357,6 @@ pub fn pin(db: &Connection, id: ConversationId, pinned: bool) -> Result<(), Erro
 pub fn delete(db: &Connection, id: ConversationId) -> Result<(), Error> {
     for sql in [
         "DELETE FROM log WHERE run IN (SELECT no FROM run WHERE conversation = ?1)",
-        "DELETE FROM segment WHERE run IN (SELECT no FROM run WHERE conversation = ?1)",
         "DELETE FROM run WHERE conversation = ?1",
         "DELETE FROM message WHERE conversation = ?1",
     ] {

@@ -11,13 +11,16 @@ use std::{
     time::Duration,
 };
 
-/// Version of the schema below, kept in `PRAGMA user_version`.
-const SCHEMA_VERSION: i64 = 1;
+/// Version of the schema below, kept in `PRAGMA user_version`: how many steps it has.
+const SCHEMA_VERSION: i64 = SCHEMA.len() as i64;
+
+/// The schema, step by step; a database of an older version is brought up by the later ones.
+const SCHEMA: [&str; 2] = [TABLES, SEGMENTS_IN_ORDER];
 
 /// Identifiers are 16-byte blobs; UUIDv7 sorts by time, so "in the order they were made" is
 /// "order by id". A run's log lies in `segment` while it runs, one row for each commit, and in
 /// `log`, one row, from its end on.
-const SCHEMA: &str = "
+pub(super) const TABLES: &str = "
     CREATE TABLE conversation (
         id BLOB PRIMARY KEY, title TEXT NOT NULL, pinned INTEGER NOT NULL DEFAULT 0,
         created INTEGER NOT NULL, updated INTEGER NOT NULL, head BLOB, model TEXT
@@ -40,6 +43,20 @@ const SCHEMA: &str = "
         PRIMARY KEY (run, first)
     ) WITHOUT ROWID;
     CREATE TABLE log (run INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
+";
+
+/// Segments of all runs in the order they are written, so that a commit fills the end of one page
+/// instead of touching a page for each run: with 200 runs that was 70 MB a second to the disk, for
+/// 50 kB of text. `run.segment` is the first one of a run. Whatever is older than the first segment
+/// of the oldest open run is waste, and is removed from the front.
+const SEGMENTS_IN_ORDER: &str = "
+    ALTER TABLE segment RENAME TO old_segment;
+    CREATE TABLE segment (no INTEGER PRIMARY KEY, run INTEGER NOT NULL, bytes BLOB NOT NULL);
+    INSERT INTO segment (run, bytes) SELECT run, bytes FROM old_segment ORDER BY run, first;
+    DROP TABLE old_segment;
+    ALTER TABLE run ADD COLUMN segment INTEGER NOT NULL DEFAULT 0;
+    UPDATE run SET segment = (SELECT min(segment.no) FROM segment WHERE segment.run = run.no)
+    WHERE status IS NULL AND EXISTS (SELECT 1 FROM segment WHERE segment.run = run.no);
 ";
 
 /// Reading connections that are kept open; a burst may open more for a moment.
@@ -170,9 +187,10 @@ fn prepare(db: &Connection, limit_mb: u64) -> rusqlite::Result<i64> {
         db.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
     }
     let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if version == 0 {
+    if (0..SCHEMA_VERSION).contains(&version) {
+        let missing = SCHEMA[version as usize..].concat();
         db.execute_batch(&format!(
-            "BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+            "BEGIN IMMEDIATE; {missing} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
         ))?;
         return Ok(SCHEMA_VERSION);
     }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::protocol::{Entry, Error, ErrorCode};
 use rusqlite::{Connection, params};
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Jobs that may wait. With 200 runs at 50 tokens a second, this is half a second of text.
@@ -240,24 +240,16 @@ fn commit(
 
 /// One row for each run in the batch, whatever the number of its entries.
 fn write_segments(db: &Connection, appends: &[Append]) -> rusqlite::Result<()> {
-    let mut rows: Vec<(i64, u64, Packed)> = Vec::new();
+    let mut rows: HashMap<i64, Packed> = HashMap::new();
     for append in appends {
-        let Some(first) = append.entries.first() else {
-            continue;
-        };
-        let place = rows.iter().position(|row| row.0 == append.live.no);
-        let place = place.unwrap_or_else(|| {
-            rows.push((append.live.no, first.seq, Packed::default()));
-            rows.len() - 1
-        });
+        let row = rows.entry(append.live.no).or_default();
         for entry in &append.entries {
-            rows[place].2.push(entry.at, &entry.event);
+            row.push(entry.at, &entry.event);
         }
     }
-    let mut insert =
-        db.prepare_cached("INSERT INTO segment (run, first, bytes) VALUES (?1, ?2, ?3)")?;
-    for (run, first, packed) in &rows {
-        insert.execute(params![run, *first as i64, packed.as_bytes()])?;
+    let mut insert = db.prepare_cached("INSERT INTO segment (run, bytes) VALUES (?1, ?2)")?;
+    for (run, packed) in &rows {
+        insert.execute(params![run, packed.as_bytes()])?;
     }
     Ok(())
 }
