@@ -8,6 +8,7 @@ use super::{
         recovery::{OnBreak, Recovery},
     },
     events::Delivery,
+    provider::http::CONNECT_TIMEOUT,
 };
 use crate::protocol::{Error, ErrorCode};
 pub use providers::{Kind, ProviderConfig};
@@ -125,6 +126,7 @@ struct File {
     first_token: Option<f64>,
     between_tokens: Option<f64>,
     total: Option<f64>,
+    connect: Option<f64>,
     ping: Option<f64>,
     stream_lifetime: Option<f64>,
     data_limit: Option<u64>,
@@ -173,6 +175,8 @@ pub struct Config {
     pub system: Option<String>,
     /// Host names under which the page may be opened, beside the machine's own loopback names.
     pub allow_hosts: Vec<String>,
+    /// How long opening a connection to a provider may take.
+    pub connect: Duration,
     /// How long to wait for a provider.
     pub deadlines: Deadlines,
     /// Models to ask when the chosen one cannot answer, as `provider/model`.
@@ -252,6 +256,7 @@ impl Config {
             providers,
             system: file.system,
             allow_hosts: [flags.allow_hosts.clone(), file.allow_hosts].concat(),
+            connect: seconds("connect", None, file.connect, CONNECT_TIMEOUT)?,
             deadlines: Deadlines {
                 first_token: seconds(
                     "first_token",

@@ -8,7 +8,7 @@ use super::{
         Provider,
         anthropic::{Anthropic, AnthropicConfig},
         gemini::{Gemini, GeminiConfig},
-        http::http_client,
+        http::http_client_with,
         ollama::{Ollama, OllamaConfig},
         openai::{OpenAi, OpenAiConfig},
         responses::{Responses, ResponsesConfig},
@@ -65,7 +65,7 @@ impl Registry {
             };
             registry.add("scripted", Arc::new(scripted), usual)?;
         }
-        let client = http_client()?;
+        let client = http_client_with(config.connect)?;
         for provider in &config.providers {
             let made = make(provider, client.clone())?;
             registry.add(&provider.name, made, provider.deadlines(usual)?)?;

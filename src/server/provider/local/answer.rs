@@ -9,7 +9,7 @@ use super::{
     sessions::Sessions,
 };
 use crate::protocol::{BlockKind, Error, FinishReason, Stage, Usage};
-use crate::server::provider::{ChatRequest, ProviderEvent, Sampling};
+use crate::server::provider::{ChatRequest, ProviderEvent, Sampling, think::Think};
 use candle_core::Tensor;
 use serde_json::Value;
 use tokio::sync::mpsc::Sender;
@@ -167,12 +167,15 @@ impl Desk<'_> {
     }
 }
 
-/// The one block of text of an answer.
+/// The text of an answer, and before it the thinking of models that think aloud.
 struct TextOut<'a> {
     out: &'a Outlet,
     /// Spaces at the beginning that the reader has already.
     skip: usize,
-    open: bool,
+    think: Think,
+    /// The open block.
+    open: Option<(u32, BlockKind)>,
+    blocks: u32,
 }
 
 impl<'a> TextOut<'a> {
@@ -180,24 +183,54 @@ impl<'a> TextOut<'a> {
         Self {
             out,
             skip,
-            open: false,
+            think: Think::default(),
+            open: None,
+            blocks: 0,
         }
     }
 
     fn push(&mut self, text: String) -> Result<(), Halt> {
         let text = self.without_known_spaces(text);
-        if text.is_empty() {
-            return Ok(());
+        let mut parts = Vec::new();
+        self.think.push(&text, &mut parts);
+        self.tell(parts)
+    }
+
+    fn tell(&mut self, parts: Vec<(BlockKind, String)>) -> Result<(), Halt> {
+        for (kind, text) in parts {
+            if text.is_empty() {
+                continue;
+            }
+            let index = match self.open {
+                Some((index, open)) if open == kind => index,
+                _ => self.begin(kind)?,
+            };
+            self.out.send(ProviderEvent::Delta { index, text })?;
         }
-        if !self.open {
-            self.open = true;
-            self.out.send(ProviderEvent::BlockStarted {
-                index: 0,
-                kind: BlockKind::Text,
-                tool: None,
-            })?;
+        Ok(())
+    }
+
+    fn begin(&mut self, kind: BlockKind) -> Result<u32, Halt> {
+        self.end()?;
+        let index = self.blocks;
+        self.blocks += 1;
+        self.open = Some((index, kind));
+        self.out.send(ProviderEvent::BlockStarted {
+            index,
+            kind,
+            tool: None,
+        })?;
+        Ok(index)
+    }
+
+    fn end(&mut self) -> Result<(), Halt> {
+        match self.open.take() {
+            Some((index, _)) => self.out.send(ProviderEvent::BlockFinished {
+                index,
+                value: Value::Null,
+            }),
+            None => Ok(()),
         }
-        self.out.send(ProviderEvent::Delta { index: 0, text })
     }
 
     fn without_known_spaces(&mut self, text: String) -> String {
@@ -215,13 +248,55 @@ impl<'a> TextOut<'a> {
         text[skipped..].to_owned()
     }
 
-    fn finish(self) -> Result<(), Halt> {
-        if self.open {
-            self.out.send(ProviderEvent::BlockFinished {
-                index: 0,
-                value: Value::Null,
-            })?;
+    fn finish(mut self) -> Result<(), Halt> {
+        let mut parts = Vec::new();
+        self.think.flush(&mut parts);
+        self.tell(parts)?;
+        self.end()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+mod tests {
+    use super::*;
+
+    /// What comes of pieces of text, blocks of one kind joined.
+    fn told(pieces: &[&str]) -> Vec<(BlockKind, String)> {
+        let (events, mut queue) = tokio::sync::mpsc::channel(64);
+        let out = Outlet {
+            events,
+            cancel: Cancel::default(),
+        };
+        let mut text = TextOut::new(&out, 0);
+        for piece in pieces {
+            assert!(text.push((*piece).into()).is_ok());
         }
-        Ok(())
+        assert!(text.finish().is_ok());
+        drop(out);
+        let mut blocks = Vec::new();
+        while let Ok(event) = queue.try_recv() {
+            match event.unwrap() {
+                ProviderEvent::BlockStarted { index, kind, .. } => {
+                    assert_eq!(index as usize, blocks.len());
+                    blocks.push((kind, String::new()));
+                }
+                ProviderEvent::Delta { index, text } => blocks[index as usize].1 += &text,
+                _ => {}
+            }
+        }
+        blocks
+    }
+
+    #[test]
+    fn thinking_aloud_is_no_text() {
+        let text = |text: &str| (BlockKind::Text, text.to_owned());
+        assert_eq!(told(&[]), []);
+        assert_eq!(told(&["Hel", "lo"]), [text("Hello")]);
+        assert_eq!(
+            told(&["<thi", "nk>\nHm", ".\n</think>\n\n", "Yes."]),
+            [(BlockKind::Reasoning, "Hm.\n".to_owned()), text("Yes.")]
+        );
+        assert_eq!(told(&["a <think> b"]), [text("a <think> b")]);
     }
 }
