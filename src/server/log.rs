@@ -218,13 +218,28 @@ pub fn stored(db: &Connection, run: RunId) -> Result<Option<Packed>, Error> {
 /// # Errors
 /// `storage`.
 pub fn stored_by_no(db: &Connection, no: i64) -> Result<Packed, Error> {
-    let whole: Option<Vec<u8>> = db
+    if let Some(packed) = whole(db, no)? {
+        return Ok(packed);
+    }
+    let packed = segments(db, no)?;
+    match packed.is_empty() {
+        // Between the two looks the run may have ended, and its segments been put together.
+        true => Ok(whole(db, no)?.unwrap_or_default()),
+        false => Ok(packed),
+    }
+}
+
+/// The log of a finished run.
+fn whole(db: &Connection, no: i64) -> Result<Option<Packed>, Error> {
+    let bytes: Option<Vec<u8>> = db
         .prepare_cached("SELECT bytes FROM log WHERE run = ?1")
         .and_then(|mut query| query.query_row([no], |row| row.get(0)).optional())
         .map_err(storage)?;
-    if let Some(bytes) = whole {
-        return Packed::from_bytes(&bytes);
-    }
+    bytes.map(|bytes| Packed::from_bytes(&bytes)).transpose()
+}
+
+/// The log of a run that is being written.
+fn segments(db: &Connection, no: i64) -> Result<Packed, Error> {
     let mut packed = Packed::default();
     let mut query = db
         .prepare_cached("SELECT bytes FROM segment WHERE run = ?1 ORDER BY first")
@@ -311,4 +326,54 @@ pub fn interruption(answer: &Answer) -> Vec<Event> {
         hash: hash(&text),
     });
     events
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_is_put_together_meanwhile_is_never_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        let (db, mut writer) = Db::open(dir.path(), 0).unwrap();
+        let mut packed = Packed::default();
+        let event = Event::BlockFinished {
+            span: 1,
+            block: 1,
+            length: 0,
+            value: serde_json::Value::Null,
+        };
+        packed.push(0, &event);
+        let runs = 1..=400;
+        for no in runs.clone() {
+            writer
+                .execute(
+                    "INSERT INTO segment (run, first, bytes) VALUES (?1, 1, ?2)",
+                    params![no, packed.as_bytes()],
+                )
+                .unwrap();
+        }
+        let copy = packed.clone();
+        let order = runs.clone();
+        let ending = std::thread::spawn(move || {
+            for no in order {
+                let all = writer.transaction().unwrap();
+                compact(&all, no, &copy, Status::Ok).unwrap();
+                all.commit().unwrap();
+            }
+        });
+        for no in runs {
+            loop {
+                let (seen, ended) = db
+                    .read_now(|db| Ok((stored_by_no(db, no)?, whole(db, no)?.is_some())))
+                    .unwrap();
+                assert_eq!(seen.len(), packed.len(), "run {no}");
+                if ended {
+                    break;
+                }
+            }
+        }
+        ending.join().unwrap();
+    }
 }
