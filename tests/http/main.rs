@@ -2,11 +2,16 @@
 
 #![expect(unreachable_pub, reason = "a test program has no public surface")]
 
+mod aimock;
+mod asking;
 mod bad_input;
+mod cells;
 mod failures;
 mod guard;
 mod harness;
+mod llmock;
 mod matrix;
+mod mocks;
 mod proxy;
 mod recovery;
 mod restart;

@@ -100,6 +100,9 @@ pub const GEMINI: Vendor = Vendor {
     ),
 };
 
+/// All of them.
+pub const ALL: [Vendor; 4] = [OPENAI, RESPONSES, ANTHROPIC, GEMINI];
+
 impl Vendor {
     /// Where the first half of the answer ends.
     pub fn half_at(&self) -> usize {
