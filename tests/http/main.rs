@@ -13,6 +13,7 @@ mod harness;
 mod llmock;
 mod matrix;
 mod mocks;
+mod positions;
 mod proxy;
 mod recovery;
 mod restart;
