@@ -40,7 +40,7 @@ test: ## All checks and tests: format, lints, size, Rust tests, browser tests
 	@$(TOOLS) && $(PLAIN_CARGO) clippy --release --all-targets $(FEATURES) -- -D warnings
 	@$(TOOLS) && $(PLAIN_CARGO) clippy $(BROWSER) -- -D warnings
 	@rm -f $(BUILT) && $(MAKE) --no-print-directory $(BUILT)
-	@$(TOOLS) && $(PLAIN_CARGO) test --release $(FEATURES)
+	@$(TOOLS) && HEADWATER_MOCKS=required $(PLAIN_CARGO) test --release $(FEATURES)
 	@$(TOOLS) && cd end2end && HEADWATER_BIN=$(SERVER) LEPTOS_SITE_ROOT=$(SITE) npx playwright test
 
 bench: setup ## Run the benchmarks; options in ARGS

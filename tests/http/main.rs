@@ -2,10 +2,21 @@
 
 #![expect(unreachable_pub, reason = "a test program has no public surface")]
 
+mod aimock;
+mod asking;
 mod bad_input;
+mod cells;
+mod differential;
 mod failures;
 mod guard;
 mod harness;
+mod llmock;
+mod matrix;
+mod mocks;
+mod positions;
+mod proxy;
 mod recovery;
 mod restart;
 mod streams;
+mod upstream;
+mod vendors;

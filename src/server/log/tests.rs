@@ -132,3 +132,36 @@ fn segments_leave_from_the_front_as_soon_as_no_open_run_needs_them() {
     compact(&db, 3, &entries("x"), Status::Ok).unwrap();
     assert_eq!(numbers(&db), Vec::<i64>::new());
 }
+
+#[test]
+fn a_log_that_is_put_together_meanwhile_is_never_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    let (db, mut writer) = Db::open(folder.path(), 0).unwrap();
+    let packed = entries("x");
+    let runs = 1..=400;
+    for no in runs.clone() {
+        insert_run(&writer, no);
+        write_first(&writer, no, &packed).unwrap();
+    }
+    let copy = packed.clone();
+    let order = runs.clone();
+    let ending = std::thread::spawn(move || {
+        for no in order {
+            let all = writer.transaction().unwrap();
+            compact(&all, no, &copy, Status::Ok).unwrap();
+            all.commit().unwrap();
+        }
+    });
+    for no in runs {
+        loop {
+            let (seen, ended) = db
+                .read_now(|db| Ok((stored_by_no(db, no)?, whole(db, no)?.is_some())))
+                .unwrap();
+            assert_eq!(seen.len(), packed.len(), "run {no}");
+            if ended {
+                break;
+            }
+        }
+    }
+    ending.join().unwrap();
+}

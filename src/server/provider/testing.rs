@@ -7,6 +7,7 @@ use futures::StreamExt;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+pub(super) mod damage;
 pub(super) mod laws;
 pub(super) mod server;
 pub(super) mod sockets;

@@ -103,20 +103,6 @@ pub(in crate::server::provider) fn any_cut<D: Decode>(new: impl Fn() -> D, fixtu
     }
 }
 
-/// Any byte that is another one gives an answer or one error.
-pub(in crate::server::provider) fn any_garbled<D: Decode>(new: impl Fn() -> D, fixtures: Fixtures) {
-    for (_, bytes) in fixtures {
-        for at in 0..bytes.len() {
-            for other in [b'"', 0xff] {
-                let mut bytes = bytes.to_vec();
-                bytes[at] = other;
-                // The rules are checked by the fold; nothing may panic.
-                fold(&read(new(), [bytes.as_slice()]));
-            }
-        }
-    }
-}
-
 /// Splits a file at these places and compares.
 pub(in crate::server::provider) fn any_split<D: Decode>(
     new: impl Fn() -> D,

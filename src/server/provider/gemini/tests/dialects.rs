@@ -256,7 +256,14 @@ fn every_cut_and_split_keeps_the_rules() {
     laws::two_chunks(decoder, FIXTURES);
     laws::other_lines(decoder, FIXTURES);
     laws::any_cut(decoder, FIXTURES);
-    laws::any_garbled(decoder, FIXTURES);
+}
+
+#[test]
+fn damage_at_any_byte_never_passes_for_a_whole_answer() {
+    damage::any_garbled(decoder, FIXTURES);
+    damage::any_repeated(decoder, FIXTURES);
+    damage::any_lost(decoder, FIXTURES);
+    damage::any_stalled(decoder, FIXTURES);
 }
 
 laws::random_laws!(decoder, FIXTURES);

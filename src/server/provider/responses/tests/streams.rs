@@ -207,4 +207,12 @@ fn the_rules_are_kept() {
     laws::any_cut(decoder, FIXTURES);
 }
 
+#[test]
+fn damage_at_any_byte_never_passes_for_a_whole_answer() {
+    damage::any_garbled(decoder, FIXTURES);
+    damage::any_repeated(decoder, FIXTURES);
+    damage::any_lost(decoder, FIXTURES);
+    damage::any_stalled(decoder, FIXTURES);
+}
+
 laws::random_laws!(decoder, FIXTURES);
