@@ -10,7 +10,7 @@ use super::{
     events::Delivery,
 };
 use crate::protocol::{Error, ErrorCode};
-pub use providers::{Kind, ProviderConfig};
+pub use providers::{Kind, ProviderConfig, vendors_left};
 use serde::Deserialize;
 use std::{
     net::SocketAddr,

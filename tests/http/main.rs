@@ -8,4 +8,5 @@ mod guard;
 mod harness;
 mod recovery;
 mod restart;
+mod settings;
 mod streams;

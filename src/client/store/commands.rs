@@ -188,6 +188,7 @@ impl Chat {
                     model.clone(),
                     Some(client_id),
                     branch,
+                    None,
                 )
             })
             .await;

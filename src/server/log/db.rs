@@ -12,7 +12,7 @@ use std::{
 };
 
 /// Version of the schema below, kept in `PRAGMA user_version`.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
 /// Identifiers are 16-byte blobs; UUIDv7 sorts by time, so "in the order they were made" is
 /// "order by id". A run's log lies in `segment` while it runs, one row for each commit, and in
@@ -20,7 +20,8 @@ const SCHEMA_VERSION: i64 = 1;
 const SCHEMA: &str = "
     CREATE TABLE conversation (
         id BLOB PRIMARY KEY, title TEXT NOT NULL, pinned INTEGER NOT NULL DEFAULT 0,
-        created INTEGER NOT NULL, updated INTEGER NOT NULL, head BLOB, model TEXT
+        created INTEGER NOT NULL, updated INTEGER NOT NULL, head BLOB, model TEXT,
+        settings TEXT
     ) WITHOUT ROWID;
     CREATE TABLE message (
         id BLOB PRIMARY KEY, conversation BLOB NOT NULL, parent BLOB, role TEXT NOT NULL,
@@ -41,6 +42,12 @@ const SCHEMA: &str = "
     ) WITHOUT ROWID;
     CREATE TABLE log (run INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
 ";
+
+/// What makes a database of an older version one of the next: the first brings version 1 to 2.
+const UPGRADES: [&str; 1] = [
+    // Settings of each conversation, as JSON.
+    "ALTER TABLE conversation ADD COLUMN settings TEXT;",
+];
 
 /// Reading connections that are kept open; a burst may open more for a moment.
 const IDLE: usize = 8;
@@ -157,7 +164,7 @@ impl Db {
     }
 }
 
-/// Sets the connection up, makes the tables in a new file, and returns the schema's version.
+/// Sets the connection up, makes the tables in a new file or upgrades an old one, and returns the schema's version.
 fn prepare(db: &Connection, limit_mb: u64) -> rusqlite::Result<i64> {
     db.busy_timeout(Duration::from_secs(5))?;
     db.pragma_update(None, "journal_mode", "WAL")?;
@@ -176,8 +183,22 @@ fn prepare(db: &Connection, limit_mb: u64) -> rusqlite::Result<i64> {
         ))?;
         return Ok(SCHEMA_VERSION);
     }
+    let version = upgrade(db, version)?;
     // Opening proves nothing about writing: a read-only file says so only here.
     db.execute_batch("BEGIN IMMEDIATE; UPDATE run SET status = status WHERE 0; COMMIT;")?;
+    Ok(version)
+}
+
+/// Brings an older database up to date, each step whole or not at all, and returns its version.
+fn upgrade(db: &Connection, mut version: i64) -> rusqlite::Result<i64> {
+    for (from, step) in (1..).zip(UPGRADES) {
+        if version == from {
+            version += 1;
+            db.execute_batch(&format!(
+                "BEGIN IMMEDIATE; {step} PRAGMA user_version = {version}; COMMIT;"
+            ))?;
+        }
+    }
     Ok(version)
 }
 
@@ -212,3 +233,7 @@ pub fn storage(why: rusqlite::Error) -> Error {
     };
     Error::new(ErrorCode::Storage, message).at("saving")
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+mod tests;
