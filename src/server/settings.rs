@@ -2,7 +2,7 @@
 
 use super::{App, log::db::storage, provider::Sampling, store};
 use crate::{
-    chat::Settings,
+    chat::{Effort, Settings},
     protocol::{ConversationId, Error, ErrorCode},
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -39,7 +39,7 @@ pub fn check(json: &str) -> Result<Settings, Error> {
         max_tokens: max_tokens(&fields)?,
         effort: match field(&fields, "effort") {
             None => None,
-            Some(word) => Some(serde_json::from_value(word.clone()).map_err(|_| {
+            Some(word) => Some(word.as_str().and_then(Effort::of).ok_or_else(|| {
                 wrong("The field “effort” must be “none”, “low”, “medium” or “high”.")
             })?),
         },
@@ -154,7 +154,6 @@ pub(super) fn sampling(settings: &Settings) -> Sampling {
 #[allow(clippy::unwrap_used, reason = "a test may fail by panic")]
 mod tests {
     use super::*;
-    use crate::chat::Effort;
 
     #[test]
     fn what_is_right_is_taken_and_what_is_unknown_passed_over() {

@@ -101,7 +101,10 @@ async fn what_is_wrong_is_named_and_changes_nothing() {
     }
     let form = [("text", "Hello"), ("settings", r#"{"top_p":2}"#)];
     let (status, error) = server.api.try_start(&form).await.expect_err("refused");
-    assert_eq!((status, error.code), (StatusCode::BAD_REQUEST, ErrorCode::InvalidRequest));
+    assert_eq!(
+        (status, error.code),
+        (StatusCode::BAD_REQUEST, ErrorCode::InvalidRequest)
+    );
     let most = server.api.load(&started).await.settings.max_tokens;
     assert_eq!(most, Some(5));
 

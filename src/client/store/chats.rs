@@ -7,6 +7,7 @@ use crate::{
     protocol::{ConversationId, Error},
 };
 use leptos::prelude::*;
+use std::pin::Pin;
 
 /// How long typing must have paused before a search is made.
 const SEARCH_PAUSE_MS: u32 = 150;
@@ -80,20 +81,28 @@ impl Chats {
     pub fn rename(self, id: ConversationId, title: String) {
         let shown = title.clone();
         self.change(id, move |summary| summary.title = shown);
-        self.command(id, News::Changed, api::rename_conversation(id, title));
+        self.command(
+            id,
+            News::Changed,
+            Box::pin(api::rename_conversation(id, title)),
+        );
     }
 
     /// Keeps a conversation at the top, or no longer.
     pub fn pin(self, id: ConversationId, pinned: bool) {
         self.change(id, |summary| summary.pinned = pinned);
-        self.command(id, News::Changed, api::pin_conversation(id, pinned));
+        self.command(
+            id,
+            News::Changed,
+            Box::pin(api::pin_conversation(id, pinned)),
+        );
     }
 
     /// Deletes a conversation. A [`super::Chat`] that shows it, in any tab, is cleared.
     pub fn delete(self, id: ConversationId) {
         self.list
             .update(|list| list.retain(|summary| summary.id != id));
-        self.command(id, News::Deleted, api::delete_conversation(id));
+        self.command(id, News::Deleted, Box::pin(api::delete_conversation(id)));
     }
 
     /// Shows a change before the server has confirmed it; the refresh that follows is the truth.
@@ -109,7 +118,7 @@ impl Chats {
         self,
         id: ConversationId,
         news: News,
-        command: impl Future<Output = Result<(), ApiError>> + 'static,
+        command: Pin<Box<dyn Future<Output = Result<(), ApiError>>>>,
     ) {
         self.problem.set(None);
         browser::spawn(async move {
