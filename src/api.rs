@@ -9,6 +9,7 @@
     reason = "the server macro makes a public struct of each argument list"
 )]
 
+pub mod change;
 pub mod error;
 pub mod sse;
 

@@ -2,12 +2,11 @@
 
 use super::{browser, browser::News};
 use crate::{
-    api::{self, ApiError},
+    api::{self, ApiError, change::Change},
     chat::Summary,
     protocol::{ConversationId, Error},
 };
 use leptos::prelude::*;
-use std::pin::Pin;
 
 /// How long typing must have paused before a search is made.
 const SEARCH_PAUSE_MS: u32 = 150;
@@ -84,7 +83,11 @@ impl Chats {
         self.command(
             id,
             News::Changed,
-            Box::pin(api::rename_conversation(id, title)),
+            "/api/conversations/rename",
+            Change {
+                title: Some(title),
+                ..Change::of(id)
+            },
         );
     }
 
@@ -94,7 +97,11 @@ impl Chats {
         self.command(
             id,
             News::Changed,
-            Box::pin(api::pin_conversation(id, pinned)),
+            "/api/conversations/pin",
+            Change {
+                pinned: Some(pinned),
+                ..Change::of(id)
+            },
         );
     }
 
@@ -102,7 +109,12 @@ impl Chats {
     pub fn delete(self, id: ConversationId) {
         self.list
             .update(|list| list.retain(|summary| summary.id != id));
-        self.command(id, News::Deleted, Box::pin(api::delete_conversation(id)));
+        self.command(
+            id,
+            News::Deleted,
+            "/api/conversations/delete",
+            Change::of(id),
+        );
     }
 
     /// Shows a change before the server has confirmed it; the refresh that follows is the truth.
@@ -114,15 +126,10 @@ impl Chats {
         });
     }
 
-    fn command(
-        self,
-        id: ConversationId,
-        news: News,
-        command: Pin<Box<dyn Future<Output = Result<(), ApiError>>>>,
-    ) {
+    fn command(self, id: ConversationId, news: News, path: &'static str, change: Change) {
         self.problem.set(None);
         browser::spawn(async move {
-            let answer = command.await;
+            let answer = change.send(path).await;
             if self.problem.is_disposed() {
                 return;
             }

@@ -5,7 +5,7 @@
 
 use super::{Chat, MessageView, Problem, Queued, browser, browser::News};
 use crate::{
-    api::{self, ApiError},
+    api::{self, ApiError, change::Change},
     chat::{Message, Role, Settings},
     protocol::{ConversationId, Error, ErrorCode, MessageId, RunId, Started},
 };
@@ -177,7 +177,11 @@ impl Chat {
         };
         let screen = self.screen();
         browser::spawn(async move {
-            let set = api::set_conversation(id, settings.clone()).await;
+            let change = Change {
+                settings: Some(settings.clone()),
+                ..Change::of(id)
+            };
+            let set = change.send("/api/conversations/settings").await;
             if self.screen() != screen {
                 return;
             }
