@@ -144,7 +144,7 @@ export async function picture(page: Page, name: string) {
   await test.info().attach(name, { path, contentType: 'image/png' });
 }
 
-/** Pictures on a desktop and a phone, light and dark. */
+/** Pictures on a desktop and a phone, light and dark; the desktop stays. */
 export async function pictures(page: Page, name: string) {
   for (const [device, viewport] of Object.entries(SCREENS)) {
     await page.setViewportSize(viewport);
@@ -153,6 +153,8 @@ export async function pictures(page: Page, name: string) {
       await picture(page, `${name}-${device}-${colorScheme}`);
     }
   }
+  await page.setViewportSize(SCREENS.desktop);
+  await page.emulateMedia({ colorScheme: null, reducedMotion: null });
 }
 
 export const SCREENS = {

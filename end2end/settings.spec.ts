@@ -44,7 +44,7 @@ test('a new chat is set before its first message, and an old one later', async (
   await expect(form.getByLabel('Thinking')).toHaveValue('high');
   // Another chat has its own.
   await page.keyboard.press('Escape');
-  await page.getByRole('button', { name: 'New chat' }).click();
+  await page.getByRole('button', { name: 'New chat', exact: true }).click();
   await expect(page).toHaveURL(`${server.url}/`);
   await opener(chat).click();
   await expect(form.getByLabel('Top-p')).toHaveValue('');

@@ -105,7 +105,6 @@ test('quota: another model is the way', async ({ server, chat }) => {
   await expect(other).toHaveClass(/main/);
   await expect(alert.locator('.main')).toHaveCount(1);
   await pictures(chat.page, 'quota');
-  await chat.page.setViewportSize({ width: 1280, height: 800 });
   await other.click();
   await alert.getByRole('button', { name: /^hello/ }).click();
   await expect(chat.text).toContainText('I am a script');
