@@ -68,7 +68,7 @@ test('what passes by itself is a countdown in the status line, then an answer', 
   await picture(chat, 'retrying');
   await expect(chat.status).toContainText(/attempt 3/);
   await page.setViewportSize({ width: 360, height: 740 });
-  await page.emulateMedia({ colorScheme: 'dark' });
+  await page.emulateMedia({ colorScheme: 'dark', reducedMotion: 'reduce' });
   await picture(chat, 'retrying-phone-dark');
   await chat.done();
   await expect(chat.text).toContainText('nobody had to press anything');
