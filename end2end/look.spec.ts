@@ -1,11 +1,8 @@
 import AxeBuilder from '@axe-core/playwright';
-import { expect, test } from './server';
+import { expect, picture, SCREENS, test } from './server';
 
 for (const scheme of ['light', 'dark'] as const) {
-  for (const [device, viewport] of [
-    ['desktop', { width: 1280, height: 800 }],
-    ['phone', { width: 360, height: 740 }],
-  ] as const) {
+  for (const [device, viewport] of Object.entries(SCREENS)) {
     test(`${device}, ${scheme}: axe finds nothing and nothing is wider than the screen`, async ({ server, chat, page }) => {
       await page.emulateMedia({ colorScheme: scheme, reducedMotion: 'reduce' });
       await page.setViewportSize(viewport);
@@ -14,12 +11,16 @@ for (const scheme of ['light', 'dark'] as const) {
         expect(width, name).toBeLessThanOrEqual(viewport.width);
         const { violations } = await new AxeBuilder({ page }).analyze();
         expect(violations.map((violation) => `${name}: ${violation.id} ${violation.nodes[0]?.html}`)).toEqual([]);
-        const path = test.info().outputPath(`${name}.png`);
-        await page.screenshot({ path });
-        await test.info().attach(name, { path, contentType: 'image/png' });
+        await picture(page, name);
       };
       await chat.open(server.url);
       await check('new-chat');
+      await page.getByRole('button', { name: 'Settings of this chat' }).click();
+      await check('settings');
+      await page.keyboard.press('Escape');
+      await page.getByRole('button', { name: 'Providers' }).click();
+      await check('providers');
+      await page.keyboard.press('Escape');
       const { conversation } = await server.ask('markdown', 'Show me what you can set in type.');
       await server.over(conversation);
       await chat.open(`${server.url}/c/${conversation}`);

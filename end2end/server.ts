@@ -18,6 +18,8 @@ export class Server {
   private child?: ChildProcess;
   private port = 0;
   readonly options: string[] = ['--script', 'builtin', '--model', 'none', '--ping', '1'];
+  /** One attempt and no mending: a test that is about more says so. */
+  readonly environment: Record<string, string> = { HEADWATER_ATTEMPTS: '1', HEADWATER_ON_BREAK: 'stop' };
 
   constructor(private readonly data: string) {}
 
@@ -27,7 +29,7 @@ export class Server {
 
   async start() {
     const child = spawn(BIN, ['--addr', `127.0.0.1:${this.port}`, ...this.options, 'serve'], {
-      env: { ...process.env, HEADWATER_DATA: this.data, LEPTOS_OUTPUT_NAME: 'headwater', LEPTOS_SITE_ROOT: SITE },
+      env: { ...process.env, ...this.environment, HEADWATER_DATA: this.data, LEPTOS_OUTPUT_NAME: 'headwater', LEPTOS_SITE_ROOT: SITE },
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     this.child = child;
@@ -45,6 +47,13 @@ export class Server {
     const gone = new Promise((done) => child.once('exit', done));
     child.kill(signal);
     await gone;
+  }
+
+  /** Starts it again with other variables. */
+  async startedWith(variables: Record<string, string>) {
+    await this.end();
+    Object.assign(this.environment, variables);
+    await this.start();
   }
 
   async get<T>(path: string): Promise<T> {
@@ -127,6 +136,31 @@ export class Network {
     return new Promise((done) => this.listener.close(done));
   }
 }
+
+/** A picture for the report, as the screen is now. */
+export async function picture(page: Page, name: string) {
+  const path = test.info().outputPath(`${name}.png`);
+  await page.screenshot({ path });
+  await test.info().attach(name, { path, contentType: 'image/png' });
+}
+
+/** Pictures on a desktop and a phone, light and dark; the desktop stays. */
+export async function pictures(page: Page, name: string) {
+  for (const [device, viewport] of Object.entries(SCREENS)) {
+    await page.setViewportSize(viewport);
+    for (const colorScheme of ['light', 'dark'] as const) {
+      await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+      await picture(page, `${name}-${device}-${colorScheme}`);
+    }
+  }
+  await page.setViewportSize(SCREENS.desktop);
+  await page.emulateMedia({ colorScheme: null, reducedMotion: null });
+}
+
+export const SCREENS = {
+  desktop: { width: 1280, height: 800 },
+  phone: { width: 360, height: 740 },
+};
 
 /** What a person sees and does. */
 export class Chat {

@@ -1,4 +1,4 @@
-import { expect, test, type Chat, type Server } from './server';
+import { expect, picture as keep, pictures, test, type Chat, type Server } from './server';
 
 /** Produces a state on purpose and keeps a picture of it. */
 async function show(server: Server, chat: Chat, scenario: string) {
@@ -7,11 +7,7 @@ async function show(server: Server, chat: Chat, scenario: string) {
   await chat.send(`Show me “${scenario}”.`);
 }
 
-async function picture(chat: Chat, name: string) {
-  const path = test.info().outputPath(`${name}.png`);
-  await chat.page.screenshot({ path });
-  await test.info().attach(name, { path, contentType: 'image/png' });
-}
+const picture = (chat: Chat, name: string) => keep(chat.page, name);
 
 test('every stage is shown as the server tells it', async ({ server, chat, page }) => {
   await chat.open(server.url);
@@ -64,6 +60,91 @@ for (const [scenario, sentence, action] of [
     );
   });
 }
+
+test('what passes by itself is a countdown in the status line, then an answer', async ({ server, chat, page }) => {
+  await server.startedWith({ HEADWATER_ATTEMPTS: '3' });
+  await show(server, chat, 'flaky');
+  await expect(chat.status).toContainText(/Too many requests.* Trying again in 1 s \(attempt 2\)/);
+  await picture(chat, 'retrying');
+  await expect(chat.status).toContainText(/attempt 3/);
+  await page.setViewportSize({ width: 360, height: 740 });
+  await page.emulateMedia({ colorScheme: 'dark', reducedMotion: 'reduce' });
+  await picture(chat, 'retrying-phone-dark');
+  await chat.done();
+  await expect(chat.text).toContainText('nobody had to press anything');
+  await expect(chat.answer.getByRole('alert')).toHaveCount(0);
+});
+
+test('an answer that broke off goes on by itself, with a seam', async ({ server, chat }) => {
+  await server.startedWith({ HEADWATER_ON_BREAK: 'continue' });
+  await show(server, chat, 'cut');
+  await chat.done();
+  await expect(chat.text).toContainText('and here the line was cut. This is the second half.');
+  await expect(chat.text.locator('.seam')).toHaveCount(1);
+  await expect(chat.answer.getByRole('alert')).toHaveCount(0);
+  expect(await chat.copied()).toBe(await server.stored(chat.conversation));
+  await pictures(chat.page, 'seam');
+});
+
+test('another model answers where the chosen one cannot, and the receipt names it', async ({ server, chat }) => {
+  await server.startedWith({ HEADWATER_FALLBACK: 'scripted/hello' });
+  await show(server, chat, 'error-before-auth');
+  await chat.done();
+  await expect(chat.text).toContainText('I am a script');
+  const receipt = chat.answer.locator('.receipt');
+  await expect(receipt.locator('summary')).toContainText('answered by hello');
+  await receipt.locator('summary').click();
+  await expect(receipt.locator('dd').first()).toHaveText('hello');
+  await pictures(chat.page, 'fallback');
+});
+
+test('quota: another model is the way', async ({ server, chat }) => {
+  await show(server, chat, 'error-before-quota');
+  const alert = chat.answer.getByRole('alert');
+  const other = alert.getByRole('button', { name: 'Another model' });
+  await expect(other).toHaveClass(/main/);
+  await expect(alert.locator('.main')).toHaveCount(1);
+  await pictures(chat.page, 'quota');
+  await other.click();
+  await alert.getByRole('button', { name: /^hello/ }).click();
+  await expect(chat.text).toContainText('I am a script');
+});
+
+test('too many requests: another model beside a countdown', async ({ server, chat }) => {
+  await show(server, chat, 'error-before-rate-limit');
+  const alert = chat.answer.getByRole('alert');
+  await expect(alert.getByRole('button', { name: 'Another model' })).toHaveClass(/main/);
+  await expect(alert.getByRole('button', { name: /^Retry in [12] s$/ })).toBeVisible();
+  await picture(chat, 'rate-limit');
+  await expect(alert.getByRole('button', { name: 'Retry', exact: true })).toBeEnabled();
+  await picture(chat, 'rate-limit-over');
+});
+
+test('too long for the model: a new chat, or a model that reads more', async ({ server, chat, page }) => {
+  await show(server, chat, 'error-before-context');
+  const alert = chat.answer.getByRole('alert');
+  await expect(alert.getByRole('button', { name: 'Another model' })).toBeVisible();
+  await expect(alert.getByRole('button', { name: 'Retry' })).toHaveCount(0);
+  await pictures(page, 'too-long');
+  await alert.getByRole('link', { name: 'New chat' }).click();
+  await expect(page).toHaveURL(`${server.url}/`);
+  await expect(chat.composer).toBeVisible();
+});
+
+test('a key that is not accepted leads to the providers', async ({ server, chat, page }) => {
+  await show(server, chat, 'error-before-auth');
+  const alert = chat.answer.getByRole('alert');
+  const way = alert.getByRole('button', { name: 'How to connect a provider' });
+  await expect(way).toHaveClass(/main/);
+  await expect(alert.getByRole('button', { name: 'Retry' })).not.toHaveClass(/main/);
+  await pictures(page, 'key');
+  await way.click();
+  const dialog = page.getByRole('dialog', { name: 'Providers' });
+  await expect(dialog).toContainText('OPENAI_API_KEY');
+  await page.keyboard.press('Escape');
+  await expect(dialog).toBeHidden();
+  await expect(way).toBeFocused();
+});
 
 test('a server that cannot be reached gives the text back', async ({ server, chat }) => {
   await chat.open(server.url);

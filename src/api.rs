@@ -9,6 +9,7 @@
     reason = "the server macro makes a public struct of each argument list"
 )]
 
+pub mod change;
 pub mod error;
 pub mod sse;
 
@@ -30,6 +31,8 @@ pub use sse::{Sse, SseBody};
 /// - `branch`: the new message becomes a sibling of what already answers `parent` (editing).
 /// - `client_id`: the same id starts one run, however often it is sent.
 ///
+/// - `settings`: those of a new conversation, as in [`set_conversation`].
+///
 /// A plain HTML form is answered by a redirect to a page that needs no script.
 #[server(endpoint = "runs/start", input = PostUrl)]
 pub async fn start_run(
@@ -39,6 +42,7 @@ pub async fn start_run(
     #[server(default)] model: Option<String>,
     #[server(default)] client_id: Option<String>,
     #[server(default)] branch: Option<bool>,
+    #[server(default)] settings: Option<String>,
 ) -> Result<Started, ApiError> {
     let command = crate::server::commands::StartRun {
         text,
@@ -47,6 +51,7 @@ pub async fn start_run(
         model,
         client_id,
         branch: branch.unwrap_or(false),
+        settings,
     };
     crate::server::app()?.start(command).await.map_err(ApiError)
 }
@@ -139,6 +144,16 @@ pub async fn rename_conversation(id: ConversationId, title: String) -> Result<()
         .map_err(ApiError)
 }
 
+/// Sets how the answers of a conversation are asked for, from the next one on. `settings` is a JSON
+/// object of [`crate::chat::Settings`]; what it does not name is left to the server and the provider.
+#[server(endpoint = "conversations/settings", input = PostUrl)]
+pub async fn set_conversation(id: ConversationId, settings: String) -> Result<(), ApiError> {
+    crate::server::app()?
+        .set(id, &settings)
+        .await
+        .map_err(ApiError)
+}
+
 /// Keeps a conversation at the top of the list, or no longer.
 #[server(endpoint = "conversations/pin", input = PostUrl)]
 pub async fn pin_conversation(id: ConversationId, pinned: bool) -> Result<(), ApiError> {
@@ -173,12 +188,22 @@ pub struct ProviderState {
     /// Whether it does not accept the key, or there is none.
     #[serde(default)]
     pub needs_key: bool,
+    /// The environment variable that its key is read from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_variable: Option<String>,
     /// For how many seconds others are asked first, because it failed repeatedly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spared_s: Option<u64>,
 }
 
 impl Catalog {
+    /// Whether the last thing known of a model's provider is that it failed.
+    pub fn is_failing(&self, model: &ModelInfo) -> bool {
+        self.providers.iter().any(|provider| {
+            provider.problem.is_some() && model.id.split('/').next() == Some(provider.name.as_str())
+        })
+    }
+
     /// One sentence for each provider that offers nothing.
     pub fn problems(&self) -> impl Iterator<Item = &str> {
         let silent = self
@@ -198,6 +223,9 @@ pub struct Catalog {
     pub models: Vec<ModelInfo>,
     /// All providers, with their state.
     pub providers: Vec<ProviderState>,
+    /// Variables that would each connect another vendor.
+    #[serde(default)]
+    pub connect: Vec<String>,
     /// Whether only the built-in toy is there, so that the page tells how to connect a larger one.
     pub only_builtin: bool,
 }

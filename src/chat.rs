@@ -3,6 +3,10 @@
 //! The server (to store and to render), the browser (to show) and the tests (to judge) call the
 //! same [`Answer::apply`], so that screen and disk cannot disagree. It is pure: no clock, no I/O.
 
+mod settings;
+
+pub use settings::{Effort, Settings};
+
 use crate::protocol::{
     BlockKind, BlockNo, ConversationId, Error, Event, Finish, MessageId, RunId, Seq, SpanKind,
     SpanNo, Stage, Status, Timing, ToolCall, UnixMs, Usage,
@@ -45,6 +49,9 @@ pub struct Conversation {
     /// `provider/model` of the last run, offered for the next.
     #[serde(default)]
     pub model: Option<String>,
+    /// How its answers are asked for.
+    #[serde(default, skip_serializing_if = "Settings::is_empty")]
+    pub settings: Settings,
     /// From the first message to the last of the current branch.
     pub messages: Vec<Message>,
 }

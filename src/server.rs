@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod plain;
 pub mod provider;
 pub mod registry;
+pub mod settings;
 pub mod shutdown;
 pub mod status;
 pub mod store;

@@ -26,11 +26,13 @@ mod live;
 mod menu;
 mod page;
 mod picker;
+mod providers;
 mod question;
 mod queue;
 mod reasoning;
 mod receipt;
 mod scroll;
+mod settings;
 #[cfg(feature = "ssr")]
 mod shell;
 mod sidebar;

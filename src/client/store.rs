@@ -35,6 +35,9 @@ pub struct Chat {
     pub title: RwSignal<String>,
     /// `provider/model` for the next message; `None` is the server's default.
     pub model: RwSignal<Option<String>>,
+    /// How its answers are asked for, from the next one on: JSON of [`crate::chat::Settings`], or
+    /// nothing where nothing is chosen.
+    pub settings: RwSignal<String>,
     /// The messages of the current branch, oldest first. The list changes when messages come or go,
     /// never when text arrives: that is inside each [`MessageView`].
     pub messages: RwSignal<Vec<MessageView>>,
@@ -188,6 +191,8 @@ pub struct AnswerState {
     pub run: Option<RunId>,
     /// `provider/model`.
     pub model: String,
+    /// Whether that is another model than the one that was asked, which could not answer.
+    pub stand_in: bool,
     /// How it ended; `None` while it runs.
     pub status: Option<Status>,
     /// Why the model ended, where it said so.

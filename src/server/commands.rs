@@ -5,6 +5,7 @@ use super::{
     engine::{self, Control, Job},
     log::{live::Live, packed::Packed},
     provider::{ChatMessage, ChatRequest, Part, Role as Speaker},
+    settings,
     store::{self, Begun, NewRun, NewTurn},
 };
 use crate::{
@@ -38,6 +39,8 @@ pub struct StartRun {
     pub client_id: Option<String>,
     /// Whether this becomes another branch below `parent`.
     pub branch: bool,
+    /// How a new conversation is set, as JSON; see [`settings::check`].
+    pub settings: Option<String>,
 }
 
 impl App {
@@ -58,6 +61,14 @@ impl App {
                 "The field “client_id” must have 1 to 100 characters.",
             ));
         }
+        let chosen = settings::check(command.settings.as_deref().unwrap_or_default())?;
+        if command.conversation.is_some() && !chosen.is_empty() {
+            return Err(Error::new(
+                ErrorCode::InvalidRequest,
+                "The field “settings” is for a new conversation. Those of another one are changed \
+                 by /api/conversations/settings.",
+            ));
+        }
         let model = self.model(command.model).await?;
         self.refuse_when_draining()?;
         // One at a time, so that "is the head free?" and "take it" are one step.
@@ -70,6 +81,7 @@ impl App {
             text: command.text,
             model: model.clone(),
             client_id: command.client_id,
+            settings: chosen,
             at: now(),
         };
         let at = turn.at;
@@ -317,10 +329,16 @@ impl App {
     ) -> Result<Job, Error> {
         let candidates = self.registry.candidates(model)?;
         let (log, last) = (self.log.clone(), new.started.message);
-        let branch = self
+        let conversation = new.started.conversation;
+        let (branch, settings) = self
             .log
             .db
-            .read(move |db| store::branch_to(db, &log, last))
+            .read(move |db| {
+                Ok((
+                    store::branch_to(db, &log, last)?,
+                    settings::read(db, conversation)?,
+                ))
+            })
             .await?;
         let mut messages: Vec<ChatMessage> =
             branch.iter().map(|message| turn(message, model)).collect();
@@ -331,8 +349,9 @@ impl App {
             model: model.to_owned(),
             candidates,
             request: ChatRequest {
-                conversation: new.started.conversation.to_string(),
-                system: self.system.clone(),
+                conversation: conversation.to_string(),
+                sampling: settings::sampling(&settings),
+                system: settings.system.or_else(|| self.system.clone()),
                 messages,
                 ..ChatRequest::default()
             },

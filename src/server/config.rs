@@ -11,7 +11,7 @@ use super::{
     provider::http::CONNECT_TIMEOUT,
 };
 use crate::protocol::{Error, ErrorCode};
-pub use providers::{Kind, ProviderConfig};
+pub use providers::{Kind, ProviderConfig, vendors_left};
 use serde::Deserialize;
 use std::{
     net::SocketAddr,

@@ -63,6 +63,7 @@ struct Fields {
     parent: String,
     model: String,
     client_id: String,
+    settings: String,
     run: String,
 }
 
@@ -111,6 +112,7 @@ async fn obey(app: &Arc<App>, command: &str, fields: &Fields) -> Result<Conversa
             model,
             client_id: some(&fields.client_id).map(str::to_owned),
             branch: false,
+            settings: some(&fields.settings).map(str::to_owned),
         };
         return app
             .start(command)

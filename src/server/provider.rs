@@ -4,6 +4,7 @@
 //! format and nothing of time: deadlines, stops and retries are the engine's. Dropping the stream
 //! is the one way to cancel, and must close the socket or idle the thread within 100 ms.
 
+pub use crate::chat::Effort;
 use crate::protocol::{BlockKind, Error, FinishReason, ModelInfo, Stage, ToolCall, Usage};
 use futures::{future::BoxFuture, stream::BoxStream};
 use serde_json::Value;
@@ -178,20 +179,6 @@ pub struct Sampling {
     pub max_tokens: Option<u32>,
     /// How much to think before answering, for models that can.
     pub effort: Option<Effort>,
-}
-
-/// How much a model thinks before it answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Effort {
-    /// Not at all where that can be chosen, otherwise as little as possible.
-    None,
-    /// A little.
-    Low,
-    /// As much as usual.
-    Medium,
-    /// Much.
-    High,
 }
 
 /// What a provider tells while it answers.

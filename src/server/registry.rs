@@ -1,7 +1,7 @@
 //! The providers that are configured, by name.
 
 use super::{
-    config::{Config, Kind, ProviderConfig, Script},
+    config::{self, Config, Kind, ProviderConfig, Script},
     engine::{Candidate, Deadlines},
     health::Health,
     provider::{
@@ -34,6 +34,8 @@ pub struct Registry {
     /// How the providers do.
     pub health: Arc<Health>,
     providers: Vec<Known>,
+    /// Variables that would each connect another vendor.
+    connect: Vec<String>,
     default_model: Option<String>,
     fallback: Vec<String>,
 }
@@ -43,6 +45,8 @@ struct Known {
     name: String,
     provider: Arc<dyn Provider>,
     deadlines: Deadlines,
+    /// The variable that its key is read from.
+    key_variable: Option<String>,
 }
 
 impl Registry {
@@ -54,6 +58,7 @@ impl Registry {
         let mut registry = Self {
             health: Arc::default(),
             providers: Vec::new(),
+            connect: config::vendors_left(&config.providers),
             default_model: config.default_model.clone(),
             fallback: config.fallback.clone(),
         };
@@ -69,6 +74,9 @@ impl Registry {
         for provider in &config.providers {
             let made = make(provider, client.clone())?;
             registry.add(&provider.name, made, provider.deadlines(usual)?)?;
+            if let Some(known) = registry.providers.last_mut() {
+                known.key_variable = provider.key_variable().map(str::to_owned);
+            }
         }
         #[cfg(feature = "local")]
         if let Some(path) = &config.model {
@@ -103,6 +111,7 @@ impl Registry {
             name: name.to_owned(),
             provider,
             deadlines,
+            key_variable: None,
         });
         Ok(())
     }
@@ -184,6 +193,7 @@ impl Registry {
         let only_builtin = self.providers.iter().all(|known| known.name == BUILTIN);
         let mut catalog = Catalog {
             only_builtin,
+            connect: self.connect.clone(),
             ..Catalog::default()
         };
         let lists = join_all(self.providers.iter().map(Known::models)).await;
@@ -192,6 +202,7 @@ impl Registry {
             let spared = trouble.as_ref().and_then(|trouble| trouble.spared);
             let mut state = ProviderState {
                 name: known.name.clone(),
+                key_variable: known.key_variable.clone(),
                 problem: trouble.map(|trouble| trouble.last.message),
                 spared_s: spared.map(|left| left.as_secs() + 1),
                 ..ProviderState::default()

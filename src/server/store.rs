@@ -4,9 +4,12 @@
 //! log writer's transaction, those that read on a reading connection. An assistant's text is not
 //! kept twice: it is the fold of its runs' logs.
 
-use super::log::{Log, db::storage, fold, stored_by_no};
+use super::{
+    log::{Log, db::storage, fold, stored_by_no},
+    settings,
+};
 use crate::{
-    chat::{Answer, Conversation, Message, Role, Summary},
+    chat::{Answer, Conversation, Message, Role, Settings, Summary},
     protocol::{ConversationId, Error, ErrorCode, MessageId, RunId, Started, Status, UnixMs},
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -30,6 +33,8 @@ pub struct NewTurn {
     pub model: String,
     /// Idempotency key.
     pub client_id: Option<String>,
+    /// How a new conversation is set.
+    pub settings: Settings,
     /// Now.
     pub at: UnixMs,
 }
@@ -187,6 +192,7 @@ impl NewTurn {
             text: String::new(),
             model: model.to_owned(),
             client_id: None,
+            settings: Settings::default(),
             at,
         }
     }
@@ -240,12 +246,17 @@ pub fn branch_to(db: &Connection, log: &Log, last: MessageId) -> Result<Vec<Mess
 /// # Errors
 /// `not_found`, `storage`.
 pub fn load(db: &Connection, log: &Log, id: ConversationId) -> Result<Conversation, Error> {
-    let (title, model, head): (String, Option<String>, Option<Uuid>) = db
-        .prepare_cached("SELECT title, model, head FROM conversation WHERE id = ?1")
+    let (title, model, head, settings) = db
+        .prepare_cached("SELECT title, model, head, settings FROM conversation WHERE id = ?1")
         .and_then(|mut query| {
             query
                 .query_row([id.0.as_bytes()], |row| {
-                    Ok((row.get(0)?, row.get(1)?, optional_uuid(row, 2)?))
+                    Ok((
+                        row.get::<_, String>(0)?,
+                        row.get::<_, Option<String>>(1)?,
+                        optional_uuid(row, 2)?,
+                        settings::of_row(row, 3)?,
+                    ))
                 })
                 .optional()
         })
@@ -259,6 +270,7 @@ pub fn load(db: &Connection, log: &Log, id: ConversationId) -> Result<Conversati
         id,
         title,
         model,
+        settings,
         messages,
     })
 }
@@ -397,13 +409,15 @@ fn head(db: &Connection, id: ConversationId) -> Result<Option<MessageId>, Error>
 fn create(db: &Connection, turn: &NewTurn) -> Result<ConversationId, Error> {
     let id = ConversationId::new();
     db.prepare_cached(
-        "INSERT INTO conversation (id, title, created, updated) VALUES (?1, ?2, ?3, ?3)",
+        "INSERT INTO conversation (id, title, created, updated, settings)
+         VALUES (?1, ?2, ?3, ?3, ?4)",
     )
     .and_then(|mut query| {
         query.execute(params![
             id.0.as_bytes(),
             title_of(&turn.text),
-            turn.at as i64
+            turn.at as i64,
+            settings::for_row(&turn.settings)
         ])
     })
     .map_err(storage)?;
@@ -611,14 +625,14 @@ fn answers(db: &Connection, log: &Log, message: MessageId) -> Result<Vec<Answer>
         .collect()
 }
 
-fn changed(rows: rusqlite::Result<usize>) -> Result<(), Error> {
+pub(super) fn changed(rows: rusqlite::Result<usize>) -> Result<(), Error> {
     match rows.map_err(storage)? {
         0 => Err(no_conversation()),
         _ => Ok(()),
     }
 }
 
-fn no_conversation() -> Error {
+pub(super) fn no_conversation() -> Error {
     Error::new(
         ErrorCode::NotFound,
         "There is no such conversation. It may have been deleted.",

@@ -8,6 +8,7 @@ use super::{
     live::{click, flag, part, text, when},
     menu::{item, menu},
     page::Desk,
+    picker,
 };
 use crate::{
     client::store::{Chat, MessageView},
@@ -54,8 +55,12 @@ pub(super) enum Deed {
     Onward,
 }
 
-/// A menu of the models to do it with; nothing where there is no choice.
-pub(super) fn other_models(message: MessageView, deed: Deed, words: bool) -> AnyView {
+/// A menu of the models to do it with; nothing where there is no choice. `words` as in [`menu`].
+pub(super) fn other_models(
+    message: MessageView,
+    deed: Deed,
+    words: Option<&'static str>,
+) -> AnyView {
     let chat = expect_context::<Chat>();
     let frame = expect_context::<Frame>();
     let id = match deed {
@@ -63,16 +68,21 @@ pub(super) fn other_models(message: MessageView, deed: Deed, words: bool) -> Any
         Deed::Onward => format!("onward-{}", message.id),
     };
     part(move || {
-        let models = frame.catalog.with(|catalog| catalog.models.clone());
+        let models = frame.catalog.with(|catalog| {
+            let models = catalog.models.iter();
+            models
+                .map(|model| (model.clone(), picker::label(catalog, model)))
+                .collect::<Vec<_>>()
+        });
         if models.len() < 2 {
             return ().into_any();
         }
         let items = models
             .into_iter()
-            .map(|model| {
+            .map(|(model, label)| {
                 let chosen = model.id;
                 let content = view! {
-                    <span>{model.name}</span>
+                    <span>{label}</span>
                     <small>{model.provider}</small>
                 };
                 let deed = move || match deed {
@@ -122,7 +132,7 @@ pub(super) fn AnswerActions(message: MessageView) -> impl IntoView {
             body.answers.iter().map(crate::chat::Answer::visible_text).collect()
         }))}
         {quiet("Regenerate", Icon::Again, move || chat.retry(message.id, None))}
-        {other_models(message, Deed::Again, false)}
+        {other_models(message, Deed::Again, None)}
         {when(move || last.get() && broke_off.get(), move || onward(chat, message, "button small"))}
     }
     .into_any()

@@ -100,7 +100,8 @@ fn holds_open_seam(body: &mut Body) -> bool {
     holds_seam(&body.seams, finished, finished.len(), end)
 }
 
-fn escaped(text: &str) -> String {
+/// A text as the content of an element.
+pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;")
 }
 

@@ -172,6 +172,50 @@ mod real {
         }
     }
 
+    /// What a field of a form holds.
+    pub(crate) fn value(id: &str) -> String {
+        property(id, "value").as_string().unwrap_or_default()
+    }
+
+    /// What a field for numbers holds, if it is a number.
+    pub(crate) fn number(id: &str) -> Option<f64> {
+        let number = property(id, "valueAsNumber").as_f64()?;
+        (!number.is_nan()).then_some(number)
+    }
+
+    /// Fills a field of a form.
+    pub(crate) fn set_value(id: &str, value: &str) {
+        set_property(id, &value.into());
+    }
+
+    /// Fills a field for numbers, as the browser writes them, or empties it.
+    pub(crate) fn set_number(id: &str, value: Option<f64>) {
+        set_property(id, &value.map_or("".into(), JsValue::from_f64));
+    }
+
+    /// Sets the text of an element.
+    pub(crate) fn set_text(id: &str, text: &str) {
+        if let Some(element) = by_id(id) {
+            element.set_text_content(Some(text));
+        }
+    }
+
+    /// Whether an event began at the element with this id.
+    pub(crate) fn is_from(event: &web_sys::Event, id: &str) -> bool {
+        event.target().map(JsValue::from) == by_id(id).map(JsValue::from)
+    }
+
+    fn property(id: &str, name: &str) -> JsValue {
+        let field = by_id(id).map_or(JsValue::UNDEFINED, JsValue::from);
+        js_sys::Reflect::get(&field, &name.into()).unwrap_or_default()
+    }
+
+    fn set_property(id: &str, value: &JsValue) {
+        if let Some(field) = by_id(id) {
+            let _ = js_sys::Reflect::set(&field, &"value".into(), value);
+        }
+    }
+
     /// Lets a text area grow with its text where the style sheet cannot (`field-sizing`).
     pub(crate) fn fit(area: &HtmlTextAreaElement) {
         if web_sys::css::supports_with_value("field-sizing", "content").unwrap_or(false) {
@@ -273,6 +317,18 @@ mod absent {
     }
     pub(crate) fn open_dialog(_: &str) {}
     pub(crate) fn close_dialog(_: &str) {}
+    pub(crate) fn value(_: &str) -> String {
+        String::new()
+    }
+    pub(crate) fn set_value(_: &str, _: &str) {}
+    pub(crate) fn set_text(_: &str, _: &str) {}
+    pub(crate) fn is_from(_: &leptos::web_sys::Event, _: &str) -> bool {
+        false
+    }
+    pub(crate) fn set_number(_: &str, _: Option<f64>) {}
+    pub(crate) fn number(_: &str) -> Option<f64> {
+        None
+    }
     pub(crate) fn fit(_: &HtmlTextAreaElement) {}
     pub(crate) fn place(_: &str, _: &str) {}
     pub(crate) fn watch_for_crash() {}

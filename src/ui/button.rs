@@ -63,3 +63,19 @@ fn worded_with(
     }
     .into_any()
 }
+
+/// A way to another page that looks like a button.
+pub(super) fn link(
+    class: &'static str,
+    sign: Option<Icon>,
+    words: &'static str,
+    to: &'static str,
+) -> AnyView {
+    view! {
+        <a class=class href=to>
+            {sign.map(icon)}
+            {words}
+        </a>
+    }
+    .into_any()
+}

@@ -1,7 +1,38 @@
-//! A question before something that cannot be undone.
+//! What stands above the page: the frame of a dialog, and the question before something that
+//! cannot be undone.
 
-use super::{browser, button::worded, live::click};
-use leptos::prelude::*;
+use super::{browser, button::worded, icon::Icon, live::click};
+use leptos::{ev, prelude::*};
+
+/// A modal `<dialog>` with a heading and a cross, for more than a question: markup that may change.
+/// Forms in it with the method `dialog` and Escape close it, and the browser gives the focus back to
+/// where it was. `submitted` hears of every form.
+pub(super) fn sheet(
+    id: &'static str,
+    title: &'static str,
+    html: Signal<String>,
+    submitted: Box<dyn FnMut(ev::SubmitEvent)>,
+) -> AnyView {
+    let title_id = [id, "-title"].concat();
+    let head = [
+        "<h2 id=\"",
+        &title_id,
+        "\">",
+        title,
+        "</h2><form method=\"dialog\"><button class=\"quiet\" aria-label=\"Close\" \
+         title=\"Close\"><svg class=\"icon\" viewBox=\"0 0 20 20\" aria-hidden=\"true\"><path d=\"",
+        Icon::Close.path(),
+        "\"/></svg></button></form>",
+    ]
+    .concat();
+    view! {
+        <dialog id=id class="dialog sheet" aria-labelledby=title_id on:submit=submitted>
+            <header inner_html=head></header>
+            <div inner_html=move || html.get()></div>
+        </dialog>
+    }
+    .into_any()
+}
 
 /// A modal `<dialog>`. Open it with [`browser::open_dialog`]; Escape and Cancel close it.
 #[component]

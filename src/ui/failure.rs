@@ -2,8 +2,10 @@
 
 use super::{
     actions::{Deed, onward, other_models},
+    button::{link, worded},
     clock,
     icon::{Icon, icon},
+    layout::Frame,
     live::{click, part, text, when, word},
     page::Desk,
     words,
@@ -35,6 +37,37 @@ fn due(state: &AnswerState, error: &Error) -> Option<u64> {
     Some(state.accepted + ended + wait)
 }
 
+/// What helps most, and so stands first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// The key: how to connect a provider.
+    Connect,
+    /// Another model.
+    Elsewhere,
+    /// A new chat, or a model with a longer context.
+    Afresh,
+    /// On from where it broke off.
+    Onward,
+    /// The same again.
+    Again,
+}
+
+impl Way {
+    /// `choice`: whether there is another model.
+    fn of(code: ErrorCode, kept: bool, choice: bool) -> Self {
+        match code {
+            ErrorCode::Authentication | ErrorCode::Permission => Self::Connect,
+            ErrorCode::ContextTooLong => Self::Afresh,
+            _ if kept => Self::Onward,
+            ErrorCode::Quota | ErrorCode::RateLimited | ErrorCode::NotFound if choice => {
+                Self::Elsewhere
+            }
+            ErrorCode::Quota | ErrorCode::NotFound => Self::Connect,
+            _ => Self::Again,
+        }
+    }
+}
+
 /// An alert inside the answer's article.
 #[component]
 pub(super) fn Failure(message: MessageView) -> impl IntoView {
@@ -57,6 +90,7 @@ pub(super) fn Failure(message: MessageView) -> impl IntoView {
 fn Card(message: MessageView, error: Error, kept: u64, due: Option<u64>) -> impl IntoView {
     let chat = expect_context::<Chat>();
     let desk = expect_context::<Desk>();
+    let frame = expect_context::<Frame>();
     let last = Memo::new(move |_| desk.head.get() == Some(message.id));
     let over = RwSignal::new(false);
     let now = clock::ticking(Memo::new(move |_| due.is_some() && !over.get()));
@@ -70,7 +104,37 @@ fn Card(message: MessageView, error: Error, kept: u64, due: Option<u64>) -> impl
             over.set(true);
         }
     });
+    let choice = frame
+        .catalog
+        .with_untracked(|catalog| catalog.models.len() > 1);
+    let way = Way::of(error.code, kept > 0, choice);
+    let class = move |own| match own == way {
+        true => "button main small",
+        false => "button small",
+    };
     let deed = if kept > 0 { Deed::Onward } else { Deed::Again };
+    let models = move || other_models(message, deed, Some(class(Way::Elsewhere)));
+    // A second time it would not fit either.
+    let again = (way != Way::Afresh).then(|| {
+        view! {
+            <button
+                type="button"
+                class=class(Way::Again)
+                aria-disabled=word(move || wait.get().is_some())
+                on:click=click(move || {
+                    if wait.get_untracked().is_none() {
+                        chat.retry(message.id, None);
+                    }
+                })
+            >
+                {icon(Icon::Again)}
+                {text(move || match wait.get() {
+                    Some(ms) => ["Retry in ", &words::elapsed(ms)].concat(),
+                    None => "Retry".to_owned(),
+                })}
+            </button>
+        }
+    });
     let details = details(&error);
     view! {
         <div class="failure" role="alert">
@@ -82,25 +146,23 @@ fn Card(message: MessageView, error: Error, kept: u64, due: Option<u64>) -> impl
                 </span>
             </p>
             <div class="row">
-                {when(move || kept > 0 && last.get(), move || onward(chat, message, "button main small"))}
-                <button
-                    type="button"
-                    class="button small"
-                    class:main=kept == 0
-                    aria-disabled=word(move || wait.get().is_some())
-                    on:click=click(move || {
-                        if wait.get_untracked().is_none() {
-                            chat.retry(message.id, None);
-                        }
-                    })
-                >
-                    {icon(Icon::Again)}
-                    {text(move || match wait.get() {
-                        Some(ms) => ["Retry in ", &words::elapsed(ms)].concat(),
-                        None => "Retry".to_owned(),
+                {(way == Way::Connect)
+                    .then(|| {
+                        worded(
+                            class(Way::Connect),
+                            Some(Icon::Plug),
+                            "How to connect a provider",
+                            move || frame.open_providers(),
+                        )
                     })}
-                </button>
-                {other_models(message, deed, true)}
+                {(way == Way::Afresh).then(|| link(class(Way::Afresh), Some(Icon::Plus), "New chat", "/"))}
+                {when(
+                    move || kept > 0 && way != Way::Afresh && last.get(),
+                    move || onward(chat, message, class(Way::Onward)),
+                )}
+                {(way == Way::Elsewhere).then(models)}
+                {again}
+                {(way != Way::Elsewhere).then(models)}
             </div>
             <details>
                 <summary>"Details"</summary>
@@ -152,6 +214,23 @@ mod tests {
             failure(&state).map(|error| error.code),
             Some(ErrorCode::Interrupted)
         );
+    }
+
+    #[test]
+    fn what_helps_most_stands_first() {
+        for (code, kept, choice, way) in [
+            (ErrorCode::Authentication, false, true, Way::Connect),
+            (ErrorCode::Permission, true, true, Way::Connect),
+            (ErrorCode::Quota, false, true, Way::Elsewhere),
+            (ErrorCode::Quota, false, false, Way::Connect),
+            (ErrorCode::RateLimited, false, true, Way::Elsewhere),
+            (ErrorCode::RateLimited, false, false, Way::Again),
+            (ErrorCode::ContextTooLong, false, true, Way::Afresh),
+            (ErrorCode::Truncated, true, true, Way::Onward),
+            (ErrorCode::Overloaded, false, true, Way::Again),
+        ] {
+            assert_eq!(Way::of(code, kept, choice), way, "{code:?}");
+        }
     }
 
     #[test]

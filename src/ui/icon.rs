@@ -49,10 +49,15 @@ pub(crate) enum Icon {
     Fork,
     /// A tick: done.
     Tick,
+    /// Two sliders: settings.
+    Sliders,
+    /// A plug: what is connected.
+    Plug,
 }
 
 impl Icon {
-    fn path(self) -> &'static str {
+    /// What is drawn.
+    pub(super) fn path(self) -> &'static str {
         match self {
             Self::Send => "M10 16V4.5M5 9.2 10 4.2l5 5",
             Self::Stop => "M6 6h8v8H6z",
@@ -78,6 +83,10 @@ impl Icon {
             Self::Alert => "M10 3.8 17 16H3zM10 8.5v3.5M10 14.1v.01",
             Self::Fork => "M4 14.5c5 0 5-9 12-9M13 3l3 2.5L13 8M4 14.5h12M13 12l3 2.5-3 2.5",
             Self::Tick => "M4.5 10.5l3.7 3.7 7.3-8",
+            Self::Sliders => {
+                "M3.8 6.5h6.4M14 6.5h2.2M3.8 13.5H6M9.8 13.5h6.4M14 6.5a1.9 1.9 0 1 1-3.8 0 1.9 1.9 0 0 1 3.8 0zM9.8 13.5a1.9 1.9 0 1 1-3.8 0 1.9 1.9 0 0 1 3.8 0z"
+            }
+            Self::Plug => "M7.5 3.5v3.3M12.5 3.5v3.3M5 6.8h10v2.4a5 5 0 0 1-10 0zM10 14.2v2.8",
         }
     }
 }

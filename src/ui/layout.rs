@@ -4,6 +4,7 @@ use super::{
     browser,
     live::{click, flag},
     page::Page,
+    providers,
     sidebar::Sidebar,
 };
 use crate::{
@@ -58,6 +59,23 @@ pub(super) struct Frame {
 }
 
 impl Frame {
+    /// Asks how the providers do now.
+    pub(super) fn renew(self) {
+        spawn_local(async move {
+            if let Ok(catalog) = list_models().await
+                && self.catalog.try_with_untracked(|old| *old != catalog) == Some(true)
+            {
+                self.catalog.set(catalog);
+            }
+        });
+    }
+
+    /// Shows the providers and how they do.
+    pub(super) fn open_providers(self) {
+        self.renew();
+        browser::open_dialog(providers::ID);
+    }
+
     /// Shows the list of conversations: as a drawer on small screens, beside the page on others.
     pub(super) fn open_list(self) {
         if browser::is_narrow() {

@@ -8,16 +8,22 @@ use super::{
 };
 use leptos::{ev, prelude::*};
 
-/// The menu `id`. With `words` its button shows its name, else only its icon.
-pub(super) fn menu(id: String, name: String, sign: Icon, words: bool, items: AnyView) -> AnyView {
-    let (title, shown) = (name.clone(), words.then(|| name.clone()));
+/// The menu `id`. With a class for `words` its button shows its name, else only its icon.
+pub(super) fn menu(
+    id: String,
+    name: String,
+    sign: Icon,
+    words: Option<&'static str>,
+    items: AnyView,
+) -> AnyView {
+    let (title, shown) = (name.clone(), words.map(|_| name.clone()));
     let button = [&id, "-button"].concat();
     let (list, opener) = (id.clone(), button.clone());
     let place = move |_: ev::Event| browser::place(&list, &opener);
     view! {
         <button
             type="button"
-            class=if words { "button small" } else { "quiet" }
+            class=words.unwrap_or("quiet")
             id=button
             aria-label=name
             title=title

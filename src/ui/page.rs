@@ -2,12 +2,16 @@
 
 use super::{
     announcer::Announcer,
-    browser, clock,
+    browser,
+    button::{link, quiet_with},
+    clock,
     composer::Composer,
     icon::{Icon, icon},
     layout::Frame,
     live::{click, flag, part, text, when, word},
+    providers::Providers,
     scroll::Scroll,
+    settings::{self, SettingsDialog},
     status::StatusLine,
     transcript::Transcript,
     welcome::Welcome,
@@ -55,11 +59,17 @@ pub(super) fn Page() -> impl IntoView {
     // What the server sent is on the page; from here on it is followed.
     Effect::new(move |_| untrack(|| chat.follow_running()));
     // The sidebar tells of what has changed: a new chat, its name, an answer that began or ended.
+    // Its end also told something about its provider.
     let listed = Memo::new(move |_| (chat.id.get(), chat.title.get(), running.get()));
     Effect::new(move |before: Option<()>| {
         listed.track();
         if before.is_some() {
-            untrack(|| chats.refresh());
+            untrack(|| {
+                chats.refresh();
+                if !running.get() {
+                    frame.renew();
+                }
+            });
         }
     });
     let keys = window_event_listener(ev::keydown, move |event| {
@@ -105,6 +115,8 @@ pub(super) fn Page() -> impl IntoView {
                 <Composer/>
             </div>
             <Announcer/>
+            <SettingsDialog/>
+            <Providers/>
         </main>
     }
     .into_any()
@@ -113,9 +125,10 @@ pub(super) fn Page() -> impl IntoView {
 /// The bar at the top.
 #[component]
 fn Head(title: Memo<String>) -> impl IntoView {
+    let chat = expect_context::<Chat>();
     let frame = expect_context::<Frame>();
     view! {
-        <header class="bar">
+        <header class="bar" class:set=flag(move || chat.settings.with(|json| !json.is_empty()))>
             <button
                 type="button"
                 class="quiet opener"
@@ -133,6 +146,13 @@ fn Head(title: Memo<String>) -> impl IntoView {
                     if title.is_empty() { "New chat".to_owned() } else { title }
                 })}
             </h1>
+            {quiet_with(
+                Some("sliders".to_owned()),
+                "Settings of this chat",
+                Icon::Sliders,
+                true,
+                click(move || settings::open(chat)),
+            )}
             <a class="quiet again" href="/" aria-label="Begin another chat" title="New chat">
                 {icon(Icon::Plus)}
             </a>
@@ -149,7 +169,7 @@ fn Missing(text: String) -> impl IntoView {
             <h2>"There is nothing to show here"</h2>
             <p>{text}</p>
             <p>
-                <a class="button" href="/">"Begin a new chat"</a>
+                {link("button", None, "Begin a new chat", "/")}
             </p>
         </div>
     }

@@ -1,8 +1,10 @@
 //! Which model answers next.
 
 use super::{
+    button::quiet,
+    icon::Icon,
     layout::Frame,
-    live::{part, text},
+    live::{flag, part, text},
     words,
 };
 use crate::{api::Catalog, client::store::Chat, protocol::ModelInfo};
@@ -22,6 +24,16 @@ pub(super) fn name(catalog: &Catalog, id: &str) -> String {
     )
 }
 
+/// A model's name in a list of choices, marked where its provider fails now.
+pub(super) fn label(catalog: &Catalog, model: &ModelInfo) -> String {
+    let failing = catalog.is_failing(model);
+    [
+        model.name.as_str(),
+        if failing { " (failing now)" } else { "" },
+    ]
+    .concat()
+}
+
 /// A native select: every platform has its own best way to choose from a list.
 #[component]
 pub(super) fn Picker() -> impl IntoView {
@@ -36,8 +48,15 @@ pub(super) fn Picker() -> impl IntoView {
             .with(|catalog| is_gone(catalog, &current))
             .then_some(current)
     });
+    let failing = move || {
+        frame.catalog.with(|catalog| {
+            let current = current.get();
+            let model = catalog.models.iter().find(|model| model.id == current);
+            model.is_some_and(|model| catalog.is_failing(model))
+        })
+    };
     view! {
-        <label class="picker" title="Which model answers next">
+        <label class="picker" class:failing=flag(failing) title="Which model answers next">
             <span class="name" aria-hidden="true">{label}</span>
             <select
                 name="model"
@@ -52,6 +71,7 @@ pub(super) fn Picker() -> impl IntoView {
                 })}
             </select>
         </label>
+        {quiet("Providers", Icon::Plug, move || frame.open_providers())}
     }
     .into_any()
 }
@@ -79,7 +99,9 @@ fn options(catalog: &Catalog, current: &str) -> AnyView {
                 .models
                 .iter()
                 .filter(|model| model.provider == provider);
-            let options = models.map(|model| option(model, current)).collect_view();
+            let options = models
+                .map(|model| option(catalog, model, current))
+                .collect_view();
             view! { <optgroup label=provider.to_owned()>{options}</optgroup> }
         })
         .collect_view();
@@ -90,10 +112,10 @@ fn options(catalog: &Catalog, current: &str) -> AnyView {
     .into_any()
 }
 
-fn option(model: &ModelInfo, current: &str) -> impl IntoView + use<> {
+fn option(catalog: &Catalog, model: &ModelInfo, current: &str) -> impl IntoView + use<> {
     view! {
         <option value=model.id.clone() selected=model.id == current>
-            {model.name.clone()}
+            {label(catalog, model)}
         </option>
     }
 }

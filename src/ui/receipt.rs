@@ -28,7 +28,10 @@ pub(super) fn Receipt(message: MessageView) -> impl IntoView {
                 |m| m.name.clone(),
             )
         });
-        let glance = parts(&state, &timing);
+        let mut glance = parts(&state, &timing);
+        if state.stand_in {
+            glance.insert(0, ["answered by ", &name].concat());
+        }
         let glance = if glance.is_empty() {
             vec!["Receipt".to_owned()]
         } else {

@@ -250,7 +250,7 @@ fn Link(row: StoredValue<Row>, here: Memo<bool>) -> impl IntoView {
             <span class="text">{title}</span>
             {running.then(|| view! { <span class="live"><span class="vh">", an answer is being written"</span></span> })}
         </a>
-        {menu(menu_id, more, Icon::More, false, items)}
+        {menu(menu_id, more, Icon::More, None, items)}
     }
     .into_any()
 }

@@ -206,7 +206,8 @@ fn staged(stage: &Stage, since: UnixMs, view: View) -> (Tone, String) {
             attempt,
             error,
         } => {
-            let left = (since + in_ms).saturating_sub(view.now);
+            // The page's clock goes in seconds and may be behind by one.
+            let left = (since + in_ms).saturating_sub(view.now).min(*in_ms);
             let when = if view.now > 0 && left > 0 {
                 [
                     "Trying again in ",

@@ -17,6 +17,7 @@ mod positions;
 mod proxy;
 mod recovery;
 mod restart;
+mod settings;
 mod streams;
 mod upstream;
 mod vendors;

@@ -217,6 +217,7 @@ impl Body {
             };
         }
         answer.answered_by().clone_into(&mut state.model);
+        state.stand_in = state.model != answer.model;
         state.status = answer.status;
         state.finish = answer.finish().cloned();
         state.stage = answer.stage.as_ref().map(|since| since.stage.clone());

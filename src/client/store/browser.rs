@@ -7,6 +7,7 @@ use crate::{
     api::ApiError,
     protocol::{ConversationId, Error, ErrorCode, UnixMs},
 };
+use std::pin::Pin;
 use uuid::Uuid;
 
 #[cfg(feature = "hydrate")]
@@ -80,6 +81,11 @@ where
 /// Runs a task of the page. It outlives whatever began it, because a command must reach the
 /// server: after each `await` it asks whether what it wants to change is still there.
 pub(super) fn spawn(task: impl Future<Output = ()> + 'static) {
+    spawn_boxed(Box::pin(task));
+}
+
+/// One type of task for all of them: what runs a task is there only once.
+fn spawn_boxed(task: Pin<Box<dyn Future<Output = ()>>>) {
     #[cfg(feature = "hydrate")]
     leptos::task::spawn_local(task);
     #[cfg(not(feature = "hydrate"))]

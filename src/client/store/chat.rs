@@ -23,6 +23,7 @@ impl Chat {
             id: RwSignal::new(None),
             title: RwSignal::new(String::new()),
             model: RwSignal::new(None),
+            settings: RwSignal::new(String::new()),
             messages,
             link: RwSignal::new(Link::Idle),
             queue: RwSignal::new(Vec::new()),
@@ -76,6 +77,7 @@ impl Chat {
     pub fn clear(self) {
         self.turn_to(None);
         self.title.set(String::new());
+        self.settings.set(String::new());
         self.set_messages(Vec::new());
         self.follow_if_hydrated();
     }
@@ -140,6 +142,10 @@ impl Chat {
             .with_untracked(|title| *title != conversation.title)
         {
             self.title.set(conversation.title);
+        }
+        let settings = super::commands::json(conversation.settings);
+        if self.settings.with_untracked(|known| *known != settings) {
+            self.settings.set(settings);
         }
         let mut views: Vec<MessageView> = Vec::with_capacity(conversation.messages.len() + 1);
         for message in conversation.messages {

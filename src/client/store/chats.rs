@@ -2,7 +2,7 @@
 
 use super::{browser, browser::News};
 use crate::{
-    api::{self, ApiError},
+    api::{self, ApiError, change::Change},
     chat::Summary,
     protocol::{ConversationId, Error},
 };
@@ -80,20 +80,41 @@ impl Chats {
     pub fn rename(self, id: ConversationId, title: String) {
         let shown = title.clone();
         self.change(id, move |summary| summary.title = shown);
-        self.command(id, News::Changed, api::rename_conversation(id, title));
+        self.command(
+            id,
+            News::Changed,
+            "/api/conversations/rename",
+            Change {
+                title: Some(title),
+                ..Change::of(id)
+            },
+        );
     }
 
     /// Keeps a conversation at the top, or no longer.
     pub fn pin(self, id: ConversationId, pinned: bool) {
         self.change(id, |summary| summary.pinned = pinned);
-        self.command(id, News::Changed, api::pin_conversation(id, pinned));
+        self.command(
+            id,
+            News::Changed,
+            "/api/conversations/pin",
+            Change {
+                pinned: Some(pinned),
+                ..Change::of(id)
+            },
+        );
     }
 
     /// Deletes a conversation. A [`super::Chat`] that shows it, in any tab, is cleared.
     pub fn delete(self, id: ConversationId) {
         self.list
             .update(|list| list.retain(|summary| summary.id != id));
-        self.command(id, News::Deleted, api::delete_conversation(id));
+        self.command(
+            id,
+            News::Deleted,
+            "/api/conversations/delete",
+            Change::of(id),
+        );
     }
 
     /// Shows a change before the server has confirmed it; the refresh that follows is the truth.
@@ -105,15 +126,10 @@ impl Chats {
         });
     }
 
-    fn command(
-        self,
-        id: ConversationId,
-        news: News,
-        command: impl Future<Output = Result<(), ApiError>> + 'static,
-    ) {
+    fn command(self, id: ConversationId, news: News, path: &'static str, change: Change) {
         self.problem.set(None);
         browser::spawn(async move {
-            let answer = command.await;
+            let answer = change.send(path).await;
             if self.problem.is_disposed() {
                 return;
             }

@@ -5,15 +5,28 @@
 
 use super::{Chat, MessageView, Problem, Queued, browser, browser::News};
 use crate::{
-    api::{self, ApiError},
-    chat::{Message, Role},
+    api::{self, ApiError, change::Change},
+    chat::{Message, Role, Settings},
     protocol::{ConversationId, Error, ErrorCode, MessageId, RunId, Started},
 };
 use leptos::prelude::*;
+use serde_json::Value;
+use std::pin::Pin;
 
 /// How often a message that did not reach the server is sent again; the pauses double and make
 /// about ten seconds. The server knows a repeated message by its `client_id`.
 const SEND_TRIES: u32 = 5;
+
+/// A command on its way that begins a run.
+type Starting = Pin<Box<dyn Future<Output = Result<Started, ApiError>>>>;
+
+/// Settings as they are kept and sent; an empty text where nothing is chosen.
+pub(super) fn json(settings: Settings) -> String {
+    match settings.is_empty() {
+        true => String::new(),
+        false => Value::from(settings).to_string(),
+    }
+}
 
 impl Chat {
     /// Sends a message, or queues it while an answer is being written.
@@ -92,7 +105,7 @@ impl Chat {
     pub fn continue_answer(self, message: MessageId, model: Option<String>) {
         self.again(
             message,
-            move |run| api::continue_run(run, model),
+            Box::new(move |run| Box::pin(api::continue_run(run, model))),
             Self::continued,
         );
     }
@@ -101,7 +114,7 @@ impl Chat {
     pub fn retry(self, message: MessageId, model: Option<String>) {
         self.again(
             message,
-            move |run| api::retry_run(run, model),
+            Box::new(move |run| Box::pin(api::retry_run(run, model))),
             |chat, old, started| {
                 let mut views = chat.messages.get_untracked();
                 views.truncate(
@@ -154,6 +167,37 @@ impl Chat {
         });
     }
 
+    /// Sets how the answers are asked for. Those of a new chat go with its first message. `done` is
+    /// told what went wrong, if anything did.
+    pub fn set_up(self, settings: Settings, done: Box<dyn FnOnce(Option<Error>)>) {
+        let settings = json(settings);
+        let Some(id) = self.id.get_untracked() else {
+            self.settings.set(settings);
+            return done(None);
+        };
+        let screen = self.screen();
+        browser::spawn(async move {
+            let change = Change {
+                settings: Some(settings.clone()),
+                ..Change::of(id)
+            };
+            let set = change.send("/api/conversations/settings").await;
+            if self.screen() != screen {
+                return;
+            }
+            match set {
+                Ok(()) => {
+                    self.settings.set(settings);
+                    self.tell(News::Changed, id);
+                    // What is being loaded now may not know of it yet.
+                    self.reload();
+                    done(None);
+                }
+                Err(ApiError(error)) => done(Some(error)),
+            }
+        });
+    }
+
     fn start_at_head(self, message: Queued) {
         let views = self.messages.get_untracked();
         let parent = views.last().map(|view| view.id);
@@ -171,6 +215,8 @@ impl Chat {
         let before = self.messages.get_untracked();
         let conversation = self.id.get_untracked();
         let model = self.model.get_untracked();
+        let settings = self.settings.get_untracked();
+        let settings = Some(settings).filter(|json| conversation.is_none() && !json.is_empty());
         self.problem.set(None);
         self.sending.set(true);
         self.next_edition();
@@ -188,6 +234,7 @@ impl Chat {
                     model.clone(),
                     Some(client_id),
                     branch,
+                    settings.clone(),
                 )
             })
             .await;
@@ -214,14 +261,12 @@ impl Chat {
     }
 
     /// A command that begins a run on a message that has had one.
-    fn again<F>(
+    fn again(
         self,
         message: MessageId,
-        command: impl FnOnce(RunId) -> F,
-        then: impl FnOnce(Self, MessageView, Started) + 'static,
-    ) where
-        F: Future<Output = Result<Started, ApiError>> + 'static,
-    {
+        command: Box<dyn FnOnce(RunId) -> Starting>,
+        then: fn(Self, MessageView, Started),
+    ) {
         let Some(view) = self.view(message) else {
             return;
         };

@@ -100,6 +100,24 @@ impl ProviderConfig {
     }
 }
 
+/// The variables that would each connect a vendor that is not among these providers.
+pub fn vendors_left(providers: &[ProviderConfig]) -> Vec<String> {
+    [
+        ("OPENAI_API_KEY", "openai"),
+        ("ANTHROPIC_API_KEY", "anthropic"),
+        ("GEMINI_API_KEY", "gemini"),
+        ("OLLAMA_HOST", "ollama"),
+    ]
+    .into_iter()
+    .filter(|(variable, name)| {
+        !providers
+            .iter()
+            .any(|known| known.name == *name || known.key_variable() == Some(*variable))
+    })
+    .map(|(variable, _)| variable.to_owned())
+    .collect()
+}
+
 /// The providers that variables set up: a key alone is enough for a vendor, an address for a server
 /// of one's own. `env` looks a variable up.
 pub(super) fn from_environment(
@@ -194,6 +212,22 @@ mod tests {
                 ("ollama".into(), Kind::Ollama, Some("0.0.0.0:11434".into())),
             ]
         );
+    }
+
+    #[test]
+    fn what_could_be_connected_is_what_is_not() {
+        let known = |name: &str, kind| ProviderConfig {
+            name: name.into(),
+            kind,
+            ..ProviderConfig::default()
+        };
+        let all = vendors_left(&[]);
+        assert_eq!(all.len(), 4);
+        let left = vendors_left(&[
+            known("claude", Kind::Anthropic),
+            known("ollama", Kind::Ollama),
+        ]);
+        assert_eq!(left, ["OPENAI_API_KEY", "GEMINI_API_KEY"]);
     }
 
     #[test]

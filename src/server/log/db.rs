@@ -15,7 +15,7 @@ use std::{
 const SCHEMA_VERSION: i64 = SCHEMA.len() as i64;
 
 /// The schema, step by step; a database of an older version is brought up by the later ones.
-const SCHEMA: [&str; 2] = [TABLES, SEGMENTS_IN_ORDER];
+const SCHEMA: [&str; 3] = [TABLES, SEGMENTS_IN_ORDER, SETTINGS];
 
 /// Identifiers are 16-byte blobs; UUIDv7 sorts by time, so "in the order they were made" is
 /// "order by id". A run's log lies in `segment` while it runs, one row for each commit, and in
@@ -58,6 +58,9 @@ const SEGMENTS_IN_ORDER: &str = "
     UPDATE run SET segment = (SELECT min(segment.no) FROM segment WHERE segment.run = run.no)
     WHERE status IS NULL AND EXISTS (SELECT 1 FROM segment WHERE segment.run = run.no);
 ";
+
+/// Settings of each conversation, as JSON.
+const SETTINGS: &str = "ALTER TABLE conversation ADD COLUMN settings TEXT;";
 
 /// Reading connections that are kept open; a burst may open more for a moment.
 const IDLE: usize = 8;
@@ -174,7 +177,7 @@ impl Db {
     }
 }
 
-/// Sets the connection up, makes the tables in a new file, and returns the schema's version.
+/// Sets the connection up, makes the tables in a new file or upgrades an old one, and returns the schema's version.
 fn prepare(db: &Connection, limit_mb: u64) -> rusqlite::Result<i64> {
     db.busy_timeout(Duration::from_secs(5))?;
     db.pragma_update(None, "journal_mode", "WAL")?;
@@ -230,3 +233,7 @@ pub fn storage(why: rusqlite::Error) -> Error {
     };
     Error::new(ErrorCode::Storage, message).at("saving")
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+mod tests;

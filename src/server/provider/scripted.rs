@@ -32,6 +32,7 @@
 //! | `{ text = "…" }` | text, token by token |
 //! | `{ words = 1000 }` | that many tokens of filler text; every tenth is its number |
 //! | `{ echo = true }` | the person's own last message as text |
+//! | `{ echo_settings = true }` | the system prompt and the sampling of the request as text |
 //! | `{ reasoning = "…" }`, `{ refusal = "…" }` | a block of that kind |
 //! | `{ tool = "search", id = "call_1", arguments = '{"q":"x"}' }` | a tool call |
 //! | `{ usage = { input = 10, output = 5 } }` | counts in place of those that the end reports by itself |

@@ -85,6 +85,7 @@ struct RawStep {
     text: Option<String>,
     words: Option<u32>,
     echo: Option<bool>,
+    echo_settings: Option<bool>,
     reasoning: Option<String>,
     refusal: Option<String>,
     tool: Option<String>,
@@ -195,6 +196,13 @@ impl RawStep {
                 kind: BlockKind::Text,
                 tool: None,
                 text: Content::Echo,
+            });
+        }
+        if self.echo_settings.is_some() {
+            found.push(Step::Output {
+                kind: BlockKind::Text,
+                tool: None,
+                text: Content::Settings,
             });
         }
         if let Some(text) = self.reasoning {

@@ -60,6 +60,8 @@ pub(super) enum Content {
     Fixed(Arc<str>),
     /// The person's own last message.
     Echo,
+    /// How the request is set.
+    Settings,
 }
 
 /// What goes wrong.
@@ -98,6 +100,7 @@ impl Content {
     pub(super) fn resolve(&self, request: &ChatRequest) -> Arc<str> {
         match self {
             Self::Fixed(text) => text.clone(),
+            Self::Settings => settings(request).into(),
             Self::Echo => request
                 .messages
                 .iter()
@@ -106,6 +109,31 @@ impl Content {
                 .map_or_else(|| "".into(), |message| message.text().into()),
         }
     }
+}
+
+/// One line for each setting; the word “default” where it is left open.
+fn settings(request: &ChatRequest) -> String {
+    let sampling = &request.sampling;
+    let number = |number: Option<f32>| number.map(|number| number.to_string());
+    let lines = [
+        ("system", request.system.clone()),
+        ("temperature", number(sampling.temperature)),
+        ("top-p", number(sampling.top_p)),
+        (
+            "most tokens",
+            sampling.max_tokens.map(|most| most.to_string()),
+        ),
+        (
+            "effort",
+            sampling
+                .effort
+                .map(|effort| format!("{effort:?}").to_lowercase()),
+        ),
+    ];
+    lines
+        .into_iter()
+        .map(|(name, value)| format!("- {name}: {}\n", value.as_deref().unwrap_or("default")))
+        .collect()
 }
 
 impl Scenario {

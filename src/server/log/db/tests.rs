@@ -1,0 +1,91 @@
+//! Databases of older versions.
+
+use super::*;
+use crate::{
+    protocol::{ConversationId, MessageId},
+    server::{log::Log, settings, store},
+};
+
+/// The tables as the first version made them.
+const VERSION_1: &str = "
+    CREATE TABLE conversation (
+        id BLOB PRIMARY KEY, title TEXT NOT NULL, pinned INTEGER NOT NULL DEFAULT 0,
+        created INTEGER NOT NULL, updated INTEGER NOT NULL, head BLOB, model TEXT
+    ) WITHOUT ROWID;
+    CREATE TABLE message (
+        id BLOB PRIMARY KEY, conversation BLOB NOT NULL, parent BLOB, role TEXT NOT NULL,
+        text TEXT NOT NULL, created INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX message_by_conversation ON message (conversation, parent);
+    CREATE TABLE run (
+        no INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, conversation BLOB NOT NULL,
+        message BLOB NOT NULL, continues BLOB, model TEXT NOT NULL, accepted INTEGER NOT NULL,
+        status TEXT, client_id TEXT UNIQUE
+    );
+    CREATE INDEX run_by_message ON run (message);
+    CREATE INDEX run_by_conversation ON run (conversation);
+    CREATE INDEX run_open ON run (no) WHERE status IS NULL;
+    CREATE TABLE segment (
+        run INTEGER NOT NULL, first INTEGER NOT NULL, bytes BLOB NOT NULL,
+        PRIMARY KEY (run, first)
+    ) WITHOUT ROWID;
+    CREATE TABLE log (run INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
+    PRAGMA user_version = 1;
+";
+
+#[tokio::test]
+async fn a_database_of_the_first_version_keeps_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    let (id, question) = (ConversationId::new(), MessageId::new());
+    let old = Connection::open(folder.path().join("headwater.db")).unwrap();
+    old.execute_batch(VERSION_1).unwrap();
+    old.execute(
+        "INSERT INTO conversation VALUES (?1, 'Rivers', 1, 10, 20, ?2, 'a/b')",
+        [id.0.as_bytes(), question.0.as_bytes()],
+    )
+    .unwrap();
+    old.execute(
+        "INSERT INTO message VALUES (?2, ?1, NULL, 'user', 'Where do rivers begin?', 10)",
+        [id.0.as_bytes(), question.0.as_bytes()],
+    )
+    .unwrap();
+    drop(old);
+
+    let log = std::sync::Arc::new(Log::open(folder.path(), 0).unwrap().0);
+    let known = log.clone();
+    let before = log
+        .db
+        .read(move |db| store::load(db, &known, id))
+        .await
+        .unwrap();
+    assert_eq!(before.title, "Rivers");
+    assert_eq!(before.model.as_deref(), Some("a/b"));
+    assert_eq!(before.messages[0].text, "Where do rivers begin?");
+    assert!(before.settings.is_empty());
+    let chosen = settings::check(r#"{"system":"Be brief.","top_p":0.5}"#).unwrap();
+    let written = chosen.clone();
+    log.writer
+        .write(move |db| settings::write(db, id, &written))
+        .await
+        .unwrap();
+    let (after, version) = log
+        .db
+        .read(move |db| {
+            let version = db.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
+            Ok((settings::read(db, id)?, version.map_err(storage)?))
+        })
+        .await
+        .unwrap();
+    assert_eq!(after, chosen);
+    assert_eq!(version, SCHEMA_VERSION);
+}
+
+#[test]
+fn a_database_of_a_newer_version_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(Db::open(folder.path(), 0).unwrap());
+    let newer = Connection::open(folder.path().join("headwater.db")).unwrap();
+    newer.pragma_update(None, "user_version", 99).unwrap();
+    let error = Db::open(folder.path(), 0).unwrap_err();
+    assert!(error.message.contains("version 99"), "{error}");
+}
