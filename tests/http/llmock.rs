@@ -16,6 +16,9 @@ fn start() -> Option<Mock> {
     // By way of its factory: its own command takes no port 0.
     python.args(["-m", "uvicorn", "llmock.main:create_app", "--factory"]);
     python.args(["--host", "127.0.0.1", "--port", "0"]);
+    // As fast as it can, it is done with a short answer before it sees that its client, which read
+    // something malformed in the middle, has gone; it then takes the next attempt for another call.
+    python.env("LLMOCK_STREAM_CHUNK_DELAY_MS", "20");
     Some(Mock::start(python))
 }
 
