@@ -72,7 +72,12 @@ impl Registry {
         }
         let client = http_client_with(config.connect)?;
         for provider in &config.providers {
-            let made = make(provider, client.clone())?;
+            // A limit of its own for connecting needs a client of its own; all others share one.
+            let client = match provider.own_connect()? {
+                Some(limit) => http_client_with(limit)?,
+                None => client.clone(),
+            };
+            let made = make(provider, client)?;
             registry.add(&provider.name, made, provider.deadlines(usual)?)?;
             if let Some(known) = registry.providers.last_mut() {
                 known.key_variable = provider.key_variable().map(str::to_owned);

@@ -32,6 +32,9 @@ pub struct ProviderConfig {
     /// Whether `ollama` fetches a model that it does not have.
     #[serde(default)]
     pub pull: bool,
+    /// Seconds that opening a connection may take, in place of the common setting.
+    #[serde(default)]
+    pub connect: Option<f64>,
     /// Seconds until the first token, in place of the common setting.
     #[serde(default)]
     pub first_token: Option<f64>,
@@ -83,20 +86,35 @@ impl ProviderConfig {
     /// # Errors
     /// `invalid_request` for what is no number of seconds.
     pub fn deadlines(&self, common: Deadlines) -> Result<Deadlines, Error> {
-        let seconds = |field: &str, value: Option<f64>, common: Duration| match value {
-            None => Ok(common),
-            Some(value) => Duration::try_from_secs_f64(value).map_err(|_| {
+        let or = |own: Option<Duration>, common| own.unwrap_or(common);
+        let first_token = self.seconds("first_token", self.first_token)?;
+        let between_tokens = self.seconds("between_tokens", self.between_tokens)?;
+        let total = self.seconds("total", self.total)?;
+        Ok(Deadlines {
+            first_token: or(first_token, common.first_token),
+            between_tokens: or(between_tokens, common.between_tokens),
+            total: or(total, common.total),
+        })
+    }
+
+    /// How long opening a connection to this provider may take, where it has a limit of its own.
+    ///
+    /// # Errors
+    /// `invalid_request` for what is no number of seconds.
+    pub fn own_connect(&self) -> Result<Option<Duration>, Error> {
+        self.seconds("connect", self.connect)
+    }
+
+    fn seconds(&self, field: &str, value: Option<f64>) -> Result<Option<Duration>, Error> {
+        let read = |value: f64| {
+            Duration::try_from_secs_f64(value).map_err(|_| {
                 wrong(format!(
                     "“{field}” of the provider “{}” must be a number of seconds, not {value}.",
                     self.name
                 ))
-            }),
+            })
         };
-        Ok(Deadlines {
-            first_token: seconds("first_token", self.first_token, common.first_token)?,
-            between_tokens: seconds("between_tokens", self.between_tokens, common.between_tokens)?,
-            total: seconds("total", self.total, common.total)?,
-        })
+        value.map(read).transpose()
     }
 }
 
@@ -242,11 +260,13 @@ mod tests {
     #[test]
     fn a_provider_may_have_its_own_patience() {
         let config: ProviderConfig =
-            toml::from_str("name = \"a\"\nkind = \"anthropic\"\nfirst_token = 2.5").unwrap();
+            toml::from_str("name = \"a\"\nkind = \"anthropic\"\nfirst_token = 2.5\nconnect = 1")
+                .unwrap();
         let common = Deadlines::default();
         let own = config.deadlines(common).unwrap();
         assert_eq!(own.first_token, Duration::from_millis(2500));
         assert_eq!(own.total, common.total);
+        assert_eq!(config.own_connect().unwrap(), Some(Duration::from_secs(1)));
         assert_eq!(config.key_variable(), Some("ANTHROPIC_API_KEY"));
         let wrong = ProviderConfig {
             total: Some(-1.0),

@@ -6,7 +6,7 @@ use crate::{
         ProviderEvent,
         exchange::{Decode, Flow, Ready},
         fault::from_object,
-        sse,
+        json, sse,
         who::Who,
     },
 };
@@ -311,7 +311,7 @@ impl Decode for Decoder {
         if data == "[DONE]" {
             return Ok(Flow::Done);
         }
-        let Ok(value) = serde_json::from_str::<Value>(data) else {
+        let Ok(value) = json::parse(data) else {
             return Err(match event.event == "error" {
                 true => from_object(&self.who, &json!({"error": data})),
                 false => self.who.malformed(),

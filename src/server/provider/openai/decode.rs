@@ -7,7 +7,7 @@ use crate::{
         ProviderEvent,
         exchange::{Decode, Flow, Ready},
         fault::from_object,
-        sse,
+        json, sse,
         think::Think,
         who::Who,
     },
@@ -247,7 +247,7 @@ impl Decode for Decoder {
         if data.is_empty() {
             return Ok(Flow::More);
         }
-        let Ok(mut value) = serde_json::from_str::<Value>(data) else {
+        let Ok(mut value) = json::parse(data) else {
             if event.event == "error" {
                 return Err(from_object(
                     &self.who,

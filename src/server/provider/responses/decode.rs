@@ -10,7 +10,7 @@ use crate::{
         ProviderEvent,
         exchange::{Decode, Flow, Ready},
         fault::from_object,
-        sse,
+        json, sse,
         who::Who,
     },
 };
@@ -25,6 +25,8 @@ pub(super) struct Decoder {
     item: Option<u64>,
     usage: Option<Usage>,
     finish: Option<(FinishReason, String)>,
+    /// The number of the last event, where the server gives any.
+    last: u64,
 }
 
 impl Decoder {
@@ -35,6 +37,7 @@ impl Decoder {
             item: None,
             usage: None,
             finish: None,
+            last: 0,
         }
     }
 
@@ -254,7 +257,7 @@ impl Decode for Decoder {
         if data == "[DONE]" {
             return Ok(Flow::Done);
         }
-        let Ok(value) = serde_json::from_str::<Value>(data) else {
+        let Ok(value) = json::parse(data) else {
             return Err(match event.event == "error" {
                 true => from_object(&self.who, &json!({"error": data})),
                 false => self.who.malformed(),
@@ -266,6 +269,12 @@ impl Decode for Decoder {
         if !value.is_object() {
             return Err(self.who.malformed());
         }
+        // An event that comes twice in a row is told once. Servers that do not count send 0 or none.
+        let number = number(&value, "sequence_number").unwrap_or(0);
+        if number > 0 && number == self.last {
+            return Ok(Flow::More);
+        }
+        self.last = number;
         self.take(&value, out)
     }
 

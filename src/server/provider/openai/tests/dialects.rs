@@ -51,6 +51,19 @@ fn usage(input: u64, output: u64) -> Option<Usage> {
 }
 
 #[test]
+fn half_an_emoji_does_not_break_the_answer() {
+    let body = concat!(
+        r#"data: {"choices":[{"index":0,"delta":{"content":"a \ud83d"}}]}"#,
+        "\n\n",
+        r#"data: {"choices":[{"index":0,"delta":{"content":"\udc4d b"},"finish_reason":"stop"}]}"#,
+        "\n\ndata: [DONE]\n\n"
+    );
+    let folded = fold(&read([body.as_bytes()]));
+    assert_eq!(folded.text, "a \u{fffd}\u{fffd} b");
+    assert_eq!(folded.finish, end(FinishReason::Stop, "stop"));
+}
+
+#[test]
 fn plain_text_with_usage_at_the_end() {
     let items = read([fixture("openai.sse")]);
     assert_eq!(

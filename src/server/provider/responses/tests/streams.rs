@@ -47,6 +47,23 @@ fn kept(id: &str, encrypted: &str) -> Value {
 }
 
 #[test]
+fn an_event_that_comes_twice_is_told_once() {
+    let body = "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\
+                \"output_index\":0,\"content_index\":0,\"delta\":\"ha\",\"sequence_number\":N}\n\n";
+    let twice = |numbers: [u64; 2]| {
+        let body: String = numbers
+            .iter()
+            .map(|n| body.replace('N', &n.to_string()))
+            .collect();
+        fold(&laws::read(decoder(), [body.as_bytes()])).text
+    };
+    assert_eq!(twice([4, 5]), "haha");
+    assert_eq!(twice([4, 4]), "ha");
+    // A server that does not count may say the same twice.
+    assert_eq!(twice([0, 0]), "haha");
+}
+
+#[test]
 fn text_is_told_once_with_the_counts_of_the_cache() {
     assert_eq!(
         folded("text.sse"),
