@@ -17,6 +17,8 @@ const SCHEMA_VERSION: i64 = SCHEMA.len() as i64;
 /// The schema, step by step; a database of an older version is brought up by the later ones.
 const SCHEMA: [&str; 3] = [TABLES, SEGMENTS_IN_ORDER, SETTINGS];
 
+/// The tables as the first version made them; later steps change them.
+///
 /// Identifiers are 16-byte blobs; UUIDv7 sorts by time, so "in the order they were made" is
 /// "order by id". A run's log lies in `segment` while it runs, one row for each commit, and in
 /// `log`, one row, from its end on.

@@ -6,39 +6,13 @@ use crate::{
     server::{log::Log, settings, store},
 };
 
-/// The tables as the first version made them.
-const VERSION_1: &str = "
-    CREATE TABLE conversation (
-        id BLOB PRIMARY KEY, title TEXT NOT NULL, pinned INTEGER NOT NULL DEFAULT 0,
-        created INTEGER NOT NULL, updated INTEGER NOT NULL, head BLOB, model TEXT
-    ) WITHOUT ROWID;
-    CREATE TABLE message (
-        id BLOB PRIMARY KEY, conversation BLOB NOT NULL, parent BLOB, role TEXT NOT NULL,
-        text TEXT NOT NULL, created INTEGER NOT NULL
-    ) WITHOUT ROWID;
-    CREATE INDEX message_by_conversation ON message (conversation, parent);
-    CREATE TABLE run (
-        no INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, conversation BLOB NOT NULL,
-        message BLOB NOT NULL, continues BLOB, model TEXT NOT NULL, accepted INTEGER NOT NULL,
-        status TEXT, client_id TEXT UNIQUE
-    );
-    CREATE INDEX run_by_message ON run (message);
-    CREATE INDEX run_by_conversation ON run (conversation);
-    CREATE INDEX run_open ON run (no) WHERE status IS NULL;
-    CREATE TABLE segment (
-        run INTEGER NOT NULL, first INTEGER NOT NULL, bytes BLOB NOT NULL,
-        PRIMARY KEY (run, first)
-    ) WITHOUT ROWID;
-    CREATE TABLE log (run INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
-    PRAGMA user_version = 1;
-";
-
 #[tokio::test]
 async fn a_database_of_the_first_version_keeps_everything() {
     let folder = tempfile::tempdir().unwrap();
     let (id, question) = (ConversationId::new(), MessageId::new());
     let old = Connection::open(folder.path().join("headwater.db")).unwrap();
-    old.execute_batch(VERSION_1).unwrap();
+    old.execute_batch(TABLES).unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
     old.execute(
         "INSERT INTO conversation VALUES (?1, 'Rivers', 1, 10, 20, ?2, 'a/b')",
         [id.0.as_bytes(), question.0.as_bytes()],
