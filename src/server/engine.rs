@@ -4,10 +4,11 @@
 //! outlives every reader: a closed tab ends nothing. Whatever happens, [`run`] writes exactly one
 //! [`Event::RunFinished`], and it is the last entry.
 //!
-//! A run is one attempt or several. `attempt` is one call of a provider, [`recovery`] decides what
-//! follows a failure, `clock` holds the deadlines, [`overlap`] joins a continuation to its text.
+//! A run is one attempt or several. `attempt` is one of them, `call` its question to a provider,
+//! [`recovery`] decides what follows a failure, `clock` holds the deadlines, [`overlap`] joins a continuation to its text.
 
 mod attempt;
+mod call;
 mod clock;
 pub mod overlap;
 pub mod recorder;
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{
     chat::Block,
-    protocol::{Error, ErrorCode, Event, Seq, SpanNo, Stage, Status},
+    protocol::{Error, Event, Seq, SpanNo, Stage, Status},
 };
 use attempt::{Attempt, Outcome};
 pub use clock::Deadlines;
@@ -123,16 +124,18 @@ impl Control {
 pub async fn run(job: Job, log: Arc<Log>) {
     let live = job.live.clone();
     write_run(job, log.writer.clone()).await;
-    if let Err(why) = log.settle(&live).await {
-        tracing::warn!(run = %live.run, %why, "a finished run stays in segments");
-    }
+    settle(&live, &log).await;
 }
 
 /// Ends a run that could not even be asked for.
 pub async fn fail(live: Arc<Live>, log: Arc<Log>, why: Error) {
     let recorder = Recorder::new(live.clone(), log.writer.clone());
     recorder.finish(Status::Error, Some(why), None).await;
-    if let Err(why) = log.settle(&live).await {
+    settle(&live, &log).await;
+}
+
+async fn settle(live: &Arc<Live>, log: &Log) {
+    if let Err(why) = log.settle(live).await {
         tracing::warn!(run = %live.run, %why, "a finished run stays in segments");
     }
 }
@@ -151,45 +154,36 @@ async fn attempts(job: &Job, recorder: &mut Recorder) -> (Status, Option<Error>)
     for number in 1.. {
         let written = match written(job, recorder, replaces).await {
             Ok(written) => written,
-            Err(ended) => return end_of(ended),
+            Err(ended) => return ended.end(),
         };
-        let span = recorder.next_span();
         so_far.attempts += 1;
-        let (attempt, outcome) =
-            Attempt::run(job, candidate, span, replaces, &written, recorder).await;
+        let (attempt, outcome) = Attempt::run(job, candidate, replaces, &written, recorder).await;
         job.control.note_closed();
-        candidate = attempt.candidate;
-        let error = note_end(job, &attempt, outcome, recorder);
-        let error = match error {
-            Ok(()) => return (Status::Ok, None),
-            Err(Outcome::Failed(error)) => error,
-            Err(ended) => return end_of(ended),
+        note_end(job, &attempt, &outcome, recorder);
+        let Outcome::Failed(error) = outcome else {
+            return outcome.end();
         };
+        candidate = attempt.call.candidate;
         so_far.wrote = attempt.wrote;
         so_far.more_models = candidate + 1 < job.candidates.len();
         so_far.spared = job.health.is_spared(&job.candidates[candidate].name);
-        let step = job.recovery.decide(&error, so_far, chance());
-        replaces = match step {
+        let (pause, replaced) = match job.recovery.decide(&error, so_far, chance()) {
             Step::GiveUp => return (Status::Error, Some(error)),
-            Step::GoOn(_) => None,
-            _ => Some(attempt.span),
-        };
-        let pause = match step {
-            Step::Again(pause) => pause,
+            Step::Again(pause) => (pause, true),
             Step::NextModel => {
                 candidate += 1;
                 so_far.attempts = 0;
-                Duration::ZERO
+                (Duration::ZERO, true)
             }
-            Step::GoOn(pause) | Step::Restart(pause) => {
+            step @ (Step::GoOn(pause) | Step::Restart(pause)) => {
                 so_far.mends += 1;
                 so_far.attempts = 0;
-                pause
+                (pause, step == Step::Restart(pause))
             }
-            Step::GiveUp => Duration::ZERO,
         };
-        if let Err(ended) = wait(job, recorder, attempt.span, number + 1, pause, error).await {
-            return end_of(ended);
+        replaces = replaced.then_some(attempt.call.span);
+        if let Err(ended) = wait(job, recorder, attempt.call.span, number + 1, pause, error).await {
+            return ended.end();
         }
     }
     unreachable!("attempts are bounded by their recovery")
@@ -214,36 +208,29 @@ async fn written(
 }
 
 /// Notes how an attempt ended, in the log and in what is known of the providers.
-fn note_end(
-    job: &Job,
-    attempt: &Attempt,
-    outcome: Outcome,
-    recorder: &mut Recorder,
-) -> Result<(), Outcome> {
-    let candidate = &job.candidates[attempt.candidate];
+fn note_end(job: &Job, attempt: &Attempt, outcome: &Outcome, recorder: &mut Recorder) {
+    let call = &attempt.call;
+    let candidate = &job.candidates[call.candidate];
     if let Some(wait) = attempt.waited {
         job.health.waited(&candidate.full, wait);
     }
-    let (status, finish, error) = match &outcome {
-        Outcome::Whole(finish) => (Status::Ok, Some(finish.clone()), None),
-        Outcome::Failed(error) => (Status::Error, None, Some(error.clone())),
-        Outcome::Stopped => (Status::Cancelled, None, None),
-        Outcome::Cut => (Status::Interrupted, None, Some(interrupted())),
+    let finish = match outcome {
+        Outcome::Whole(finish) => {
+            job.health.answered(&candidate.name);
+            Some(finish.clone())
+        }
+        Outcome::Failed(error) => {
+            job.failed(call.candidate, error);
+            None
+        }
+        Outcome::Stopped | Outcome::Cut => None,
     };
-    match &error {
-        None if status == Status::Ok => job.health.answered(&candidate.name),
-        Some(error) if status == Status::Error => job.failed(attempt.candidate, error),
-        _ => {}
-    }
     let output = job.control.closed_after().map_or(
         Value::Null,
         |after| json!({ "provider_closed_ms": after.as_millis() as u64 }),
     );
-    recorder.finish_span(attempt.span, status, finish, attempt.usage(), error, output);
-    match status {
-        Status::Ok => Ok(()),
-        _ => Err(outcome),
-    }
+    let (status, error) = outcome.end();
+    recorder.finish_span(call.span, status, finish, call.usage(), error, output);
 }
 
 /// Tells why and how long the next attempt is waited for, and waits.
@@ -280,23 +267,6 @@ async fn unless_ended<T>(job: &Job, work: impl Future<Output = T>) -> Result<T, 
         () = job.cut.cancelled() => Err(Outcome::Cut),
         done = work => Ok(done),
     }
-}
-
-fn end_of(ended: Outcome) -> (Status, Option<Error>) {
-    match ended {
-        Outcome::Stopped => (Status::Cancelled, None),
-        Outcome::Cut => (Status::Interrupted, Some(interrupted())),
-        Outcome::Failed(error) => (Status::Error, Some(error)),
-        Outcome::Whole(_) => (Status::Ok, None),
-    }
-}
-
-fn interrupted() -> Error {
-    Error::new(
-        ErrorCode::Interrupted,
-        "The server was stopped while this was being written.",
-    )
-    .at("writing")
 }
 
 /// A random number from 0 to 1; a half where the system has none.

@@ -1,24 +1,17 @@
-//! One call of a provider, and at most one rival of it.
+//! One attempt to answer: a call of a provider, and at most one rival of it.
 
-use super::{Job, clock::Clock, overlap::Overlap, recorder::Recorder};
+use super::{Job, call::Call, clock::Clock, recorder::Recorder};
 use crate::{
-    protocol::{
-        BlockKind, Error, ErrorCode, Event, Finish, FinishReason, SpanKind, SpanNo, Stage, Status,
-        Usage,
-    },
-    server::provider::{ChatMessage, ChatRequest, Part, ProviderEvent, Role},
+    protocol::{BlockKind, Error, ErrorCode, Event, Finish, FinishReason, SpanNo, Stage, Status},
+    server::provider::{ChatRequest, ProviderEvent},
 };
 use futures::{FutureExt, StreamExt, stream::BoxStream};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::{future, time::Duration};
 use tokio::time::{Instant, sleep_until};
 
 /// The most provider events that go to the log in one append.
 const BATCH: usize = 64;
-
-/// Asked of a model that cannot go on from a half-written answer by itself.
-const GO_ON: &str = "Your last answer was cut off. Continue it exactly where it stopped. Do not \
-                     repeat anything, do not comment, begin with the next character.";
 
 type Item = Result<ProviderEvent, Error>;
 
@@ -35,123 +28,44 @@ pub(super) enum Outcome {
     Cut,
 }
 
-/// One call of a provider.
+impl Outcome {
+    /// The status of what ended so, and what went wrong.
+    pub(super) fn end(&self) -> (Status, Option<Error>) {
+        match self {
+            Self::Whole(_) => (Status::Ok, None),
+            Self::Failed(error) => (Status::Error, Some(error.clone())),
+            Self::Stopped => (Status::Cancelled, None),
+            Self::Cut => {
+                let error = Error::new(
+                    ErrorCode::Interrupted,
+                    "The server was stopped while this was being written.",
+                );
+                (Status::Interrupted, Some(error.at("writing")))
+            }
+        }
+    }
+}
+
+/// An attempt to answer: a call, and while that says nothing, perhaps a rival of it.
 pub(super) struct Attempt {
-    /// Its span.
-    pub(super) span: SpanNo,
-    /// Which of the job's candidates answers.
-    pub(super) candidate: usize,
+    /// The call that answers.
+    pub(super) call: Call,
     /// How long the first text took.
     pub(super) waited: Option<Duration>,
     /// Whether it wrote text that a person sees.
     pub(super) wrote: bool,
-    lane: Lane,
     /// The provider's number of the first block of text.
     text_index: Option<u32>,
-    /// Compares the beginning of a continuation with what it goes on from.
-    overlap: Option<Overlap>,
     /// The other provider that was asked because this one is slow.
     rival: Option<Rival>,
 }
 
-/// What is counted for one provider's stream.
-struct Lane {
-    begun: Instant,
-    /// Whether the provider has got the request: only then it may have counted tokens.
-    reached: bool,
-    usage: Option<Usage>,
-    /// Bytes of the request, and of text, reasoning and arguments, to estimate tokens where the
-    /// provider counts none.
-    asked: usize,
-    written: usize,
-}
-
-/// A second stream that has not said anything yet.
+/// A second call that has not said anything yet.
 struct Rival {
-    span: SpanNo,
-    candidate: usize,
+    call: Call,
     stream: BoxStream<'static, Item>,
-    lane: Lane,
-    overlap: Option<Overlap>,
     /// What it told before its first text.
     held: Vec<ProviderEvent>,
-}
-
-impl Lane {
-    fn new(request: &ChatRequest) -> Self {
-        let turns: usize = request.messages.iter().map(ChatMessage::text_len).sum();
-        let others = [&request.system, &request.prefill];
-        Self {
-            begun: Instant::now(),
-            reached: false,
-            usage: None,
-            asked: turns + others.into_iter().flatten().map(String::len).sum::<usize>(),
-            written: 0,
-        }
-    }
-
-    /// What the provider counted; otherwise an estimate at four bytes a token, which is OpenAI's
-    /// rule of thumb for English, marked as such.
-    fn usage(&self) -> Usage {
-        match self.usage {
-            Some(usage) => usage,
-            None if self.reached => Usage {
-                input: (self.asked / 4) as u64,
-                output: (self.written / 4) as u64,
-                estimated: true,
-                ..Usage::default()
-            },
-            None => Usage::default(),
-        }
-    }
-}
-
-/// Notes the beginning of a call.
-fn note_span(
-    job: &Job,
-    candidate: usize,
-    span: SpanNo,
-    replaces: Option<SpanNo>,
-    recorder: &mut Recorder,
-) {
-    recorder.note(Event::SpanStarted {
-        span,
-        parent: None,
-        kind: SpanKind::ChatModel,
-        name: job.candidates[candidate].full.clone(),
-        tags: Vec::new(),
-        metadata: json!({ "messages": job.request.messages.len() }),
-        input: Value::Null,
-        replaces,
-    });
-}
-
-/// The request for a candidate: where text is written already, the candidate is to go on from it.
-/// What comes with it removes a repetition, if the model was asked in words.
-fn request(job: &Job, candidate: usize, written: &str) -> (ChatRequest, Option<Overlap>) {
-    let candidate = &job.candidates[candidate];
-    let mut request = job.request.clone();
-    request.model.clone_from(&candidate.model);
-    if candidate.full != job.model {
-        // Another model's thoughts carry another model's signatures.
-        for message in &mut request.messages {
-            message
-                .parts
-                .retain(|part| !matches!(part, Part::Reasoning { .. }));
-        }
-    }
-    if written.is_empty() {
-        return (request, None);
-    }
-    if candidate.provider.can_prefill(&candidate.model) {
-        request.prefill = Some(written.to_owned());
-        return (request, None);
-    }
-    let turns = [(Role::Assistant, written), (Role::User, GO_ON)];
-    request
-        .messages
-        .extend(turns.map(|(role, text)| ChatMessage::new(role, text)));
-    (request, Some(Overlap::new(written)))
 }
 
 impl Attempt {
@@ -160,26 +74,21 @@ impl Attempt {
     pub(super) async fn run(
         job: &Job,
         candidate: usize,
-        span: SpanNo,
         replaces: Option<SpanNo>,
         written: &str,
         recorder: &mut Recorder,
     ) -> (Self, Outcome) {
-        let (request, overlap) = request(job, candidate, written);
+        let (call, request) = Call::begin(job, candidate, replaces, written, recorder);
         let mut attempt = Self {
-            span,
-            candidate,
+            call,
             waited: None,
             wrote: false,
-            lane: Lane::new(&request),
             text_index: None,
-            overlap,
             rival: None,
         };
-        note_span(job, candidate, span, replaces, recorder);
         let at = recorder.now();
         recorder.note(Event::Progress {
-            span,
+            span: attempt.call.span,
             at,
             stage: Stage::Connecting,
         });
@@ -200,15 +109,10 @@ impl Attempt {
             });
         attempt.dismiss(Status::Cancelled, None, recorder, job);
         // However it ended, what was held back for comparison was written by the model.
-        if let Some(mut overlap) = attempt.overlap.take() {
+        if let Some(mut overlap) = attempt.call.overlap.take() {
             attempt.write(attempt.text_index.unwrap_or(0), overlap.finish(), recorder);
         }
         (attempt, outcome)
-    }
-
-    /// What its provider counted or is thought to have counted.
-    pub(super) fn usage(&self) -> Usage {
-        self.lane.usage()
     }
 
     /// Takes what the provider yields until it ends, or until it is ended.
@@ -219,11 +123,11 @@ impl Attempt {
         written: &str,
         recorder: &mut Recorder,
     ) -> Outcome {
-        let candidate = &job.candidates[self.candidate];
+        let candidate = &job.candidates[self.call.candidate];
         let mut clock = Clock::new(candidate.deadlines);
         let mut stream = candidate.provider.stream(request);
         let mut hedge_at = job
-            .hedge_after(self.candidate)
+            .hedge_after(self.call.candidate)
             .map(|wait| Instant::now() + wait);
         loop {
             let heard = tokio::select! {
@@ -321,27 +225,27 @@ impl Attempt {
         match event {
             ProviderEvent::Stage(stage) => {
                 clock.stage(&stage);
-                self.lane.reached |= !matches!(stage, Stage::Queued { .. } | Stage::Connecting);
+                self.call.reached |= !matches!(stage, Stage::Queued { .. } | Stage::Connecting);
                 recorder.note(Event::Progress {
-                    span: self.span,
+                    span: self.call.span,
                     at: now,
                     stage,
                 });
             }
             ProviderEvent::Connected => {
-                self.lane.reached = true;
+                self.call.reached = true;
                 recorder.timing().queued.get_or_insert(now);
                 recorder.timing().connected.get_or_insert(now);
                 clock.stage(&Stage::Waiting);
                 recorder.note(Event::Progress {
-                    span: self.span,
+                    span: self.call.span,
                     at: now,
                     stage: Stage::Waiting,
                 });
             }
             ProviderEvent::BlockStarted { index, kind, tool } => {
                 recorder.timing().first_chunk.get_or_insert(now);
-                recorder.open(self.span, index, kind, tool);
+                recorder.open(self.call.span, index, kind, tool);
                 if kind == BlockKind::Text {
                     self.text_index.get_or_insert(index);
                 }
@@ -350,9 +254,9 @@ impl Attempt {
                 recorder.timing().first_chunk.get_or_insert(now);
                 if !text.is_empty() {
                     clock.content();
-                    self.lane.reached = true;
-                    self.waited.get_or_insert_with(|| self.lane.begun.elapsed());
-                    let text = match &mut self.overlap {
+                    self.call.reached = true;
+                    self.waited.get_or_insert_with(|| self.call.begun.elapsed());
+                    let text = match &mut self.call.overlap {
                         // Only the answer's own text can repeat an earlier answer.
                         Some(overlap) if self.text_index == Some(index) => overlap.push(text),
                         _ => text,
@@ -362,9 +266,9 @@ impl Attempt {
             }
             ProviderEvent::BlockFinished { index, value } => recorder.close(index, value),
             ProviderEvent::Usage(usage) => {
-                self.lane.usage = Some(usage);
+                self.call.counted = Some(usage);
                 recorder.note(Event::Usage {
-                    span: self.span,
+                    span: self.call.span,
                     usage,
                 });
             }
@@ -383,23 +287,18 @@ impl Attempt {
 
     fn write(&mut self, index: u32, text: String, recorder: &mut Recorder) {
         if !text.is_empty() {
-            self.lane.written += text.len();
-            self.wrote |= recorder.text(self.span, index, text);
+            self.call.written += text.len();
+            self.wrote |= recorder.text(self.call.span, index, text);
         }
     }
 
     /// Asks the next candidate as well.
     fn hedge(&mut self, job: &Job, written: &str, recorder: &mut Recorder) {
-        let candidate = self.candidate + 1;
-        let span = recorder.next_span();
-        let (request, overlap) = request(job, candidate, written);
-        note_span(job, candidate, span, None, recorder);
+        let candidate = self.call.candidate + 1;
+        let (call, request) = Call::begin(job, candidate, None, written, recorder);
         self.rival = Some(Rival {
-            span,
-            candidate,
-            lane: Lane::new(&request),
+            call,
             stream: job.candidates[candidate].provider.stream(request),
-            overlap,
             held: Vec::new(),
         });
     }
@@ -407,8 +306,8 @@ impl Attempt {
     fn rival_told(&mut self, event: ProviderEvent) {
         if let Some(rival) = &mut self.rival {
             match &event {
-                ProviderEvent::Usage(usage) => rival.lane.usage = Some(*usage),
-                ProviderEvent::Connected => rival.lane.reached = true,
+                ProviderEvent::Usage(usage) => rival.call.counted = Some(*usage),
+                ProviderEvent::Connected => rival.call.reached = true,
                 _ => {}
             }
             rival.held.push(event);
@@ -418,16 +317,10 @@ impl Attempt {
     /// Notes the end of this attempt's own call, which has lost against its rival.
     fn lost(&self, status: Status, error: Option<Error>, recorder: &mut Recorder, job: &Job) {
         if let Some(error) = &error {
-            job.failed(self.candidate, error);
+            job.failed(self.call.candidate, error);
         }
-        recorder.finish_span(
-            self.span,
-            status,
-            None,
-            self.lane.usage(),
-            error,
-            Value::Null,
-        );
+        let usage = self.call.usage();
+        recorder.finish_span(self.call.span, status, None, usage, error, Value::Null);
     }
 
     /// Puts the rival in the place of the first provider, with all that it has told.
@@ -439,10 +332,7 @@ impl Attempt {
         let Some(rival) = self.rival.take() else {
             return futures::stream::empty().boxed();
         };
-        self.span = rival.span;
-        self.candidate = rival.candidate;
-        self.lane = rival.lane;
-        self.overlap = rival.overlap;
+        self.call = rival.call;
         self.text_index = None;
         clock.stage(&Stage::Waiting);
         for event in rival.held {
@@ -460,19 +350,12 @@ impl Attempt {
         recorder: &mut Recorder,
         job: &Job,
     ) {
-        if let Some(Rival {
-            span,
-            candidate,
-            stream,
-            lane,
-            ..
-        }) = self.rival.take()
-        {
+        if let Some(Rival { call, stream, .. }) = self.rival.take() {
             drop(stream);
             if let Some(error) = &error {
-                job.failed(candidate, error);
+                job.failed(call.candidate, error);
             }
-            recorder.finish_idle_span(span, status, lane.usage(), error);
+            recorder.finish_idle_span(call.span, status, call.usage(), error);
         }
     }
 }
