@@ -125,7 +125,14 @@ async fn llmock_finds_no_fault_with_what_is_tried_again() {
     };
     assert_eq!(verdict["passed"], true, "{verdict:#}");
     assert_eq!(verdict["findings"], json!([]), "{verdict:#}");
-    assert_eq!(verdict["calls"], faults(ALL[0]).len() * ALL.len());
+    // Its count of calls is left alone: on a busy machine it sees late that its client has gone, and
+    // takes the next attempt for another call.
+    let attempts = |vendor| faults(vendor).iter().map(Fault::attempts).sum::<usize>();
+    assert_eq!(
+        verdict["attempts"],
+        ALL.map(attempts).iter().sum::<usize>(),
+        "{verdict:#}"
+    );
 }
 
 #[tokio::test]

@@ -169,6 +169,11 @@ impl Fault {
         }
     }
 
+    /// How many attempts come of it where one more is allowed.
+    pub fn attempts(&self) -> usize {
+        1 + usize::from(self.again)
+    }
+
     /// The name of the provider, and of its model, that fails like this.
     pub fn model(&self, vendor: Vendor, way: Way) -> String {
         format!("{}-{}-{way:?}", vendor.name, self.name).to_lowercase()
