@@ -3,8 +3,10 @@
 //! The server (to store and to render), the browser (to show) and the tests (to judge) call the
 //! same [`Answer::apply`], so that screen and disk cannot disagree. It is pure: no clock, no I/O.
 
+mod arguments;
 mod settings;
 
+pub use arguments::Arguments;
 pub use settings::{Effort, Settings};
 
 use crate::protocol::{
@@ -173,6 +175,17 @@ pub struct Block {
     pub value: Value,
 }
 
+/// A call of a tool.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Call<'a> {
+    /// What the model wrote.
+    pub input: &'a Block,
+    /// What the tool gave back so far; `None` if it was not begun.
+    pub output: Option<&'a Block>,
+    /// How the tool's work ended; `None` while it runs, and where nobody was left to see its end.
+    pub status: Option<Status>,
+}
+
 /// What came of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Applied {
@@ -257,6 +270,42 @@ impl Answer {
         self.spans
             .iter()
             .any(|known| known.span == span && known.status == Some(Status::Superseded))
+    }
+
+    /// The calls of tools, in the order of their [`BlockKind::ToolInput`] blocks, one for each. A
+    /// result is that of the nearest call of its identifier before it: identifiers repeat where a
+    /// provider has none, and the calls of each of the model's turns are numbered from 1.
+    pub fn calls(&self) -> Vec<Call<'_>> {
+        let mut calls: Vec<Call<'_>> = Vec::new();
+        let mut waiting = Vec::new();
+        for block in &self.blocks {
+            match block.kind {
+                BlockKind::ToolInput => {
+                    waiting.push(calls.len());
+                    calls.push(Call {
+                        input: block,
+                        output: None,
+                        status: None,
+                    });
+                }
+                BlockKind::ToolOutput => {
+                    let place = waiting
+                        .iter()
+                        .rposition(|call| calls[*call].input.tool == block.tool);
+                    if let Some(place) = place {
+                        let call = &mut calls[waiting.remove(place)];
+                        call.output = Some(block);
+                        call.status = self.status_of(block.span);
+                    }
+                }
+                _ => {}
+            }
+        }
+        calls
+    }
+
+    fn status_of(&self, span: SpanNo) -> Option<Status> {
+        self.spans.iter().find(|known| known.span == span)?.status
     }
 
     /// The last reason that a model gave for its end.
@@ -358,9 +407,14 @@ impl Answer {
                 value: Value::Null,
             }),
             Event::Delta { block, text, .. } => {
-                self.stage = None;
+                let mut from_tool = false;
                 if let Some(block) = self.block_mut(*block) {
                     block.text.push_str(text);
+                    from_tool = block.kind == BlockKind::ToolOutput;
+                }
+                // A tool that writes is still at work; a model that writes has left its stage.
+                if !from_tool {
+                    self.stage = None;
                 }
             }
             Event::BlockFinished { block, value, .. } => {

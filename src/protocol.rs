@@ -380,6 +380,11 @@ pub enum Stage {
         /// How many messages were left out.
         messages: u32,
     },
+    /// A tool is at work for the model.
+    RunningTool {
+        /// Its name.
+        name: String,
+    },
     /// An attempt failed and the next one comes by itself.
     Retrying {
         /// When, in milliseconds from this entry.

@@ -2,6 +2,7 @@
 //!
 //! - [`config`], [`registry`], [`health`]: what is set up, which providers there are, how they do.
 //! - [`provider`]: vendors. [`engine`]: time. [`log`]: order. [`store`]: conversations.
+//! - [`prompt`]: what a model is told of a conversation. [`tool`]: what it may call.
 //! - [`commands`], [`events`]: what can be asked for, how a run is followed.
 //! - [`guard`], [`form`], [`status`], [`plain`]: who may ask, in what form, how errors are answered,
 //!   pages without script.
@@ -17,12 +18,14 @@ pub mod health;
 pub mod log;
 pub mod metrics;
 pub mod plain;
+pub mod prompt;
 pub mod provider;
 pub mod registry;
 pub mod settings;
 pub mod shutdown;
 pub mod status;
 pub mod store;
+pub mod tool;
 
 use crate::{
     protocol::{Error, ErrorCode, Event, RunId},
@@ -48,6 +51,7 @@ use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
 };
+use tool::Tools;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 /// Everything that the handlers share.
@@ -62,6 +66,8 @@ pub struct App {
     pub recovery: Recovery,
     /// System prompt of every conversation.
     pub system: Option<String>,
+    /// What models may call.
+    pub tools: Tools,
     /// The way out.
     pub shutdown: Shutdown,
     controls: Mutex<HashMap<RunId, Arc<Control>>>,
@@ -81,17 +87,23 @@ impl App {
                 "answers that were cut off are kept and can be continued"
             );
         }
-        Ok(Self::new(log, Registry::new(config)?, config))
+        Ok(Self::new(
+            log,
+            Registry::new(config)?,
+            Tools::new(config)?,
+            config,
+        ))
     }
 
     /// Puts the parts together.
-    pub fn new(log: Log, registry: Registry, config: &Config) -> Arc<Self> {
+    pub fn new(log: Log, registry: Registry, tools: Tools, config: &Config) -> Arc<Self> {
         Arc::new(Self {
             log: Arc::new(log),
             registry,
             delivery: config.delivery,
             recovery: config.recovery,
             system: config.system.clone(),
+            tools,
             shutdown: Shutdown::default(),
             controls: Mutex::default(),
             starts: tokio::sync::Mutex::default(),

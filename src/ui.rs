@@ -38,6 +38,7 @@ mod shell;
 mod sidebar;
 mod status;
 mod theme;
+mod tools;
 mod transcript;
 mod welcome;
 mod words;

@@ -181,6 +181,7 @@ fn stage_words(stage: &Stage) -> String {
         Stage::Downloading { percent } => format!("fetching the model, {percent} %"),
         Stage::ReadingPrompt { percent } => format!("reading the prompt, {percent} %"),
         Stage::Waiting => "waiting for the first token".into(),
+        Stage::RunningTool { name } => format!("running {name}"),
         Stage::ContextTrimmed { messages } => format!("{messages} old messages left out"),
         Stage::Retrying { in_ms, attempt, .. } => {
             format!("retrying in {} s (attempt {attempt})", in_ms.div_ceil(1000))

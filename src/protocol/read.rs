@@ -213,6 +213,7 @@ struct StageFields {
     error: Option<Error>,
     in_ms: Option<u64>,
     messages: Option<u32>,
+    name: Option<String>,
     percent: Option<u8>,
 }
 
@@ -233,6 +234,9 @@ impl<'de> Deserialize<'de> for Stage {
             "waiting" => Self::Waiting,
             "context_trimmed" => Self::ContextTrimmed {
                 messages: need(fields.messages, "messages")?,
+            },
+            "running_tool" => Self::RunningTool {
+                name: need(fields.name, "name")?,
             },
             "retrying" => Self::Retrying {
                 in_ms: need(fields.in_ms, "in_ms")?,

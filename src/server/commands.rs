@@ -4,16 +4,17 @@ use super::{
     App,
     engine::{self, Control, Job},
     log::{live::Live, packed::Packed},
-    provider::{ChatMessage, ChatRequest, Part, Role as Speaker},
+    prompt,
+    provider::ChatRequest,
     settings,
     store::{self, Begun, NewRun, NewTurn},
 };
 use crate::{
     api::Catalog,
-    chat::{Conversation, Message, Role, Summary},
+    chat::{Conversation, Summary},
     protocol::{
-        BlockKind, ConversationId, Error, ErrorCode, Event, MAX_TEXT_BYTES, MessageId,
-        PROTOCOL_VERSION, RunId, Seq, Started, Stopped, UnixMs,
+        ConversationId, Error, ErrorCode, Event, MAX_TEXT_BYTES, MessageId, PROTOCOL_VERSION,
+        RunId, Seq, Started, Stopped, UnixMs,
     },
 };
 use std::{
@@ -285,12 +286,7 @@ impl App {
         model: String,
         at: UnixMs,
     ) -> Result<Started, Error> {
-        let NewRun {
-            started,
-            no,
-            continues,
-            ..
-        } = new.clone();
+        let NewRun { started, no, .. } = new.clone();
         let mut first = Packed::default();
         first.push(0, &first_event(&new, &model, at));
         let live = Arc::new(Live::new(started.run, started.conversation, no, at, first));
@@ -303,9 +299,7 @@ impl App {
         let app = self.clone();
         let answered = started.clone();
         self.shutdown.runs.spawn(async move {
-            let job = app
-                .job(&new, &model, live.clone(), control, continues.is_some())
-                .await;
+            let job = app.job(&new, &model, live.clone(), control).await;
             match job {
                 Ok(job) => engine::run(job, app.log.clone()).await,
                 Err(why) => engine::fail(live, app.log.clone(), why).await,
@@ -325,24 +319,30 @@ impl App {
         model: &str,
         live: Arc<Live>,
         control: Arc<Control>,
-        continues: bool,
     ) -> Result<Job, Error> {
         let candidates = self.registry.candidates(model)?;
-        let (log, last) = (self.log.clone(), new.started.message);
-        let conversation = new.started.conversation;
+        let (
+            log,
+            Started {
+                run,
+                conversation,
+                message,
+            },
+        ) = (self.log.clone(), new.started.clone());
         let (branch, settings) = self
             .log
             .db
             .read(move |db| {
                 Ok((
-                    store::branch_to(db, &log, last)?,
+                    store::branch_to(db, &log, message)?,
                     settings::read(db, conversation)?,
                 ))
             })
             .await?;
-        let mut messages: Vec<ChatMessage> =
-            branch.iter().map(|message| turn(message, model)).collect();
-        let answer = messages.pop().map(|message| message.text());
+        let (last, before) = branch.split_last().ok_or_else(|| {
+            Error::new(ErrorCode::Internal, "The message to answer is not there.")
+        })?;
+        let earlier = last.answers.iter().filter(|answer| answer.run != Some(run));
         Ok(Job {
             live,
             control,
@@ -352,10 +352,11 @@ impl App {
                 conversation: conversation.to_string(),
                 sampling: settings::sampling(&settings),
                 system: settings.system.or_else(|| self.system.clone()),
-                messages,
+                messages: prompt::turns(before, model),
                 ..ChatRequest::default()
             },
-            written: answer.filter(|_| continues).unwrap_or_default(),
+            earlier: earlier.cloned().collect(),
+            tools: self.tools.clone(),
             recovery: self.recovery,
             health: self.registry.health.clone(),
             cut: self.shutdown.cut.clone(),
@@ -390,35 +391,6 @@ impl App {
             ));
         }
         Ok(())
-    }
-}
-
-/// A message as the model is to see it. What it thought itself, and signed, it gets back.
-fn turn(message: &Message, model: &str) -> ChatMessage {
-    if message.role == Role::User {
-        return ChatMessage::new(Speaker::User, message.text.as_str());
-    }
-    let mut parts = Vec::new();
-    for answer in &message.answers {
-        let own = answer.answered_by() == model;
-        for block in &answer.blocks {
-            if answer.is_visible(block) {
-                parts.push(Part::Text(block.text.clone()));
-            } else if block.kind == BlockKind::Reasoning
-                && own
-                && !block.value.is_null()
-                && !answer.is_superseded(block.span)
-            {
-                parts.push(Part::Reasoning {
-                    text: block.text.clone(),
-                    value: block.value.clone(),
-                });
-            }
-        }
-    }
-    ChatMessage {
-        role: Speaker::Assistant,
-        parts,
     }
 }
 

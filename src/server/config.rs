@@ -9,6 +9,7 @@ use super::{
     },
     events::Delivery,
     provider::http::CONNECT_TIMEOUT,
+    tool::program::ToolConfig,
 };
 use crate::protocol::{Error, ErrorCode};
 pub use providers::{Kind, ProviderConfig, vendors_left};
@@ -136,6 +137,7 @@ struct File {
     fallback: Vec<String>,
     retry: Retry,
     provider: Vec<ProviderConfig>,
+    tool: Vec<ToolConfig>,
 }
 
 /// The section on failures.
@@ -171,6 +173,8 @@ pub struct Config {
     pub script: Option<Script>,
     /// The providers, beside the built-in and the scripted one.
     pub providers: Vec<ProviderConfig>,
+    /// The programs that models may call.
+    pub tools: Vec<ToolConfig>,
     /// System prompt of every conversation.
     pub system: Option<String>,
     /// Host names under which the page may be opened, beside the machine's own loopback names.
@@ -254,6 +258,7 @@ impl Config {
                 .map(|path| read_script(&path))
                 .transpose()?,
             providers,
+            tools: file.tool,
             system: file.system,
             allow_hosts: [flags.allow_hosts.clone(), file.allow_hosts].concat(),
             connect: seconds("connect", None, file.connect, CONNECT_TIMEOUT)?,

@@ -5,10 +5,12 @@
 //! [`Event::RunFinished`], and it is the last entry.
 //!
 //! A run is one attempt or several. `attempt` is one of them, `call` its question to a provider,
-//! [`recovery`] decides what follows a failure, `clock` holds the deadlines, [`overlap`] joins a continuation to its text.
+//! [`recovery`] decides what follows a failure, `clock` holds the deadlines, [`overlap`] joins a
+//! continuation to its text, and `calls` runs the tools that an answer asks for.
 
 mod attempt;
 mod call;
+mod calls;
 mod clock;
 pub mod overlap;
 pub mod recorder;
@@ -18,12 +20,14 @@ use super::{
     health::Health,
     log::{Log, live::Live, writer::Writer},
     provider::{ChatRequest, Provider},
+    tool::Tools,
 };
 use crate::{
-    chat::Block,
-    protocol::{Error, Event, Seq, SpanNo, Stage, Status},
+    chat::Answer,
+    protocol::{Error, ErrorCode, Event, Finish, FinishReason, Seq, SpanNo, Stage, Status},
 };
 use attempt::{Attempt, Outcome};
+use calls::Called;
 pub use clock::Deadlines;
 use recorder::Recorder;
 use recovery::{Recovery, SoFar, Step};
@@ -34,6 +38,10 @@ use std::{
 };
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+
+/// How often a model may call tools before it comes to an answer. One that goes round in circles
+/// would do so for ever, and every round costs.
+const MAX_ROUNDS: u32 = 25;
 
 /// A model that may answer.
 #[derive(Clone)]
@@ -48,6 +56,8 @@ pub struct Candidate {
     pub full: String,
     /// How long to wait for it.
     pub deadlines: Deadlines,
+    /// Whether it may call tools.
+    pub tools: bool,
 }
 
 /// Everything a run needs.
@@ -62,8 +72,10 @@ pub struct Job {
     pub candidates: Vec<Candidate>,
     /// What is asked; the model's name in it is each candidate's own.
     pub request: ChatRequest,
-    /// The earlier text of the same message, where this run goes on with it.
-    pub written: String,
+    /// The earlier runs of the same message, where this one goes on with it.
+    pub earlier: Vec<Answer>,
+    /// What the model may call.
+    pub tools: Tools,
     /// What to do about failures.
     pub recovery: Recovery,
     /// What is known of the providers.
@@ -146,65 +158,89 @@ async fn write_run(job: Job, writer: Writer) {
     recorder.finish(status, error, job.control.seen()).await;
 }
 
-/// Makes attempts until one is whole, or until nothing is left to try.
+/// Makes attempts until one is whole, runs the tools that it calls and asks again; until no tool is
+/// called, or until nothing is left to try.
 async fn attempts(job: &Job, recorder: &mut Recorder) -> (Status, Option<Error>) {
     let mut candidate = 0;
     let mut replaces = None;
     let mut so_far = SoFar::default();
-    for number in 1.. {
-        let written = match written(job, recorder, replaces).await {
-            Ok(written) => written,
-            Err(ended) => return ended.end(),
-        };
-        so_far.attempts += 1;
-        let (attempt, outcome) = Attempt::run(job, candidate, replaces, &written, recorder).await;
+    let (mut number, mut rounds) = (0, 0);
+    loop {
+        // The request tells of all that was written, so that must be in the log.
+        if let Err(ended) = unless_ended(job, recorder.committed()).await {
+            return ended.end();
+        }
+        (number, so_far.attempts) = (number + 1, so_far.attempts + 1);
+        let (attempt, outcome) = Attempt::run(job, candidate, replaces, recorder).await;
         job.control.note_closed();
         note_end(job, &attempt, &outcome, recorder);
-        let Outcome::Failed(error) = outcome else {
-            return outcome.end();
-        };
+        let span = attempt.call.span;
         candidate = attempt.call.candidate;
-        so_far.wrote = attempt.wrote;
-        so_far.more_models = candidate + 1 < job.candidates.len();
-        so_far.spared = job.health.is_spared(&job.candidates[candidate].name);
-        let (pause, replaced) = match job.recovery.decide(&error, so_far, chance()) {
-            Step::GiveUp => return (Status::Error, Some(error)),
-            Step::Again(pause) => (pause, true),
-            Step::NextModel => {
-                candidate += 1;
-                so_far.attempts = 0;
-                (Duration::ZERO, true)
+        let next = match outcome {
+            Outcome::Failed(error) => {
+                so_far.wrote = attempt.wrote;
+                so_far.more_models = candidate + 1 < job.candidates.len();
+                so_far.spared = job.health.is_spared(&job.candidates[candidate].name);
+                let (pause, replaced) = match job.recovery.decide(&error, so_far, chance()) {
+                    Step::GiveUp => return (Status::Error, Some(error)),
+                    Step::Again(pause) => (pause, true),
+                    Step::NextModel => {
+                        candidate += 1;
+                        so_far.attempts = 0;
+                        (Duration::ZERO, true)
+                    }
+                    step @ (Step::GoOn(pause) | Step::Restart(pause)) => {
+                        so_far.mends += 1;
+                        so_far.attempts = 0;
+                        (pause, step == Step::Restart(pause))
+                    }
+                };
+                replaces = replaced.then_some(span);
+                wait(job, recorder, span, number + 1, pause, error).await
             }
-            step @ (Step::GoOn(pause) | Step::Restart(pause)) => {
-                so_far.mends += 1;
-                so_far.attempts = 0;
-                (pause, step == Step::Restart(pause))
+            Outcome::Whole(finish) => {
+                let calls = match calls_of(job, recorder, span, &finish).await {
+                    Ok(calls) if calls.is_empty() => return (Status::Ok, None),
+                    Ok(calls) => calls,
+                    Err(ended) => return ended.end(),
+                };
+                rounds += 1;
+                if rounds > MAX_ROUNDS {
+                    return (Status::Error, Some(too_many_rounds()));
+                }
+                (number, so_far, replaces) = (0, SoFar::default(), None);
+                calls::run(job, span, calls, recorder).await
             }
+            ended => Err(ended),
         };
-        replaces = replaced.then_some(attempt.call.span);
-        if let Err(ended) = wait(job, recorder, attempt.call.span, number + 1, pause, error).await {
+        if let Err(ended) = next {
             return ended.end();
         }
     }
-    unreachable!("attempts are bounded by their recovery")
 }
 
-/// The text of the message so far: of earlier runs, and of this one's attempts that stand. The one
-/// that is replaced next does not.
-async fn written(
+/// The calls of tools that an answer ends with, if there are tools to call.
+async fn calls_of(
     job: &Job,
-    recorder: &Recorder,
-    replaced: Option<SpanNo>,
-) -> Result<String, Outcome> {
+    recorder: &mut Recorder,
+    span: SpanNo,
+    finish: &Finish,
+) -> Result<Vec<Called>, Outcome> {
+    // Where the limit of tokens was reached, the arguments may be half of what was meant.
+    if job.tools.is_empty() || finish.reason == FinishReason::Length {
+        return Ok(Vec::new());
+    }
+    unless_ended(job, recorder.flush()).await?;
     unless_ended(job, recorder.committed()).await?;
-    let mut text = job.written.clone();
-    job.live.with_answer(|answer| {
-        let standing = |block: &&Block| answer.is_visible(block) && Some(block.span) != replaced;
-        for block in answer.blocks.iter().filter(standing) {
-            text.push_str(&block.text);
-        }
-    });
-    Ok(text)
+    Ok(calls::of_span(job, span))
+}
+
+fn too_many_rounds() -> Error {
+    Error::new(
+        ErrorCode::ToolFailed,
+        format!("The model called tools {MAX_ROUNDS} times in a row without coming to an answer."),
+    )
+    .at("running a tool")
 }
 
 /// Notes how an attempt ended, in the log and in what is known of the providers.

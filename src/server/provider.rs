@@ -49,6 +49,11 @@ pub trait Provider: Send + Sync + 'static {
         let _ = model;
         false
     }
+
+    /// Whether its models can call tools ([`ChatRequest::tools`]).
+    fn can_call_tools(&self) -> bool {
+        true
+    }
 }
 
 /// What is asked of a model.
@@ -65,7 +70,7 @@ pub struct ChatRequest {
     /// The assistant's half-written answer to go on from, after `messages`.
     pub prefill: Option<String>,
     /// What the model may call.
-    pub tools: Vec<Tool>,
+    pub tools: Vec<ToolDefinition>,
     /// How to sample.
     pub sampling: Sampling,
 }
@@ -148,9 +153,9 @@ pub struct Image {
     pub data: bytes::Bytes,
 }
 
-/// What a model may call.
+/// What a model is told of a tool.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Tool {
+pub struct ToolDefinition {
     /// Its name: letters, digits, `_` and `-`, at most 64 (the strictest provider's rule, OpenAI's).
     pub name: String,
     /// For the model: what it does and when to use it.

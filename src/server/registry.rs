@@ -45,6 +45,8 @@ struct Known {
     name: String,
     provider: Arc<dyn Provider>,
     deadlines: Deadlines,
+    /// Whether its models may call tools.
+    tools: bool,
     /// The variable that its key is read from.
     key_variable: Option<String>,
 }
@@ -80,6 +82,7 @@ impl Registry {
             let made = make(provider, client)?;
             registry.add(&provider.name, made, provider.deadlines(usual)?)?;
             if let Some(known) = registry.providers.last_mut() {
+                known.tools &= provider.tools;
                 known.key_variable = provider.key_variable().map(str::to_owned);
             }
         }
@@ -114,6 +117,7 @@ impl Registry {
         }
         self.providers.push(Known {
             name: name.to_owned(),
+            tools: provider.can_call_tools(),
             provider,
             deadlines,
             key_variable: None,
@@ -148,6 +152,7 @@ impl Registry {
             model: model.to_owned(),
             full: full.to_owned(),
             deadlines: known.deadlines,
+            tools: known.tools,
         })
     }
 

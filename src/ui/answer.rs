@@ -9,6 +9,7 @@ use super::{
     page::Desk,
     reasoning::Reasoning,
     receipt::Receipt,
+    tools::ToolCards,
     words,
 };
 use crate::client::store::{AnswerState, MessageView};
@@ -40,6 +41,7 @@ pub(super) fn AnswerTurn(message: MessageView) -> impl IntoView {
                 move || view! { <p class="trimmed">{left_out(trimmed.get())}</p> }.into_any(),
             )}
             <Reasoning message/>
+            <ToolCards message/>
             <AnswerBody message live/>
             {when(move || blank.get() && live.get(), ripple)}
             <Failure message/>

@@ -199,6 +199,7 @@ fn staged(stage: &Stage, since: UnixMs, view: View) -> (Tone, String) {
         Stage::Connecting => view.since("Connecting", since),
         Stage::ReadingPrompt { percent } => format!("Reading the prompt, {percent} %"),
         Stage::Downloading { percent } => format!("Fetching the model, {percent} %"),
+        Stage::RunningTool { name } => view.since(&["Running ", name].concat(), since),
         Stage::ContextTrimmed { .. } => "Reading the prompt".to_owned(),
         Stage::Waiting | Stage::Unknown => view.since("Waiting for the first token", since),
         Stage::Retrying {

@@ -225,7 +225,7 @@ async fn a_full_disk_is_said_and_loses_nothing_that_was_seen() {
     use futures::StreamExt;
     use headwater::{
         chat::Answer,
-        server::{App, log::Log, registry::Registry},
+        server::{App, log::Log, registry::Registry, tool::Tools},
     };
     let data = tempfile::tempdir().expect("folder");
     let mut small = config(data.path());
@@ -236,7 +236,7 @@ async fn a_full_disk_is_said_and_loses_nothing_that_was_seen() {
     registry
         .add("flood", std::sync::Arc::new(Flood), small.deadlines)
         .expect("added");
-    let app = App::new(log, registry, &small);
+    let app = App::new(log, registry, Tools::default(), &small);
     let started = app
         .start(headwater::server::commands::StartRun {
             text: "Go".into(),

@@ -19,5 +19,6 @@ mod recovery;
 mod restart;
 mod settings;
 mod streams;
+mod tools;
 mod upstream;
 mod vendors;

@@ -368,6 +368,10 @@ impl Driver {
                 self.text = true;
                 self.last_text = browser::now();
             }
+            // Cards of tools begin, and their words change.
+            Event::BlockStarted { tool: Some(_), .. } | Event::SpanFinished { .. } => {
+                self.text = true;
+            }
             Event::RunFinished {
                 length: expected, ..
             } => {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use std::time::Duration;
 
 /// A provider of the file.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct ProviderConfig {
     /// Its name here: the part of a model's name before the slash.
@@ -29,6 +29,10 @@ pub struct ProviderConfig {
     /// Whether an `openai` server goes on from a half-written answer.
     #[serde(default)]
     pub prefill: bool,
+    /// Whether its models may call tools. Where a server or a model knows none, `false` leaves them
+    /// out.
+    #[serde(default = "yes")]
+    pub tools: bool,
     /// Whether `ollama` fetches a model that it does not have.
     #[serde(default)]
     pub pull: bool,
@@ -71,6 +75,29 @@ impl Kind {
             Self::Responses => Some("OPENAI_API_KEY"),
             Self::Anthropic => Some("ANTHROPIC_API_KEY"),
             Self::Gemini => Some("GEMINI_API_KEY"),
+        }
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Default for ProviderConfig {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            kind: Kind::default(),
+            url: None,
+            key_env: None,
+            models: None,
+            prefill: false,
+            tools: yes(),
+            pull: false,
+            connect: None,
+            first_token: None,
+            between_tokens: None,
+            total: None,
         }
     }
 }

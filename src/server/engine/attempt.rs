@@ -3,7 +3,10 @@
 use super::{Job, call::Call, clock::Clock, recorder::Recorder};
 use crate::{
     protocol::{BlockKind, Error, ErrorCode, Event, Finish, FinishReason, SpanNo, Stage, Status},
-    server::provider::{ChatRequest, ProviderEvent},
+    server::{
+        prompt::PARAGRAPH,
+        provider::{ChatRequest, ProviderEvent},
+    },
 };
 use futures::{FutureExt, StreamExt, stream::BoxStream};
 use serde_json::Value;
@@ -56,6 +59,8 @@ pub(super) struct Attempt {
     pub(super) wrote: bool,
     /// The provider's number of the first block of text.
     text_index: Option<u32>,
+    /// The attempt whose place this one takes.
+    replaces: Option<SpanNo>,
     /// The other provider that was asked because this one is slow.
     rival: Option<Rival>,
 }
@@ -69,23 +74,23 @@ struct Rival {
 }
 
 impl Attempt {
-    /// Asks a candidate. `written` is the text of the message so far, `replaces` the attempt whose
-    /// place this one takes.
+    /// Asks a candidate. `replaces` is the attempt whose place this one takes.
     pub(super) async fn run(
         job: &Job,
         candidate: usize,
         replaces: Option<SpanNo>,
-        written: &str,
         recorder: &mut Recorder,
     ) -> (Self, Outcome) {
-        let (call, request) = Call::begin(job, candidate, replaces, written, recorder);
+        let (call, request) = Call::begin(job, candidate, replaces, false, recorder);
         let mut attempt = Self {
             call,
             waited: None,
             wrote: false,
             text_index: None,
+            replaces,
             rival: None,
         };
+        recorder.pause();
         let at = recorder.now();
         recorder.note(Event::Progress {
             span: attempt.call.span,
@@ -93,7 +98,7 @@ impl Attempt {
             stage: Stage::Connecting,
         });
         recorder.flush().await;
-        let work = attempt.pump(job, request, written, recorder);
+        let work = attempt.pump(job, request, recorder);
         // A provider that panics fails its run and nothing else.
         let outcome = std::panic::AssertUnwindSafe(work)
             .catch_unwind()
@@ -116,13 +121,7 @@ impl Attempt {
     }
 
     /// Takes what the provider yields until it ends, or until it is ended.
-    async fn pump(
-        &mut self,
-        job: &Job,
-        request: ChatRequest,
-        written: &str,
-        recorder: &mut Recorder,
-    ) -> Outcome {
+    async fn pump(&mut self, job: &Job, request: ChatRequest, recorder: &mut Recorder) -> Outcome {
         let candidate = &job.candidates[self.call.candidate];
         let mut clock = Clock::new(candidate.deadlines);
         let mut stream = candidate.provider.stream(request);
@@ -172,7 +171,7 @@ impl Attempt {
                 }
                 Heard::TimeToHedge => {
                     hedge_at = None;
-                    self.hedge(job, written, recorder);
+                    self.hedge(job, recorder);
                     None
                 }
             };
@@ -264,7 +263,9 @@ impl Attempt {
                     self.write(index, text, recorder);
                 }
             }
-            ProviderEvent::BlockFinished { index, value } => recorder.close(index, value),
+            ProviderEvent::BlockFinished { index, value } => {
+                recorder.close(self.call.span, index, value)
+            }
             ProviderEvent::Usage(usage) => {
                 self.call.counted = Some(usage);
                 recorder.note(Event::Usage {
@@ -285,7 +286,11 @@ impl Attempt {
         None
     }
 
-    fn write(&mut self, index: u32, text: String, recorder: &mut Recorder) {
+    fn write(&mut self, index: u32, mut text: String, recorder: &mut Recorder) {
+        if self.call.paragraph && self.text_index == Some(index) {
+            text = begin_paragraph(&text);
+            self.call.paragraph = text.is_empty();
+        }
         if !text.is_empty() {
             self.call.written += text.len();
             self.wrote |= recorder.text(self.call.span, index, text);
@@ -293,9 +298,9 @@ impl Attempt {
     }
 
     /// Asks the next candidate as well.
-    fn hedge(&mut self, job: &Job, written: &str, recorder: &mut Recorder) {
+    fn hedge(&mut self, job: &Job, recorder: &mut Recorder) {
         let candidate = self.call.candidate + 1;
-        let (call, request) = Call::begin(job, candidate, None, written, recorder);
+        let (call, request) = Call::begin(job, candidate, self.replaces, true, recorder);
         self.rival = Some(Rival {
             call,
             stream: job.candidates[candidate].provider.stream(request),
@@ -378,6 +383,14 @@ async fn sleep_at(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,
         None => future::pending().await,
+    }
+}
+
+/// A paragraph of its own; nothing, as long as there is nothing but blank lines to begin it with.
+fn begin_paragraph(text: &str) -> String {
+    match text.trim_start_matches(['\n', '\r']) {
+        "" => String::new(),
+        text => [PARAGRAPH, text].concat(),
     }
 }
 

@@ -3,7 +3,10 @@
 use super::{Job, overlap::Overlap, recorder::Recorder};
 use crate::{
     protocol::{Event, SpanKind, SpanNo, Usage},
-    server::provider::{ChatMessage, ChatRequest, Part, Role},
+    server::{
+        prompt::{self, Said},
+        provider::{ChatMessage, ChatRequest, Part, Role},
+    },
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -28,21 +31,23 @@ pub(super) struct Call {
     pub(super) counted: Option<Usage>,
     /// Bytes of text, reasoning and arguments that it wrote.
     pub(super) written: usize,
+    /// Whether its text begins a paragraph: there is text before the tools that it was told of.
+    pub(super) paragraph: bool,
     /// Bytes of the request.
     asked: usize,
 }
 
 impl Call {
-    /// Notes the beginning of a call, and makes its request. `written` is the text of the message so
-    /// far, `replaces` the span whose place this one takes.
+    /// Notes the beginning of a call, and makes its request. `replaces` is the span whose place this
+    /// one takes, `rival` says that another call tries to take it too.
     pub(super) fn begin(
         job: &Job,
         candidate: usize,
         replaces: Option<SpanNo>,
-        written: &str,
+        rival: bool,
         recorder: &mut Recorder,
     ) -> (Self, ChatRequest) {
-        let (request, overlap) = request(job, candidate, written);
+        let (request, goes_on) = request(job, candidate, replaces);
         let span = recorder.next_span();
         recorder.note(Event::SpanStarted {
             span,
@@ -50,16 +55,20 @@ impl Call {
             kind: SpanKind::ChatModel,
             name: job.candidates[candidate].full.clone(),
             tags: Vec::new(),
-            metadata: json!({ "messages": job.request.messages.len() }),
+            metadata: json!({ "messages": request.messages.len() }),
             input: Value::Null,
-            replaces,
+            replaces: replaces.filter(|_| !rival),
         });
         let turns: usize = request.messages.iter().map(ChatMessage::text_len).sum();
         let others = [&request.system, &request.prefill];
         let call = Self {
             span,
             candidate,
-            overlap,
+            paragraph: matches!(goes_on, GoesOn::Paragraph),
+            overlap: match goes_on {
+                GoesOn::Asked(overlap) => Some(overlap),
+                _ => None,
+            },
             begun: Instant::now(),
             reached: false,
             counted: None,
@@ -85,9 +94,19 @@ impl Call {
     }
 }
 
-/// The request for a candidate: where text is written already, the candidate is to go on from it.
-/// What comes with it removes a repetition, if the model was asked in words.
-fn request(job: &Job, candidate: usize, written: &str) -> (ChatRequest, Option<Overlap>) {
+/// How the text of a call joins what is there.
+enum GoesOn {
+    /// There is none before it, or it goes on by itself.
+    Plainly,
+    /// It was asked in words to go on; this removes what it repeats.
+    Asked(Overlap),
+    /// It begins a paragraph.
+    Paragraph,
+}
+
+/// The request for a candidate: the conversation, what this message holds by now, and, where the
+/// model was speaking, that it is to go on.
+fn request(job: &Job, candidate: usize, replaced: Option<SpanNo>) -> (ChatRequest, GoesOn) {
     let candidate = &job.candidates[candidate];
     let mut request = job.request.clone();
     request.model.clone_from(&candidate.model);
@@ -99,16 +118,42 @@ fn request(job: &Job, candidate: usize, written: &str) -> (ChatRequest, Option<O
                 .retain(|part| !matches!(part, Part::Reasoning { .. }));
         }
     }
+    let mut said = Said::new(&candidate.full);
+    for answer in &job.earlier {
+        said.add(answer, None);
+    }
+    job.live.with_answer(|answer| said.add(answer, replaced));
+    let mut said = said.turns();
+    if candidate.tools {
+        request.tools = job.tools.definitions();
+    }
+    if request.tools.is_empty() {
+        prompt::without_tools(&mut request.messages);
+        prompt::without_tools(&mut said);
+    }
+    let spoke = |turn: &ChatMessage| turn.role == Role::Assistant && turn.text_len() > 0;
+    let written = match said.pop_if(|turn| turn.role == Role::Assistant) {
+        Some(turn) => turn.text(),
+        None => String::new(),
+    };
+    let spoke = said.iter().any(spoke);
+    request.messages.append(&mut said);
     if written.is_empty() {
-        return (request, None);
+        let paragraph = if spoke {
+            GoesOn::Paragraph
+        } else {
+            GoesOn::Plainly
+        };
+        return (request, paragraph);
     }
     if candidate.provider.can_prefill(&candidate.model) {
-        request.prefill = Some(written.to_owned());
-        return (request, None);
+        request.prefill = Some(written);
+        return (request, GoesOn::Plainly);
     }
-    let turns = [(Role::Assistant, written), (Role::User, GO_ON)];
-    request
-        .messages
-        .extend(turns.map(|(role, text)| ChatMessage::new(role, text)));
-    (request, Some(Overlap::new(written)))
+    let overlap = Overlap::new(&written);
+    request.messages.extend([
+        ChatMessage::new(Role::Assistant, written),
+        ChatMessage::new(Role::User, GO_ON),
+    ]);
+    (request, GoesOn::Asked(overlap))
 }

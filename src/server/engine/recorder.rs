@@ -25,6 +25,8 @@ pub struct Recorder {
     usage: Usage,
     timing: Timing,
     gaps: Vec<u32>,
+    /// The last token of the call that is being written.
+    gap_since: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -54,6 +56,7 @@ impl Recorder {
             span_count: 0,
             usage: Usage::default(),
             gaps: Vec::new(),
+            gap_since: None,
         }
     }
 
@@ -126,14 +129,21 @@ impl Recorder {
         });
     }
 
-    /// Notes text. A block that the provider did not announce is opened as text. The answer is
-    /// whether the text is part of what a person reads as the answer.
+    /// Notes what a model wrote. A block that the provider did not announce is opened as text. The
+    /// answer is whether the text is part of what a person reads as the answer.
     pub fn text(&mut self, span: SpanNo, index: u32, text: String) -> bool {
-        if !self.blocks.iter().any(|block| block.index == index) {
+        if self.place(span, index).is_none() {
             self.open(span, index, BlockKind::Text, None);
         }
         self.measure_gap();
-        if let Some(open) = self.blocks.iter_mut().find(|block| block.index == index) {
+        self.output(span, index, text)
+    }
+
+    /// Notes text of an open block, without counting it as a model's: what a tool gave back. The
+    /// answer is that of [`Recorder::text`].
+    pub fn output(&mut self, span: SpanNo, index: u32, text: String) -> bool {
+        let place = self.place(span, index);
+        if let Some(open) = place.map(|place| &mut self.blocks[place]) {
             open.length += text.len() as u64;
             let (block, kind) = (open.block, open.kind);
             self.note(Event::Delta {
@@ -148,8 +158,8 @@ impl Recorder {
     }
 
     /// Notes a block's end.
-    pub fn close(&mut self, index: u32, value: Value) {
-        if let Some(place) = self.blocks.iter().position(|block| block.index == index) {
+    pub fn close(&mut self, span: SpanNo, index: u32, value: Value) {
+        if let Some(place) = self.place(span, index) {
             let OpenBlock {
                 span,
                 block,
@@ -175,9 +185,7 @@ impl Recorder {
         error: Option<Error>,
         output: Value,
     ) {
-        while let Some(open) = self.blocks.first() {
-            self.close(open.index, Value::Null);
-        }
+        self.close_all(span);
         self.set_gaps();
         self.timing.finished = self.now();
         let timing = Some(self.timing);
@@ -193,7 +201,7 @@ impl Recorder {
         });
     }
 
-    /// Notes the end of a span that wrote nothing, beside another one that goes on.
+    /// Notes the end of a span beside others that go on: a rival that wrote nothing, or a tool.
     pub fn finish_idle_span(
         &mut self,
         span: SpanNo,
@@ -201,6 +209,7 @@ impl Recorder {
         usage: Usage,
         error: Option<Error>,
     ) {
+        self.close_all(span);
         self.count(usage);
         self.note(Event::SpanFinished {
             span,
@@ -245,10 +254,26 @@ impl Recorder {
         let _ = self.live.watch().wait_for(|head| head.seq >= seq).await;
     }
 
+    /// The next token ends no gap: what comes before it is another call's.
+    pub fn pause(&mut self) {
+        self.gap_since = None;
+    }
+
+    fn place(&self, span: SpanNo, index: u32) -> Option<usize> {
+        let mut open = self.blocks.iter();
+        open.position(|block| block.span == span && block.index == index)
+    }
+
+    fn close_all(&mut self, span: SpanNo) {
+        while let Some(open) = self.blocks.iter().find(|block| block.span == span) {
+            self.close(span, open.index, Value::Null);
+        }
+    }
+
     fn measure_gap(&mut self) {
         let now = self.now();
         self.timing.first_token.get_or_insert(now);
-        if let Some(last) = self.timing.last_token {
+        if let Some(last) = self.gap_since.replace(now) {
             self.gaps
                 .push(u32::try_from(now - last).unwrap_or(u32::MAX));
         }

@@ -168,6 +168,10 @@ impl Provider for LocalProvider {
         .boxed()
     }
 
+    fn can_call_tools(&self) -> bool {
+        false
+    }
+
     fn can_prefill(&self, _: &str) -> bool {
         true
     }

@@ -67,9 +67,9 @@ impl Player {
             .sum();
         let period = period(forced_pace.unwrap_or(scenario.pace));
         Self {
+            step: scenario.start(&request),
             scenario,
             request,
-            step: 0,
             saying: None,
             skip,
             continues: skip > 0,

@@ -86,6 +86,7 @@ struct RawStep {
     words: Option<u32>,
     echo: Option<bool>,
     echo_settings: Option<bool>,
+    echo_results: Option<bool>,
     reasoning: Option<String>,
     refusal: Option<String>,
     tool: Option<String>,
@@ -203,6 +204,13 @@ impl RawStep {
                 kind: BlockKind::Text,
                 tool: None,
                 text: Content::Settings,
+            });
+        }
+        if self.echo_results.is_some() {
+            found.push(Step::Output {
+                kind: BlockKind::Text,
+                tool: None,
+                text: Content::Results,
             });
         }
         if let Some(text) = self.reasoning {

@@ -3,7 +3,7 @@
 use super::pieces::Pieces;
 use crate::{
     protocol::{BlockKind, Error, FinishReason, Stage, ToolCall, Usage},
-    server::provider::{ChatRequest, Role},
+    server::provider::{ChatMessage, ChatRequest, Part, Role},
 };
 use std::{
     sync::{
@@ -62,6 +62,8 @@ pub(super) enum Content {
     Echo,
     /// How the request is set.
     Settings,
+    /// What the tools gave back last.
+    Results,
 }
 
 /// What goes wrong.
@@ -101,6 +103,7 @@ impl Content {
         match self {
             Self::Fixed(text) => text.clone(),
             Self::Settings => settings(request).into(),
+            Self::Results => results(request).into(),
             Self::Echo => request
                 .messages
                 .iter()
@@ -109,6 +112,22 @@ impl Content {
                 .map_or_else(|| "".into(), |message| message.text().into()),
         }
     }
+}
+
+/// One line for each result of a tool that the last turn has.
+fn results(request: &ChatRequest) -> String {
+    let parts = request.messages.last().map(|turn| turn.parts.as_slice());
+    parts
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|part| match part {
+            Part::ToolResult { call, text, failed } => {
+                let failed = if *failed { " (failed)" } else { "" };
+                Some(format!("- {}{failed}: {}\n", call.name, text.trim_end()))
+            }
+            _ => None,
+        })
+        .collect()
 }
 
 /// One line for each setting; the word “default” where it is left open.
@@ -137,10 +156,25 @@ fn settings(request: &ChatRequest) -> String {
 }
 
 impl Scenario {
+    /// The step to begin with: behind as many ends as there were rounds of tools since the person
+    /// spoke. A scenario without a further part is played from its beginning.
+    pub(super) fn start(&self, request: &ChatRequest) -> usize {
+        let results = |turn: &&ChatMessage| {
+            let of_tool = |part: &Part| matches!(part, Part::ToolResult { .. });
+            turn.role == Role::Assistant || turn.parts.iter().any(of_tool)
+        };
+        let turns = request.messages.iter().rev().take_while(results);
+        let rounds = turns.filter(|turn| turn.role == Role::User).count();
+        let ends = self.steps.iter().enumerate();
+        let mut ends = ends.filter(|(_, step)| matches!(step, Step::End { .. }));
+        let end = rounds.checked_sub(1).and_then(|at| ends.nth(at));
+        end.map_or(0, |(at, _)| at + 1)
+    }
+
     /// The text of a stream that meets no fault.
     pub(super) fn text(&self, request: &ChatRequest) -> String {
         let mut whole = String::new();
-        for step in &self.steps {
+        for step in &self.steps[self.start(request)..] {
             match step {
                 Step::Output {
                     kind: BlockKind::Text,

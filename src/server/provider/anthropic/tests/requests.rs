@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     protocol::ToolCall,
-    server::provider::{ChatMessage, Effort, Image, Part, Role, Tool},
+    server::provider::{ChatMessage, Effort, Image, Part, Role, ToolDefinition},
 };
 use serde_json::{Value, json};
 
@@ -86,7 +86,7 @@ fn everything_at_once() {
             ),
         ],
         tools: ["a", "b"]
-            .map(|name| Tool {
+            .map(|name| ToolDefinition {
                 name: name.into(),
                 description: "Does it.".into(),
                 parameters: json!({"type": "object"}),

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     protocol::ToolCall,
-    server::provider::{ChatMessage, Image, Sampling, Tool},
+    server::provider::{ChatMessage, Image, Sampling, ToolDefinition},
 };
 
 fn written(request: &ChatRequest) -> Value {
@@ -47,7 +47,7 @@ fn a_request_holds_what_was_asked_and_no_more() {
         media_type: "image/png".into(),
         data: bytes::Bytes::from_static(b"foob"),
     }));
-    request.tools = vec![Tool {
+    request.tools = vec![ToolDefinition {
         name: "weather".into(),
         description: "Tells the weather.".into(),
         parameters: json!({"type": "object", "additionalProperties": false}),

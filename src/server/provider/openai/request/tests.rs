@@ -128,7 +128,7 @@ fn pictures_tools_and_what_they_gave() {
                 }],
             },
         ],
-        tools: vec![crate::server::provider::Tool {
+        tools: vec![crate::server::provider::ToolDefinition {
             name: "search".into(),
             description: "Looks.".into(),
             parameters: json!({"type": "object"}),

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     protocol::ToolCall,
-    server::provider::{ChatMessage, Effort, Image, Part, Role, Sampling, Tool},
+    server::provider::{ChatMessage, Effort, Image, Part, Role, Sampling, ToolDefinition},
 };
 use serde_json::{Value, json};
 
@@ -78,7 +78,7 @@ fn everything_at_once() {
                 ],
             },
         ],
-        tools: vec![Tool {
+        tools: vec![ToolDefinition {
             name: "search".into(),
             description: "Looks.".into(),
             parameters: json!({"type": "object"}),

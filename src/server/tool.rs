@@ -1,0 +1,97 @@
+//! Tools: what a model may call while it answers.
+//!
+//! The engine runs the calls of an answer side by side, each within its own limit, hands what comes
+//! back to the model and asks it again. A tool that fails ends no run: the model reads why, and may
+//! try something else.
+
+pub mod program;
+
+use super::{config::Config, provider::ToolDefinition};
+use crate::protocol::{Error, ErrorCode};
+use futures::stream::BoxStream;
+use program::Program;
+use serde_json::Value;
+use std::{sync::Arc, time::Duration};
+
+/// How long a call may take where nothing else is said.
+pub const USUAL_LIMIT: Duration = Duration::from_secs(60);
+
+/// What a call may give back at most, in bytes: about 64,000 tokens, half of a large context.
+pub const MAX_OUTPUT: usize = 256 * 1024;
+
+/// Something that a model may call.
+pub trait Tool: Send + Sync + 'static {
+    /// What the model is told of it.
+    fn definition(&self) -> &ToolDefinition;
+
+    /// How long a call may take.
+    fn limit(&self) -> Duration {
+        USUAL_LIMIT
+    }
+
+    /// Starts a call. `arguments` is a JSON object, written by a model: nothing in it can be
+    /// trusted. The stream yields the output piece by piece and ends with it, or with an error whose
+    /// sentence is for the model. It begins its work when it is first polled; dropping it is how a
+    /// call is stopped, and must end its work within 100 ms.
+    fn call(&self, arguments: Value) -> BoxStream<'static, Result<String, Error>>;
+}
+
+/// The tools there are.
+#[derive(Clone, Default)]
+pub struct Tools(Vec<Arc<dyn Tool>>);
+
+impl Tools {
+    /// The tools of the configuration.
+    ///
+    /// # Errors
+    /// `invalid_request`, with a sentence that names the tool.
+    pub fn new(config: &Config) -> Result<Self, Error> {
+        let mut tools = Self::default();
+        for tool in &config.tools {
+            tools.add(Arc::new(Program::new(tool)?))?;
+        }
+        Ok(tools)
+    }
+
+    /// Adds a tool.
+    ///
+    /// # Errors
+    /// `invalid_request` for a name that is taken, or that providers would refuse.
+    pub fn add(&mut self, tool: Arc<dyn Tool>) -> Result<(), Error> {
+        let ToolDefinition {
+            name, parameters, ..
+        } = tool.definition();
+        let fits = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+        let wrong = if name.is_empty() || name.len() > 64 || !name.chars().all(fits) {
+            "its name needs 1 to 64 letters, digits, “_” or “-”"
+        } else if self.find(name).is_some() {
+            "another tool has its name"
+        } else if !parameters.is_object() {
+            "its parameters must be a JSON Schema of an object"
+        } else {
+            self.0.push(tool);
+            return Ok(());
+        };
+        Err(Error::new(
+            ErrorCode::InvalidRequest,
+            format!("The tool “{name}” cannot be used: {wrong}."),
+        )
+        .at("reading the configuration"))
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The tool of a name.
+    pub fn find(&self, name: &str) -> Option<&Arc<dyn Tool>> {
+        self.0.iter().find(|tool| tool.definition().name == name)
+    }
+
+    /// What the model is told of all of them.
+    pub fn definitions(&self) -> Vec<ToolDefinition> {
+        let all = self.0.iter();
+        all.map(|tool| tool.definition().clone()).collect()
+    }
+}

@@ -1,0 +1,264 @@
+//! A tool that is a program: the arguments go to its standard input, what it writes is the result.
+//!
+//! Any language will do, and a program can be tried by hand. It runs in a process group of its own,
+//! so that a stop reaches whatever it has started, and it is told nothing of the server's keys.
+
+use super::{Tool, USUAL_LIMIT};
+use crate::{
+    protocol::{Error, ErrorCode},
+    server::provider::ToolDefinition,
+};
+use futures::{StreamExt, stream, stream::BoxStream};
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::{io, process::Stdio, time::Duration};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    process::{Child, ChildStdout, Command},
+    task::JoinHandle,
+};
+
+/// How much of what a failing program said on standard error the model is told, in bytes.
+const MAX_COMPLAINT: usize = 2048;
+
+/// Variables that every program gets, where they are set: what it needs to find its way, and no
+/// keys.
+const PASSED: [&str; 8] = [
+    "PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "SHELL",
+];
+
+/// A `[[tool]]` of the configuration.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct ToolConfig {
+    /// Its name for the model: letters, digits, `_` and `-`, at most 64.
+    pub name: String,
+    /// For the model: what it does and when to use it.
+    pub description: String,
+    /// JSON Schema of its arguments; without it, the tool takes none.
+    #[serde(default)]
+    pub parameters: Option<Value>,
+    /// The program and its own arguments.
+    pub command: Vec<String>,
+    /// Names of further environment variables that the program gets.
+    #[serde(default)]
+    pub env: Vec<String>,
+    /// Seconds that a call may take.
+    #[serde(default)]
+    pub timeout: Option<f64>,
+}
+
+/// A program that a model may call.
+#[derive(Clone, Debug)]
+pub struct Program {
+    definition: ToolDefinition,
+    command: Vec<String>,
+    env: Vec<String>,
+    limit: Duration,
+}
+
+impl Program {
+    /// Takes a program from the configuration. It is not looked for before it is called.
+    ///
+    /// # Errors
+    /// `invalid_request` for an empty command and for what is no number of seconds.
+    pub fn new(config: &ToolConfig) -> Result<Self, Error> {
+        let wrong = |why: &str| {
+            let sentence = format!("The tool “{}” cannot be used: {why}.", config.name);
+            Error::new(ErrorCode::InvalidRequest, sentence).at("reading the configuration")
+        };
+        if config.command.first().is_none_or(String::is_empty) {
+            return Err(wrong("its command is empty"));
+        }
+        let seconds = config.timeout.unwrap_or(USUAL_LIMIT.as_secs_f64());
+        let nothing = || json!({ "type": "object", "properties": {} });
+        Ok(Self {
+            definition: ToolDefinition {
+                name: config.name.clone(),
+                description: config.description.clone(),
+                parameters: config.parameters.clone().unwrap_or_else(nothing),
+            },
+            command: config.command.clone(),
+            env: config.env.clone(),
+            limit: Duration::try_from_secs_f64(seconds)
+                .map_err(|_| wrong("its timeout must be a number of seconds"))?,
+        })
+    }
+
+    fn start(&self, arguments: &Value) -> io::Result<Running> {
+        let mut command = Command::new(&self.command[0]);
+        command.args(&self.command[1..]).env_clear();
+        for name in PASSED
+            .into_iter()
+            .chain(self.env.iter().map(String::as_str))
+        {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()?;
+        let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
+        let input = arguments.to_string();
+        // Beside each other: a program may write much before it reads, or never read.
+        tokio::spawn(async move {
+            if let Some(mut stdin) = stdin {
+                let _ = stdin.write_all(input.as_bytes()).await;
+            }
+        });
+        Ok(Running {
+            output: child.stdout.take(),
+            complaint: tokio::spawn(async move {
+                let mut last = Vec::new();
+                if let Some(mut stderr) = stderr {
+                    let mut piece = [0; 4096];
+                    while let Ok(length @ 1..) = stderr.read(&mut piece).await {
+                        last.extend_from_slice(&piece[..length]);
+                        let surplus = last.len().saturating_sub(MAX_COMPLAINT);
+                        last.drain(..surplus);
+                    }
+                }
+                String::from_utf8_lossy(&last).trim().to_owned()
+            }),
+            child,
+            held: Vec::new(),
+        })
+    }
+}
+
+impl Tool for Program {
+    fn definition(&self) -> &ToolDefinition {
+        &self.definition
+    }
+
+    fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    fn call(&self, arguments: Value) -> BoxStream<'static, Result<String, Error>> {
+        let program = self.clone();
+        let name = program.command[0].clone();
+        let begin = stream::once(async move {
+            program.start(&arguments).map_err(|why| {
+                Error::new(
+                    ErrorCode::ToolFailed,
+                    format!("The program {name} cannot be started: {why}."),
+                )
+            })
+        });
+        begin
+            .flat_map(|started| match started {
+                Ok(running) => stream::unfold(Some(running), Running::next).boxed(),
+                Err(why) => stream::once(async { Err(why) }).boxed(),
+            })
+            .boxed()
+    }
+}
+
+/// A program at work. Dropping it kills the program and all that it has started.
+struct Running {
+    child: Child,
+    /// `None` when it has been read to its end.
+    output: Option<ChildStdout>,
+    complaint: JoinHandle<String>,
+    /// The beginning of a character whose end has not come yet.
+    held: Vec<u8>,
+}
+
+impl Running {
+    async fn next(this: Option<Self>) -> Option<(Result<String, Error>, Option<Self>)> {
+        let mut this = this?;
+        if let Some(text) = this.text().await {
+            return Some((Ok(text), Some(this)));
+        }
+        match this.end().await {
+            Ok(()) => None,
+            Err(why) => Some((Err(why), None)),
+        }
+    }
+
+    /// More of the output; `None` at its end.
+    async fn text(&mut self) -> Option<String> {
+        let output = self.output.as_mut()?;
+        let mut piece = [0; 8192];
+        loop {
+            match output.read(&mut piece).await {
+                Ok(length @ 1..) => {
+                    self.held.extend_from_slice(&piece[..length]);
+                    let text = take_characters(&mut self.held);
+                    if !text.is_empty() {
+                        return Some(text);
+                    }
+                }
+                Ok(0) | Err(_) => {
+                    self.output = None;
+                    let rest =
+                        String::from_utf8_lossy(&std::mem::take(&mut self.held)).into_owned();
+                    return (!rest.is_empty()).then_some(rest);
+                }
+            }
+        }
+    }
+
+    /// How the program ended.
+    async fn end(&mut self) -> Result<(), Error> {
+        let status = self.child.wait().await;
+        let ended = match status {
+            Ok(status) if status.success() => return Ok(()),
+            Ok(status) => format!("The program ended with {status}"),
+            Err(why) => format!("The program's end cannot be seen: {why}"),
+        };
+        let complaint = (&mut self.complaint).await.unwrap_or_default();
+        let sentence = match complaint.as_str() {
+            "" => format!("{ended}."),
+            complaint => format!("{ended}: {complaint}"),
+        };
+        Err(Error::new(ErrorCode::ToolFailed, sentence))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.complaint.abort();
+        // Without a number it was waited for, and the number may be another's by now.
+        let group = self
+            .child
+            .id()
+            .and_then(|id| Pid::from_raw(id.cast_signed()));
+        if let Some(group) = group {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+/// Takes all whole characters; what cannot be one becomes U+FFFD.
+fn take_characters(held: &mut Vec<u8>) -> String {
+    let mut text = String::new();
+    let mut rest = 0;
+    for chunk in held.utf8_chunks() {
+        text.push_str(chunk.valid());
+        rest += chunk.valid().len();
+        let invalid = chunk.invalid();
+        if invalid.is_empty() {
+            continue;
+        }
+        let at_end = rest + invalid.len() == held.len();
+        if at_end && std::str::from_utf8(invalid).is_err_and(|why| why.error_len().is_none()) {
+            break;
+        }
+        text.push('\u{fffd}');
+        rest += invalid.len();
+    }
+    held.drain(..rest);
+    text
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+mod tests;
