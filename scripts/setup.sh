@@ -152,6 +152,8 @@ install_wasm_std() {
         mv "$work/lib" "$kept"
         rm -rf "$work"
     fi
+    # What was compiled with another library looks fresh to cargo, and rustc cannot read it.
+    rm -rf "${CARGO_TARGET_DIR:-$ROOT/target}/front"
     libdir=$(/usr/bin/rustc --print target-libdir --target "$WASM")
     if ! { rm -rf "$libdir" && mkdir -p "$libdir" && cp -R "$kept/." "$libdir/"; } 2>/dev/null; then
         die "Rust's standard library for the browser is built, but must be put into place by root; please run:  sudo rm -rf $libdir && sudo mkdir -p $libdir && sudo cp -R $kept/. $libdir/  and then this again."

@@ -8,6 +8,10 @@
     missing_docs,
     reason = "the server macro makes a public struct of each argument list"
 )]
+#![expect(
+    clippy::too_many_arguments,
+    reason = "each is a field of the form, by its name"
+)]
 
 pub mod change;
 pub mod error;
@@ -32,6 +36,7 @@ pub use sse::{Sse, SseBody};
 /// - `client_id`: the same id starts one run, however often it is sent.
 ///
 /// - `settings`: those of a new conversation, as in [`set_conversation`].
+/// - `images`: identifiers of pictures that were sent to `/api/images` before, with commas between.
 ///
 /// A plain HTML form is answered by a redirect to a page that needs no script.
 #[server(endpoint = "runs/start", input = PostUrl)]
@@ -43,6 +48,7 @@ pub async fn start_run(
     #[server(default)] client_id: Option<String>,
     #[server(default)] branch: Option<bool>,
     #[server(default)] settings: Option<String>,
+    #[server(default)] images: Option<String>,
 ) -> Result<Started, ApiError> {
     let command = crate::server::commands::StartRun {
         text,
@@ -52,6 +58,7 @@ pub async fn start_run(
         client_id,
         branch: branch.unwrap_or(false),
         settings,
+        images: crate::server::images::from_list(images.as_deref()),
     };
     crate::server::app()?.start(command).await.map_err(ApiError)
 }
@@ -71,6 +78,9 @@ pub async fn run_events(
 pub fn run_events_url(run: RunId, after: Seq) -> String {
     format!("/api/runs/events?run={run}&after={after}")
 }
+
+/// Where pictures are sent to; the body is the picture, the answer its identifier as JSON.
+pub const IMAGES: &str = "/api/images";
 
 /// Stops a run. Its text is kept up to the entry `seen`, the last that the reader showed.
 #[server(endpoint = "runs/stop", input = PostUrl)]

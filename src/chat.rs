@@ -10,8 +10,8 @@ pub use arguments::Arguments;
 pub use settings::{Effort, Settings};
 
 use crate::protocol::{
-    BlockKind, BlockNo, ConversationId, Error, Event, Finish, MessageId, RunId, Seq, SpanKind,
-    SpanNo, Stage, Status, Timing, ToolCall, UnixMs, Usage,
+    BlockKind, BlockNo, ConversationId, Error, Event, Finish, ImageId, MessageId, RunId, Seq,
+    SpanKind, SpanNo, Stage, Status, Timing, ToolCall, UnixMs, Usage,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -78,6 +78,9 @@ pub struct Message {
     pub created: UnixMs,
     /// What a person wrote; empty for the assistant's, whose text is in `answers`.
     pub text: String,
+    /// The pictures that a person sent with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<ImageId>,
     /// The runs that wrote the assistant's message, in order: the first one, then one for each time
     /// it was continued.
     pub answers: Vec<Answer>,

@@ -11,6 +11,7 @@ use crate::{
     server::config::{Config, Flags},
 };
 use clap::{Parser, Subcommand};
+use std::path::PathBuf;
 
 /// A chat app for large language models whose streams cannot be lost.
 #[derive(Debug, Parser)]
@@ -34,6 +35,9 @@ enum Command {
         /// The model, as provider/model
         #[arg(short, long)]
         with: Option<String>,
+        /// A picture to ask about; may be given several times
+        #[arg(short, long, value_name = "FILE")]
+        image: Vec<PathBuf>,
     },
     /// Play a stored answer at its true pace
     Replay {
@@ -58,7 +62,7 @@ pub async fn run(cli: Cli) -> Result<(), Error> {
     let config = Config::load(&cli.flags)?;
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::serve(config).await,
-        Command::Ask { text, with } => ask::ask(config, text.join(" "), with).await,
+        Command::Ask { text, with, image } => ask::ask(config, text.join(" "), with, image).await,
         Command::Replay { run, speed, events } => replay::replay(&config, run, speed, events).await,
         Command::Doctor => doctor::doctor(config).await,
     }

@@ -22,6 +22,9 @@ pub const PROTOCOL_VERSION: u32 = 1;
 /// One megabyte of pasted text is refused with a sentence; anything below is the model's matter.
 pub const MAX_TEXT_BYTES: usize = 512 * 1024;
 
+/// The largest picture, in bytes. Anthropic's limit, the smallest of the vendors', is 5 MB.
+pub const MAX_IMAGE_BYTES: usize = 5_000_000;
+
 /// Place of an entry in its run's log. The first is 1; 0 as a cursor means "from the start".
 pub type Seq = u64;
 
@@ -82,6 +85,20 @@ id! {
 id! {
     /// A message of a conversation, a person's or the assistant's.
     MessageId
+}
+
+/// A picture that was sent: the SHA-256 of its bytes in hexadecimal.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ImageId(pub String);
+
+impl ImageId {
+    /// Where the picture is. It is safe in an attribute: what is no part of a hash is left out.
+    pub fn address(&self) -> String {
+        let mut address = "/api/images/".to_owned();
+        address.extend(self.0.chars().filter(char::is_ascii_hexdigit));
+        address
+    }
 }
 
 /// One line of a run's log.

@@ -2,7 +2,8 @@
 //!
 //! - [`config`], [`registry`], [`health`]: what is set up, which providers there are, how they do.
 //! - [`provider`]: vendors. [`engine`]: time. [`log`]: order. [`store`]: conversations.
-//! - [`prompt`]: what a model is told of a conversation. [`tool`]: what it may call.
+//! - [`prompt`]: what a model is told of a conversation. [`tool`]: what it may call. [`images`]:
+//!   pictures with messages.
 //! - [`commands`], [`events`]: what can be asked for, how a run is followed.
 //! - [`guard`], [`form`], [`status`], [`plain`]: who may ask, in what form, how errors are answered,
 //!   pages without script.
@@ -15,6 +16,7 @@ pub mod events;
 pub mod form;
 pub mod guard;
 pub mod health;
+pub mod images;
 pub mod log;
 pub mod metrics;
 pub mod plain;
@@ -28,6 +30,7 @@ pub mod store;
 pub mod tool;
 
 use crate::{
+    api,
     protocol::{Error, ErrorCode, Event, RunId},
     ui,
 };
@@ -36,7 +39,7 @@ use axum::{
     extract::{DefaultBodyLimit, FromRef},
     http::{HeaderValue, header},
     middleware,
-    routing::get,
+    routing::{get, post},
 };
 use config::Config;
 use engine::{Control, recovery::Recovery};
@@ -172,6 +175,8 @@ pub fn router(app: Arc<App>, leptos: LeptosOptions, hosts: Hosts) -> Router {
         .route("/ready", get(metrics::ready))
         .route("/metrics", get(metrics::metrics))
         .route("/plain/{conversation}", get(plain::page))
+        .route(api::IMAGES, post(images::upload))
+        .route("/api/images/{id}", get(images::show))
         .leptos_routes_with_context(&state, routes, context.clone(), shell)
         .fallback(leptos_axum::file_and_error_handler_with_context::<
             AppState,

@@ -12,6 +12,7 @@
 mod actions;
 mod announcer;
 mod answer;
+mod attach;
 mod body;
 mod branches;
 mod browser;

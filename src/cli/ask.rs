@@ -6,14 +6,16 @@ use super::{
     serve::Server,
 };
 use crate::{
+    api::IMAGES,
     chat::{Answer, Applied},
-    protocol::{BlockKind, Error, ErrorCode, Event, Stage, Started, Status},
+    protocol::{BlockKind, Error, ErrorCode, Event, ImageId, Stage, Started, Status},
     server::{config::Config, provider::sse::Decoder},
 };
 use futures::StreamExt;
 use std::{
     io::{IsTerminal, Write},
     net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -30,8 +32,11 @@ pub(super) async fn ask(
     mut config: Config,
     text: String,
     model: Option<String>,
+    images: Vec<PathBuf>,
 ) -> Result<(), Error> {
     super::log_to_stderr("error");
+    // Before anything is started: most mistakes are in a name.
+    let images = images.iter().map(read_image).collect::<Result<_, _>>()?;
     let (address, server) = match lock::take(&config.data)? {
         Holder::Other(address) if !address.is_empty() => (address, None),
         Holder::Other(_) => {
@@ -46,7 +51,7 @@ pub(super) async fn ask(
             (server.address.clone(), Some(server))
         }
     };
-    let result = Asker::new(&address)?.ask(&text, model).await;
+    let result = Asker::new(&address)?.ask(&text, model, images).await;
     if let Some(server) = server {
         server.stop(Duration::ZERO).await;
     }
@@ -75,9 +80,28 @@ impl Asker {
         })
     }
 
-    async fn ask(&self, text: &str, model: Option<String>) -> Result<(), Error> {
+    async fn ask(
+        &self,
+        text: &str,
+        model: Option<String>,
+        images: Vec<Vec<u8>>,
+    ) -> Result<(), Error> {
         let mut form = vec![("text", text.to_owned())];
         form.extend(model.map(|model| ("model", model)));
+        let mut sent = Vec::new();
+        for image in images {
+            let response = self
+                .http
+                .post(format!("{}{IMAGES}", self.address))
+                .body(image)
+                .send()
+                .await
+                .map_err(unreachable)?;
+            sent.push(answer_of::<ImageId>(response).await?.0);
+        }
+        if !sent.is_empty() {
+            form.push(("images", sent.join(",")));
+        }
         let response = self
             .http
             .post(format!("{}/api/runs/start", self.address))
@@ -172,6 +196,13 @@ impl Asker {
             eprint!("\r\x1b[2K{words}");
         }
     }
+}
+
+fn read_image(path: &PathBuf) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(|why| {
+        let sentence = format!("The picture {} cannot be read: {why}.", path.display());
+        Error::new(ErrorCode::InvalidRequest, sentence)
+    })
 }
 
 fn stage_words(stage: &Stage) -> String {

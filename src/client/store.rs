@@ -20,7 +20,9 @@ pub use chats::Chats;
 
 use crate::{
     chat::{Message, Role},
-    protocol::{ConversationId, Error, MessageId, RunId, Stage, Status, Timing, UnixMs, Usage},
+    protocol::{
+        ConversationId, Error, ImageId, MessageId, RunId, Stage, Status, Timing, UnixMs, Usage,
+    },
 };
 use leptos::prelude::*;
 use nursery::Nursery;
@@ -45,6 +47,8 @@ pub struct Chat {
     pub link: RwSignal<Link>,
     /// Typed while an answer was being written, sent one by one when it ends.
     pub queue: RwSignal<Vec<Queued>>,
+    /// The pictures that the next message will have.
+    pub images: RwSignal<Vec<ImageId>>,
     /// A command was refused or did not reach the server; the text is back in the composer.
     pub problem: RwSignal<Option<Problem>>,
     /// Trouble of the server while it streams, such as a full disk.
@@ -89,6 +93,8 @@ pub struct MessageView {
     pub created: UnixMs,
     /// A person's words.
     pub text: RwSignal<String>,
+    /// The pictures with them.
+    pub images: RwSignal<Vec<ImageId>>,
     /// Messages that answer the same parent, this one included.
     pub branches: RwSignal<Vec<MessageId>>,
     /// Facts about the answer, changed at most once per animation frame.
@@ -119,6 +125,7 @@ impl MessageView {
             role: message.role,
             created: message.created,
             text: RwSignal::new(message.text),
+            images: RwSignal::new(message.images),
             branches: RwSignal::new(message.branches),
             state: RwSignal::new(state),
             version: RwSignal::new(0),
@@ -144,6 +151,12 @@ impl MessageView {
         self.created = message.created;
         if self.text.with_untracked(|text| *text != message.text) {
             self.text.set(message.text);
+        }
+        if self
+            .images
+            .with_untracked(|images| *images != message.images)
+        {
+            self.images.set(message.images);
         }
         if self
             .branches
@@ -253,6 +266,9 @@ pub struct Queued {
     pub client_id: String,
     /// The text.
     pub text: String,
+    /// The pictures with it.
+    #[serde(default)]
+    pub images: Vec<ImageId>,
 }
 
 /// A command that did not work.

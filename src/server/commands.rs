@@ -3,6 +3,7 @@
 use super::{
     App,
     engine::{self, Control, Job},
+    images,
     log::{live::Live, packed::Packed},
     prompt,
     provider::ChatRequest,
@@ -13,8 +14,8 @@ use crate::{
     api::Catalog,
     chat::{Conversation, Summary},
     protocol::{
-        ConversationId, Error, ErrorCode, Event, MAX_TEXT_BYTES, MessageId, PROTOCOL_VERSION,
-        RunId, Seq, Started, Stopped, UnixMs,
+        ConversationId, Error, ErrorCode, Event, ImageId, MAX_TEXT_BYTES, MessageId,
+        PROTOCOL_VERSION, RunId, Seq, Started, Stopped, UnixMs,
     },
 };
 use std::{
@@ -30,6 +31,8 @@ const STOP_DEADLINE: Duration = Duration::from_secs(5);
 pub struct StartRun {
     /// The message.
     pub text: String,
+    /// The pictures with it; a message of pictures alone needs no text.
+    pub images: Vec<ImageId>,
     /// `None` begins a new conversation.
     pub conversation: Option<ConversationId>,
     /// The message answered.
@@ -51,7 +54,9 @@ impl App {
     /// `invalid_request` (empty text, unknown words), `too_large`, `not_found`, `conflict`,
     /// `shutting_down`, `storage`. Nothing is stored then.
     pub async fn start(self: &Arc<Self>, command: StartRun) -> Result<Started, Error> {
-        check_text(&command.text)?;
+        if command.images.is_empty() || command.text.len() > MAX_TEXT_BYTES {
+            check_text(&command.text)?;
+        }
         if command
             .client_id
             .as_ref()
@@ -80,6 +85,7 @@ impl App {
             parent: command.parent,
             branch: command.branch,
             text: command.text,
+            images: command.images,
             model: model.clone(),
             client_id: command.client_id,
             settings: chosen,
@@ -329,14 +335,13 @@ impl App {
                 message,
             },
         ) = (self.log.clone(), new.started.clone());
-        let (branch, settings) = self
+        let (branch, images, settings) = self
             .log
             .db
             .read(move |db| {
-                Ok((
-                    store::branch_to(db, &log, message)?,
-                    settings::read(db, conversation)?,
-                ))
+                let branch = store::branch_to(db, &log, message)?;
+                let images = images::of_branch(db, &branch)?;
+                Ok((branch, images, settings::read(db, conversation)?))
             })
             .await?;
         let (last, before) = branch.split_last().ok_or_else(|| {
@@ -352,7 +357,7 @@ impl App {
                 conversation: conversation.to_string(),
                 sampling: settings::sampling(&settings),
                 system: settings.system.or_else(|| self.system.clone()),
-                messages: prompt::turns(before, model),
+                messages: prompt::turns(before, &images, model),
                 ..ChatRequest::default()
             },
             earlier: earlier.cloned().collect(),

@@ -14,9 +14,11 @@ use axum::{
 /// the other fields.
 const MAX_FORM: usize = 3 * MAX_TEXT_BYTES + 16 * 1024;
 
-/// Refuses forms under `/api/` that are too large or not UTF-8.
+/// Refuses forms under `/api/` that are too large or not UTF-8. A picture is no form.
 pub async fn check(request: Request, next: Next) -> Response {
-    if *request.method() != Method::POST || !request.uri().path().starts_with("/api/") {
+    let path = request.uri().path();
+    if *request.method() != Method::POST || !path.starts_with("/api/") || path == crate::api::IMAGES
+    {
         return next.run(request).await;
     }
     let (parts, body) = request.into_parts();

@@ -107,6 +107,7 @@ async fn obey(app: &Arc<App>, command: &str, fields: &Fields) -> Result<Conversa
     if command == "start" {
         let command = StartRun {
             text: fields.text.clone(),
+            images: Vec::new(),
             conversation: parse(&fields.conversation)?,
             parent: parse(&fields.parent)?,
             model,

@@ -4,7 +4,10 @@
 //! them what the tools gave back. Providers refuse a call without a result, so one that never got
 //! any (a stop, a crash) is answered by a sentence that says so.
 
-use super::provider::{ChatMessage, Part, Role as Speaker};
+use super::{
+    images::Images,
+    provider::{ChatMessage, Part, Role as Speaker},
+};
 use crate::{
     chat::{Answer, Block, Call, Message, Role},
     protocol::{BlockKind, SpanNo, Status, ToolCall},
@@ -21,12 +24,20 @@ const NO_OUTPUT: &str = "(no output)";
 /// whoever reads the answer.
 pub const PARAGRAPH: &str = "\n\n";
 
-/// A branch as `model` (`provider/model`) is to see it, oldest first.
-pub fn turns(messages: &[Message], model: &str) -> Vec<ChatMessage> {
+/// A branch as `model` (`provider/model`) is to see it, oldest first, with its pictures.
+pub fn turns(messages: &[Message], images: &Images, model: &str) -> Vec<ChatMessage> {
     let mut turns = Vec::new();
     for message in messages {
         match message.role {
-            Role::User => turns.push(ChatMessage::new(Speaker::User, message.text.as_str())),
+            Role::User => {
+                let shown = message.images.iter().filter_map(|id| images.get(id));
+                let mut parts: Vec<Part> = shown.cloned().map(Part::Image).collect();
+                if !message.text.is_empty() || parts.is_empty() {
+                    parts.push(Part::Text(message.text.clone()));
+                }
+                let role = Speaker::User;
+                turns.push(ChatMessage { role, parts });
+            }
             Role::Assistant => {
                 let mut said = Said::new(model);
                 for answer in &message.answers {

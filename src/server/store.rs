@@ -5,12 +5,15 @@
 //! kept twice: it is the fold of its runs' logs.
 
 use super::{
+    images,
     log::{Log, db::storage, fold, stored_by_no},
     settings,
 };
 use crate::{
     chat::{Answer, Conversation, Message, Role, Settings, Summary},
-    protocol::{ConversationId, Error, ErrorCode, MessageId, RunId, Started, Status, UnixMs},
+    protocol::{
+        ConversationId, Error, ErrorCode, ImageId, MessageId, RunId, Started, Status, UnixMs,
+    },
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
@@ -29,6 +32,8 @@ pub struct NewTurn {
     pub branch: bool,
     /// What the person wrote.
     pub text: String,
+    /// The pictures with it.
+    pub images: Vec<ImageId>,
     /// `provider/model`.
     pub model: String,
     /// Idempotency key.
@@ -108,6 +113,7 @@ pub fn begin_turn(db: &Connection, turn: &NewTurn) -> Result<Begun, Error> {
         &turn.text,
         turn.at,
     )?;
+    images::attach(db, question, &turn.images)?;
     let answer = MessageId::new();
     insert_message(
         db,
@@ -190,6 +196,7 @@ impl NewTurn {
             parent: None,
             branch: false,
             text: String::new(),
+            images: Vec::new(),
             model: model.to_owned(),
             client_id: None,
             settings: Settings::default(),
@@ -370,6 +377,14 @@ pub fn delete(db: &Connection, id: ConversationId) -> Result<(), Error> {
     for sql in [
         "DELETE FROM log WHERE run IN (SELECT no FROM run WHERE conversation = ?1)",
         "DELETE FROM run WHERE conversation = ?1",
+        // Another conversation may show the same picture.
+        "DELETE FROM image WHERE id IN
+            (SELECT m.image FROM message_image AS m JOIN message ON message.id = m.message
+             WHERE message.conversation = ?1)
+         AND NOT EXISTS
+            (SELECT 1 FROM message_image AS m JOIN message ON message.id = m.message
+             WHERE m.image = image.id AND message.conversation != ?1)",
+        "DELETE FROM message_image WHERE message IN (SELECT id FROM message WHERE conversation = ?1)",
         "DELETE FROM message WHERE conversation = ?1",
     ] {
         db.execute(sql, [id.0.as_bytes()]).map_err(storage)?;
@@ -569,9 +584,9 @@ fn message(db: &Connection, log: &Log, id: MessageId) -> Result<Option<Message>,
     let Some((conversation, parent, role, text, created)) = row else {
         return Ok(None);
     };
-    let answers = match role {
-        Role::User => Vec::new(),
-        Role::Assistant => answers(db, log, id)?,
+    let (answers, images) = match role {
+        Role::User => (Vec::new(), images::of_message(db, id)?),
+        Role::Assistant => (answers(db, log, id)?, Vec::new()),
     };
     let branches = db
         .prepare_cached(
@@ -596,6 +611,7 @@ fn message(db: &Connection, log: &Log, id: MessageId) -> Result<Option<Message>,
         role,
         created,
         text,
+        images,
         answers,
         branches,
     }))

@@ -67,14 +67,16 @@ pub(super) fn other_models(
         Deed::Again => format!("again-{}", message.id),
         Deed::Onward => format!("onward-{}", message.id),
     };
+    let model = Memo::new(move |_| message.state.with(|state| state.model.clone()));
     part(move || {
         let models = frame.catalog.with(|catalog| {
             let models = catalog.models.iter();
             models
+                .filter(|other| model.with(|model| other.id != *model))
                 .map(|model| (model.clone(), picker::label(catalog, model)))
                 .collect::<Vec<_>>()
         });
-        if models.len() < 2 {
+        if models.is_empty() {
             return ().into_any();
         }
         let items = models

@@ -11,8 +11,12 @@ const PREFIX: &str = "headwater.";
 mod real {
     use super::PREFIX;
     use leptos::prelude::{document, window};
-    use wasm_bindgen::{JsCast, JsValue};
-    use web_sys::{Element, HtmlElement, HtmlTextAreaElement, Storage};
+    use wasm_bindgen::{JsCast, JsValue, closure::Closure};
+    pub(crate) use web_sys::File;
+    use web_sys::{
+        ClipboardEvent, DragEvent, Element, Event, FileList, HtmlElement, HtmlInputElement,
+        HtmlTextAreaElement, MouseEvent, Storage,
+    };
 
     /// Milliseconds since 1970.
     pub(crate) fn now() -> u64 {
@@ -27,6 +31,71 @@ mod real {
         date.set_seconds(0);
         date.set_milliseconds(0);
         date.get_time() as u64
+    }
+
+    /// Calls with the pictures that are chosen in a field's form, pasted into it or dropped on it.
+    pub(crate) fn on_pictures(
+        field: &HtmlTextAreaElement,
+        mut call: impl FnMut(Vec<File>) + 'static,
+    ) {
+        let Some(form) = field.closest("form").ok().flatten() else {
+            return;
+        };
+        let heard = move |event: Event| {
+            let pasted = event
+                .dyn_ref::<ClipboardEvent>()
+                .and_then(ClipboardEvent::clipboard_data);
+            let dragged = event
+                .dyn_ref::<DragEvent>()
+                .and_then(DragEvent::data_transfer)
+                .filter(|data| data.types().includes(&"Files".into(), 0));
+            if dragged.is_some() {
+                // Otherwise the browser leaves the page to show what is dropped.
+                event.prevent_default();
+            }
+            let data = pasted.or(dragged);
+            let input = event.target().and_then(|target| target.dyn_into().ok());
+            let found = match (data, input) {
+                (Some(data), _) => pictures(data.files()),
+                (None, Some(input)) => {
+                    let input: HtmlInputElement = input;
+                    let chosen = pictures(input.files());
+                    if !chosen.is_empty() {
+                        // So that the same file can be chosen again.
+                        input.set_value("");
+                    }
+                    chosen
+                }
+                (None, None) => Vec::new(),
+            };
+            if !found.is_empty() {
+                event.prevent_default();
+                call(found);
+            }
+        };
+        let heard = Closure::<dyn FnMut(Event)>::new(heard);
+        for kind in ["change", "paste", "dragover", "drop"] {
+            let _ = form.add_event_listener_with_callback(kind, heard.as_ref().unchecked_ref());
+        }
+        // It goes with the form, which the page has for as long as it lives.
+        heard.forget();
+    }
+
+    /// The number that is the value of the button which was clicked.
+    pub(crate) fn value_of_button(event: &MouseEvent) -> Option<usize> {
+        let target: Element = event.target()?.dyn_into().ok()?;
+        let button = target.closest("button").ok().flatten()?;
+        button.get_attribute("value")?.parse().ok()
+    }
+
+    fn pictures(files: Option<FileList>) -> Vec<File> {
+        let files = files.into_iter().flat_map(|files| {
+            let all = 0..files.length();
+            all.filter_map(move |at| files.get(at))
+        });
+        files
+            .filter(|file| file.type_().starts_with("image/"))
+            .collect()
     }
 
     fn storage() -> Option<Storage> {
@@ -284,7 +353,8 @@ pub(crate) use real::*;
 
 #[cfg(not(feature = "hydrate"))]
 mod absent {
-    use leptos::web_sys::HtmlTextAreaElement;
+    use leptos::web_sys::{Event, HtmlTextAreaElement, MouseEvent};
+    pub(crate) use std::convert::Infallible as File;
 
     pub(crate) fn now() -> u64 {
         0
@@ -322,7 +392,7 @@ mod absent {
     }
     pub(crate) fn set_value(_: &str, _: &str) {}
     pub(crate) fn set_text(_: &str, _: &str) {}
-    pub(crate) fn is_from(_: &leptos::web_sys::Event, _: &str) -> bool {
+    pub(crate) fn is_from(_: &Event, _: &str) -> bool {
         false
     }
     pub(crate) fn set_number(_: &str, _: Option<f64>) {}
@@ -332,6 +402,10 @@ mod absent {
     pub(crate) fn fit(_: &HtmlTextAreaElement) {}
     pub(crate) fn place(_: &str, _: &str) {}
     pub(crate) fn watch_for_crash() {}
+    pub(crate) fn on_pictures(_: &HtmlTextAreaElement, _: impl FnMut(Vec<File>) + 'static) {}
+    pub(crate) fn value_of_button(_: &MouseEvent) -> Option<usize> {
+        None
+    }
 }
 
 #[cfg(not(feature = "hydrate"))]

@@ -1,6 +1,7 @@
 //! Where the person writes. A plain form that the server understands, taken over after hydration.
 
 use super::{
+    attach::{attach_button, attached},
     browser,
     button::{quiet, worded},
     icon::{Icon, icon},
@@ -56,7 +57,8 @@ pub(super) fn Composer() -> impl IntoView {
             return;
         };
         let text = area.value();
-        any.set(!text.trim().is_empty());
+        let pictures = chat.images.with_untracked(|images| !images.is_empty());
+        any.set(pictures || !text.trim().is_empty());
         too_long.set((text.len() > MAX_TEXT_BYTES).then_some(text.len()));
         browser::fit(&area);
     };
@@ -87,7 +89,8 @@ pub(super) fn Composer() -> impl IntoView {
             return;
         };
         let text = field.value();
-        if text.trim().is_empty() || text.len() > MAX_TEXT_BYTES {
+        let pictures = chat.images.with_untracked(|images| !images.is_empty());
+        if (text.trim().is_empty() && !pictures) || text.len() > MAX_TEXT_BYTES {
             browser::focus("message");
             return;
         }
@@ -147,6 +150,15 @@ pub(super) fn Composer() -> impl IntoView {
         }
     });
     Effect::new(move |_| {
+        chat.images.track();
+        look();
+    });
+    Effect::new(move |_| {
+        if let Some(area) = area.get() {
+            browser::on_pictures(&area, move |pictures| chat.attach(pictures));
+        }
+    });
+    Effect::new(move |_| {
         let text = chat
             .problem
             .with(|problem| problem.as_ref().and_then(|p| p.text.clone()));
@@ -176,6 +188,7 @@ pub(super) fn Composer() -> impl IntoView {
                 submit();
             }
         >
+            {attached(chat)}
             {part(move || hidden("conversation", chat.id.get().map(|id| id.to_string())))}
             {part(move || hidden("parent", desk.head.get().map(|id| id.to_string())))}
             <textarea
@@ -198,6 +211,7 @@ pub(super) fn Composer() -> impl IntoView {
             ></textarea>
             <div class="row">
                 <Picker/>
+                {attach_button()}
                 {when(move || desk.running.get(), move || stop_button(chat))}
                 <button
                     type="submit"

@@ -2,6 +2,7 @@
 
 use super::{
     actions::copy_button,
+    attach::pictures,
     branches::Branches,
     browser,
     button::{quiet_with, worded},
@@ -24,7 +25,11 @@ pub(super) fn Question(message: MessageView) -> impl IntoView {
                 if editing.get() {
                     view! { <Editor message editing button=button_id.clone()/> }.into_any()
                 } else {
-                    view! { <div class="said">{message.text}</div> }.into_any()
+                    view! {
+                        {pictures(message.images)}
+                        <div class="said">{message.text}</div>
+                    }
+                    .into_any()
                 }
             })}
             <div class="actions">

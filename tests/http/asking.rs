@@ -1,7 +1,7 @@
 //! Servers with the tests' own providers, and questions to them.
 
 use crate::{
-    harness::{InProcess, stored},
+    harness::{InProcess, ends_once},
     vendors::Vendor,
 };
 use headwater::{
@@ -79,12 +79,7 @@ pub async fn ask(server: &InProcess, provider: &str) -> Answer {
         .await
         .expect("started");
     let answer = server.api.fold(started.run).await;
-    let log = stored(&server.app, started.run).await;
-    let ends = log.iter().filter(|entry| entry.event.is_terminal()).count();
-    assert!(
-        ends == 1 && log[log.len() - 1].event.is_terminal(),
-        "{model}"
-    );
+    ends_once(&server.app, started.run).await;
     let loaded = server.api.load(&started).await;
     assert_eq!(
         loaded.messages[1].visible_text(),

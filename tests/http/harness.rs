@@ -312,6 +312,14 @@ pub fn program(data: &Path) -> Command {
     program
 }
 
+/// Checks that a log has one end, and that it is the last entry, whatever was tried.
+pub async fn ends_once(app: &App, run: RunId) {
+    let log = stored(app, run).await;
+    let ends = log.iter().filter(|entry| entry.event.is_terminal()).count();
+    assert_eq!(ends, 1);
+    assert!(log[log.len() - 1].event.is_terminal());
+}
+
 /// The stored log of a run, read as the program reads it.
 pub async fn stored(app: &App, run: RunId) -> Vec<Entry> {
     let log = app

@@ -1,6 +1,6 @@
 //! What the engine mends by itself: the person sees a pause or a seam, never an error that passed.
 
-use crate::harness::{InProcess, stored};
+use crate::harness::{InProcess, ends_once, stored};
 use headwater::{
     chat::Answer,
     protocol::{ErrorCode, Event, Stage, Status},
@@ -33,10 +33,7 @@ async fn ask(server: &InProcess, scenario: &str) -> Answer {
     let answer = server.api.fold(started.run).await;
     let loaded = server.api.load(&started).await;
     assert_eq!(loaded.messages[1].visible_text(), answer.visible_text());
-    // Whatever was tried, the log has one end, and it is the last entry.
-    let log = stored(&server.app, started.run).await;
-    let ends = log.iter().filter(|entry| entry.event.is_terminal()).count();
-    assert!(ends == 1 && log[log.len() - 1].event.is_terminal());
+    ends_once(&server.app, started.run).await;
     answer
 }
 

@@ -1,7 +1,7 @@
 //! Tools: called, told back in every vendor's words, and ended with the run that called them.
 
 use crate::{
-    harness::{InProcess, Process, stored},
+    harness::{InProcess, Process, ends_once, stored},
     upstream::{Reply, Upstream},
     vendors::{ALL, TEXT},
 };
@@ -45,9 +45,7 @@ async fn ask(server: &InProcess, scenario: &str) -> (Started, Answer) {
     let answer = server.api.fold(started.run).await;
     let loaded = server.api.load(&started).await;
     assert_eq!(loaded.messages[1].visible_text(), answer.visible_text());
-    let log = stored(&server.app, started.run).await;
-    let ends = log.iter().filter(|entry| entry.event.is_terminal()).count();
-    assert!(ends == 1 && log[log.len() - 1].event.is_terminal());
+    ends_once(&server.app, started.run).await;
     (started, answer)
 }
 
@@ -379,6 +377,30 @@ async fn a_model_that_goes_round_in_circles_is_ended() {
     let error = answer.error.clone().expect("an error");
     assert!(error.message.contains("25 times"), "{error}");
     assert_eq!(outputs(&answer).len(), 25);
+}
+
+#[tokio::test]
+async fn a_model_that_calls_too_many_at_once_gets_some() {
+    let calls = r#"{ tool = "search" },"#.repeat(40);
+    let script = format!(
+        "[[scenario]]\nname = \"many\"\nsteps = [{calls} {{ end = \"tool_calls\" }}, {{ text = \"Fine.\" }}]\n"
+    );
+    let server = server(vec![tool("search", "echo x")], &script).await;
+    let (_, answer) = ask(&server, "many").await;
+    assert_eq!(answer.visible_text(), "Fine.");
+    let outputs = outputs(&answer);
+    let run = |status| {
+        outputs
+            .iter()
+            .filter(|output| output.2 == Some(status))
+            .count()
+    };
+    assert_eq!((run(Status::Ok), run(Status::Error)), (32, 8));
+    assert!(
+        outputs[39]
+            .1
+            .contains("Only 32 tools can be called at once")
+    );
 }
 
 #[tokio::test]

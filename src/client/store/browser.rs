@@ -5,7 +5,7 @@
 use super::Queued;
 use crate::{
     api::ApiError,
-    protocol::{ConversationId, Error, ErrorCode, UnixMs},
+    protocol::{ConversationId, Error, ErrorCode, ImageId, UnixMs},
 };
 use std::pin::Pin;
 use uuid::Uuid;
@@ -106,6 +106,21 @@ pub(super) fn now() -> UnixMs {
     return js_sys::Date::now() as UnixMs;
     #[cfg(not(feature = "hydrate"))]
     0
+}
+
+/// A file that the person chose; there is none on the server.
+#[cfg(feature = "hydrate")]
+pub(crate) type File = web_sys::File;
+/// A file that the person chose; there is none on the server.
+#[cfg(not(feature = "hydrate"))]
+pub(crate) type File = std::convert::Infallible;
+
+/// Sends a picture to the server.
+pub(super) async fn upload(file: File) -> Result<ImageId, Error> {
+    #[cfg(feature = "hydrate")]
+    return dom::upload(file).await;
+    #[cfg(not(feature = "hydrate"))]
+    match file {}
 }
 
 /// An identifier made here: of a message that the server does not know yet, or of a command.

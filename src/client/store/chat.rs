@@ -27,6 +27,7 @@ impl Chat {
             messages,
             link: RwSignal::new(Link::Idle),
             queue: RwSignal::new(Vec::new()),
+            images: RwSignal::new(Vec::new()),
             problem: RwSignal::new(None),
             notice: RwSignal::new(None),
             sending: RwSignal::new(false),
@@ -175,6 +176,7 @@ impl Chat {
         });
         self.id.set(id);
         self.problem.set(None);
+        self.images.set(Vec::new());
         self.notice.set(None);
         self.sending.set(false);
         if self.inner.with_value(|inner| inner.hydrated) {
@@ -223,14 +225,15 @@ impl Chat {
     }
 
     /// A view of a person's message that the server does not know yet.
-    pub(super) fn make_pending(self, parent: Option<MessageId>, text: &str) -> MessageView {
+    pub(super) fn make_pending(self, parent: Option<MessageId>, message: &Queued) -> MessageView {
         let id = MessageId(browser::random_id());
         let view = self.make(Message {
             id,
             parent,
             role: Role::User,
             created: browser::now(),
-            text: text.to_owned(),
+            text: message.text.clone(),
+            images: message.images.clone(),
             answers: Vec::new(),
             branches: vec![id],
         });

@@ -7,7 +7,7 @@ use super::{Chat, MessageView, Problem, Queued, browser, browser::News};
 use crate::{
     api::{self, ApiError, change::Change},
     chat::{Message, Role, Settings},
-    protocol::{ConversationId, Error, ErrorCode, MessageId, RunId, Started},
+    protocol::{ConversationId, Error, ErrorCode, ImageId, MessageId, RunId, Started},
 };
 use leptos::prelude::*;
 use serde_json::Value;
@@ -31,12 +31,15 @@ pub(super) fn json(settings: Settings) -> String {
 impl Chat {
     /// Sends a message, or queues it while an answer is being written.
     pub fn send(self, text: String) {
-        if text.trim().is_empty() {
+        let images = self.images.with_untracked(Vec::clone);
+        if text.trim().is_empty() && images.is_empty() {
             return;
         }
+        self.images.set(Vec::new());
         let message = Queued {
             client_id: browser::random_id().to_string(),
             text,
+            images,
         };
         if self.sending.get_untracked() || self.running_view().is_some() {
             self.change_queue(|queue| queue.push(message));
@@ -56,15 +59,51 @@ impl Chat {
         }
     }
 
-    /// Takes a message out of the queue and gives its text back.
+    /// Takes a message out of the queue and gives its text back; its pictures go to the next message.
     pub fn unqueue(self, client_id: &str) -> Option<String> {
-        self.change_queue(|queue| {
+        let taken = self.change_queue(|queue| {
             let at = queue
                 .iter()
                 .position(|queued| queued.client_id == client_id)?;
-            Some(queue.remove(at).text)
-        })
-        .flatten()
+            Some(queue.remove(at))
+        });
+        let Queued { text, images, .. } = taken.flatten()?;
+        self.take_back(images);
+        Some(text)
+    }
+
+    /// Adds pictures of a message that was not sent to the next one's.
+    fn take_back(self, images: Vec<ImageId>) {
+        if !images.is_empty() {
+            self.images.update(|here| here.extend(images));
+        }
+    }
+
+    /// Sends pictures to the server, to be shown by the next message.
+    pub(crate) fn attach(self, files: Vec<browser::File>) {
+        self.problem.set(None);
+        let screen = self.screen();
+        browser::spawn(async move {
+            for file in files {
+                let kept = browser::upload(file).await;
+                if self.screen() != screen {
+                    return;
+                }
+                match kept {
+                    Ok(image) => self.images.update(|images| images.push(image)),
+                    Err(error) => self.fail(error, None),
+                }
+            }
+        });
+    }
+
+    /// Leaves a picture out of the next message.
+    pub fn detach(self, place: usize) {
+        self.images.update(|images| {
+            if place < images.len() {
+                images.remove(place);
+            }
+        });
     }
 
     /// Stops the answer that is being written, keeping what has been painted.
@@ -140,6 +179,7 @@ impl Chat {
         let message = Queued {
             client_id: browser::random_id().to_string(),
             text,
+            images: views[at].images.get_untracked(),
         };
         self.start(message, views[at].parent, views[..at].to_vec(), true);
     }
@@ -220,12 +260,17 @@ impl Chat {
         self.problem.set(None);
         self.sending.set(true);
         self.next_edition();
-        let pending = self.make_pending(parent, &message.text);
+        let pending = self.make_pending(parent, &message);
         self.set_messages(views.into_iter().chain([pending]).collect());
         let screen = self.screen();
         browser::spawn(async move {
             let started = browser::persist(SEND_TRIES, || {
-                let Queued { client_id, text } = message.clone();
+                let Queued {
+                    client_id,
+                    text,
+                    images,
+                } = message.clone();
+                let images: Vec<String> = images.into_iter().map(|image| image.0).collect();
                 let branch = branch.then_some(true);
                 api::start_run(
                     text,
@@ -235,6 +280,7 @@ impl Chat {
                     Some(client_id),
                     branch,
                     settings.clone(),
+                    Some(images.join(",")).filter(|images| !images.is_empty()),
                 )
             })
             .await;
@@ -251,6 +297,7 @@ impl Chat {
                     let moved_on = error.code == ErrorCode::Conflict;
                     self.next_edition();
                     self.set_messages(before);
+                    self.take_back(message.images);
                     self.fail(error, Some(message.text));
                     if moved_on {
                         self.reload();
@@ -320,6 +367,7 @@ impl Chat {
                 role: Role::Assistant,
                 created: browser::now(),
                 text: String::new(),
+                images: Vec::new(),
                 answers: Vec::new(),
                 branches: vec![started.message],
             });

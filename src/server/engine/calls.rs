@@ -15,6 +15,10 @@ use serde_json::Value;
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
+/// How many calls of one answer are run. A model that asks for more reads that it cannot have them:
+/// each may be a process.
+const MAX_AT_ONCE: usize = 32;
+
 /// A call that the model made.
 pub(super) struct Called {
     call: ToolCall,
@@ -78,10 +82,17 @@ pub(super) async fn run(
             length: 0,
             open: true,
         });
-        streams.push(heard(job, called).map(move |heard| (at, heard)).boxed());
+        let heard = match at < MAX_AT_ONCE {
+            true => heard(job, called),
+            false => failed(format!(
+                "Only {MAX_AT_ONCE} tools can be called at once, so this one was not run."
+            )),
+        };
+        streams.push(heard.map(move |heard| (at, heard)).boxed());
     }
     let mut streams = stream::select_all(streams);
-    tell_stage(&works, recorder);
+    let mut told = None;
+    tell_stage(&works, &mut told, recorder);
     recorder.flush().await;
     let ended = loop {
         let next = tokio::select! {
@@ -98,7 +109,7 @@ pub(super) async fn run(
             Heard::Output(text) => work.output(text, recorder),
             Heard::End(error) => {
                 work.end(error, recorder);
-                tell_stage(&works, recorder);
+                tell_stage(&works, &mut told, recorder);
             }
         }
         tokio::select! {
@@ -137,9 +148,11 @@ fn begin(parent: SpanNo, called: &Called, recorder: &mut Recorder) -> SpanNo {
     span
 }
 
-/// Says which tool is at work: the first of them.
-fn tell_stage(works: &[Work], recorder: &mut Recorder) {
-    if let Some(work) = works.iter().find(|work| work.open) {
+/// Says which tool is at work, the first of them, unless that was `told`: its time goes on.
+fn tell_stage(works: &[Work], told: &mut Option<SpanNo>, recorder: &mut Recorder) {
+    let first = works.iter().find(|work| work.open);
+    if let Some(work) = first.filter(|work| *told != Some(work.span)) {
+        *told = Some(work.span);
         let at = recorder.now();
         recorder.note(Event::Progress {
             span: work.span,
@@ -181,7 +194,6 @@ impl Work {
 /// What a call tells until its end, which always comes.
 fn heard(job: &Job, called: Called) -> BoxStream<'static, Heard> {
     let name = &called.call.name;
-    let failed = |why: String| stream::once(async { Heard::End(Some(tool_failed(why))) }).boxed();
     let Some(tool) = job.tools.find(name).cloned() else {
         return failed(format!("There is no tool “{name}”."));
     };
@@ -221,6 +233,11 @@ fn within_limits(tool: Arc<dyn Tool>, arguments: Value) -> impl Stream<Item = He
             )),
         }
     })
+}
+
+/// A call that is not made at all.
+fn failed(why: String) -> BoxStream<'static, Heard> {
+    stream::once(async { Heard::End(Some(tool_failed(why))) }).boxed()
 }
 
 fn seconds(limit: Duration) -> String {

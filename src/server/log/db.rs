@@ -15,7 +15,7 @@ use std::{
 const SCHEMA_VERSION: i64 = SCHEMA.len() as i64;
 
 /// The schema, step by step; a database of an older version is brought up by the later ones.
-const SCHEMA: [&str; 3] = [TABLES, SEGMENTS_IN_ORDER, SETTINGS];
+const SCHEMA: [&str; 4] = [TABLES, SEGMENTS_IN_ORDER, SETTINGS, IMAGES];
 
 /// The tables as the first version made them; later steps change them.
 ///
@@ -63,6 +63,18 @@ const SEGMENTS_IN_ORDER: &str = "
 
 /// Settings of each conversation, as JSON.
 const SETTINGS: &str = "ALTER TABLE conversation ADD COLUMN settings TEXT;";
+
+/// Pictures by the hash of their bytes, and the messages that show them.
+const IMAGES: &str = "
+    CREATE TABLE image (
+        id TEXT PRIMARY KEY, media_type TEXT NOT NULL, data BLOB NOT NULL, at INTEGER NOT NULL
+    );
+    CREATE TABLE message_image (
+        message BLOB NOT NULL, place INTEGER NOT NULL, image TEXT NOT NULL,
+        PRIMARY KEY (message, place)
+    ) WITHOUT ROWID;
+    CREATE INDEX message_image_by_image ON message_image (image);
+";
 
 /// Reading connections that are kept open; a burst may open more for a moment.
 const IDLE: usize = 8;

@@ -32,7 +32,7 @@ mod weights;
 pub use model::ModelSummary;
 pub use sampler::SamplingDefaults;
 
-use super::{ChatRequest, Provider, ProviderEvent};
+use super::{ChatRequest, Part, Provider, ProviderEvent};
 use crate::protocol::{Error, ErrorCode, ModelInfo};
 use futures::{
     future::BoxFuture,
@@ -159,6 +159,18 @@ impl Provider for LocalProvider {
     }
 
     fn stream(&self, request: ChatRequest) -> BoxStream<'static, Result<ProviderEvent, Error>> {
+        let is_image = |part: &Part| matches!(part, Part::Image(_));
+        if request
+            .messages
+            .iter()
+            .any(|turn| turn.parts.iter().any(is_image))
+        {
+            let error = Error::new(
+                ErrorCode::InvalidRequest,
+                "The built-in model cannot see pictures. Choose another model for this question.",
+            );
+            return stream::once(async { Err(error) }).boxed();
+        }
         let pool = self.pool.clone();
         let known = model::short_name(&self.path);
         stream::unfold(Answer::Asked(request), move |answer| {

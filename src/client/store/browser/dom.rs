@@ -1,7 +1,7 @@
 //! Owners of the browser's timers, listeners and channels: what they began ends when they drop.
 
 use crate::client::store::{browser::News, inbox::Inbox};
-use crate::protocol::ConversationId;
+use crate::protocol::{ConversationId, Error, ErrorCode, ImageId, MAX_IMAGE_BYTES};
 use std::rc::Rc;
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::JsFuture;
@@ -196,6 +196,36 @@ pub(in crate::client::store) fn hidden() -> bool {
 /// Whether the browser believes that there is a network.
 pub(in crate::client::store) fn online() -> bool {
     window().is_none_or(|window| window.navigator().on_line())
+}
+
+/// Sends a file as the body of a request. What is no picture, or too large, the server says.
+pub(super) async fn upload(file: web_sys::File) -> Result<ImageId, Error> {
+    let unreachable = || {
+        let sentence = "The picture did not reach the server. Attach it again.";
+        Error::new(ErrorCode::Connection, sentence)
+    };
+    // The server stops reading there, which a browser takes for a broken connection.
+    if file.size() > MAX_IMAGE_BYTES as f64 {
+        let sentence = format!(
+            "A picture may have {} MB at most.",
+            MAX_IMAGE_BYTES / 1_000_000
+        );
+        return Err(Error::new(ErrorCode::TooLarge, sentence));
+    }
+    let asked = web_sys::RequestInit::new();
+    asked.set_method("POST");
+    asked.set_body(&file);
+    let answer = async {
+        let response = window()?.fetch_with_str_and_init(crate::api::IMAGES, &asked);
+        let response: web_sys::Response = JsFuture::from(response).await.ok()?.dyn_into().ok()?;
+        let text = JsFuture::from(response.text().ok()?).await.ok()?;
+        Some((response.ok(), text.as_string()?))
+    };
+    let (ok, text) = answer.await.ok_or_else(unreachable)?;
+    match ok {
+        true => serde_json::from_str(&text).map_err(|_| unreachable()),
+        false => Err(serde_json::from_str(&text).unwrap_or_else(|_| unreachable())),
+    }
 }
 
 /// For developers.

@@ -1,0 +1,256 @@
+//! Pictures that people send with their messages.
+//!
+//! A picture is stored once, under the hash of its bytes, before the message that shows it is sent.
+//! What it is, its first bytes say, and not whoever sends it: only formats that every vendor takes
+//! and that no browser runs anything from.
+
+use super::{App, log::db::storage, provider::Image};
+use crate::{
+    chat::Message,
+    protocol::{Error, ErrorCode, ImageId, MAX_IMAGE_BYTES, MessageId, UnixMs},
+};
+use axum::{
+    Json,
+    body::{Body, to_bytes},
+    extract::{Path, State},
+    http::{HeaderName, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use rusqlite::{Connection, OptionalExtension, params};
+use sha2::{Digest, Sha256};
+use std::{collections::HashMap, sync::Arc};
+
+/// The most pictures of one message.
+pub const MAX_IMAGES: usize = 10;
+
+/// How long a picture may wait for its message, in milliseconds: a day.
+const WAITS: UnixMs = 24 * 60 * 60 * 1000;
+
+/// Pictures by their identifiers.
+pub type Images = HashMap<ImageId, Image>;
+
+/// `POST /api/images`: the body is a picture. The answer is its identifier, a JSON string, which [`crate::api::start_run`]
+/// takes.
+pub async fn upload(State(app): State<Arc<App>>, body: Body) -> Response {
+    match keep(&app, body).await {
+        Ok(id) => Json(id).into_response(),
+        Err(why) => refuse(why),
+    }
+}
+
+/// `GET /api/images/{id}`: a picture.
+pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {
+    let wanted = ImageId(id);
+    match app.log.db.read(move |db| read(db, &wanted)).await {
+        Ok(Some(image)) => {
+            let headers = [
+                (header::CONTENT_TYPE, image.media_type.as_str()),
+                // Its name is its content's.
+                (
+                    header::CACHE_CONTROL,
+                    "private, max-age=31536000, immutable",
+                ),
+                (
+                    header::CONTENT_SECURITY_POLICY,
+                    "default-src 'none'; sandbox",
+                ),
+                (
+                    HeaderName::from_static("cross-origin-resource-policy"),
+                    "same-origin",
+                ),
+            ];
+            (headers, image.data).into_response()
+        }
+        Ok(None) => refuse(Error::new(ErrorCode::NotFound, "There is no such picture.")),
+        Err(why) => refuse(why),
+    }
+}
+
+fn refuse(why: Error) -> Response {
+    let status = StatusCode::from_u16(why.code.http_status());
+    let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, Json(why)).into_response()
+}
+
+async fn keep(app: &App, body: Body) -> Result<ImageId, Error> {
+    let data = to_bytes(body, MAX_IMAGE_BYTES).await.map_err(|_| {
+        Error::new(
+            ErrorCode::TooLarge,
+            format!(
+                "A picture may have {} MB at most.",
+                MAX_IMAGE_BYTES / 1_000_000
+            ),
+        )
+    })?;
+    let media_type = media_type(&data).ok_or_else(|| {
+        Error::new(
+            ErrorCode::InvalidRequest,
+            "This is no PNG, JPEG, WebP or GIF picture.",
+        )
+    })?;
+    let id = ImageId(hex(&Sha256::digest(&data)));
+    let stored = id.clone();
+    let at = super::commands::now();
+    app.log
+        .writer
+        .write(move |db| insert(db, &stored, media_type, &data, at))
+        .await?;
+    Ok(id)
+}
+
+/// The identifiers of a list with commas between.
+pub fn from_list(list: Option<&str>) -> Vec<ImageId> {
+    let ids = list.unwrap_or_default().split(',').map(str::trim);
+    ids.filter(|id| !id.is_empty())
+        .map(|id| ImageId(id.to_owned()))
+        .collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What a picture's first bytes say it is.
+fn media_type(data: &[u8]) -> Option<&'static str> {
+    match data {
+        [0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, ..] => Some("image/png"),
+        [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),
+        [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some("image/gif"),
+        [
+            b'R',
+            b'I',
+            b'F',
+            b'F',
+            _,
+            _,
+            _,
+            _,
+            b'W',
+            b'E',
+            b'B',
+            b'P',
+            ..,
+        ] => Some("image/webp"),
+        _ => None,
+    }
+}
+
+/// Keeps a picture, and drops those that no message shows and that have waited long enough.
+fn insert(
+    db: &Connection,
+    id: &ImageId,
+    media_type: &str,
+    data: &[u8],
+    at: UnixMs,
+) -> Result<(), Error> {
+    db.execute(
+        "DELETE FROM image WHERE at < ?1
+         AND NOT EXISTS (SELECT 1 FROM message_image AS m WHERE m.image = image.id)",
+        [at.saturating_sub(WAITS) as i64],
+    )
+    .and_then(|_| {
+        db.execute(
+            "INSERT INTO image (id, media_type, data, at) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (id) DO UPDATE SET at = excluded.at",
+            params![id.0, media_type, data, at as i64],
+        )
+    })
+    .map_err(storage)?;
+    Ok(())
+}
+
+/// Gives a message its pictures.
+///
+/// # Errors
+/// `not_found` for one that was not sent before, `invalid_request` for too many, `storage`.
+pub fn attach(db: &Connection, message: MessageId, images: &[ImageId]) -> Result<(), Error> {
+    if images.len() > MAX_IMAGES {
+        return Err(Error::new(
+            ErrorCode::InvalidRequest,
+            format!("A message may have {MAX_IMAGES} pictures at most."),
+        ));
+    }
+    for (place, image) in images.iter().enumerate() {
+        let found = db
+            .prepare_cached(
+                "INSERT INTO message_image (message, place, image)
+                 SELECT ?1, ?2, id FROM image WHERE id = ?3",
+            )
+            .and_then(|mut query| {
+                query.execute(params![message.0.as_bytes(), place as i64, image.0])
+            })
+            .map_err(storage)?;
+        if found == 0 {
+            return Err(Error::new(
+                ErrorCode::NotFound,
+                "A picture of this message is not there any more. Attach it again.",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The pictures of a message, in order.
+///
+/// # Errors
+/// `storage`.
+pub fn of_message(db: &Connection, message: MessageId) -> Result<Vec<ImageId>, Error> {
+    db.prepare_cached("SELECT image FROM message_image WHERE message = ?1 ORDER BY place")
+        .and_then(|mut query| {
+            query
+                .query_map([message.0.as_bytes()], |row| row.get(0).map(ImageId))?
+                .collect()
+        })
+        .map_err(storage)
+}
+
+/// All pictures of a branch.
+///
+/// # Errors
+/// `storage`.
+pub fn of_branch(db: &Connection, branch: &[Message]) -> Result<Images, Error> {
+    let mut images = Images::new();
+    for id in branch.iter().flat_map(|message| &message.images) {
+        if !images.contains_key(id)
+            && let Some(image) = read(db, id)?
+        {
+            images.insert(id.clone(), image);
+        }
+    }
+    Ok(images)
+}
+
+fn read(db: &Connection, id: &ImageId) -> Result<Option<Image>, Error> {
+    db.prepare_cached("SELECT media_type, data FROM image WHERE id = ?1")
+        .and_then(|mut query| {
+            query
+                .query_row([&id.0], |row| {
+                    Ok(Image {
+                        media_type: row.get(0)?,
+                        data: row.get::<_, Vec<u8>>(1)?.into(),
+                    })
+                })
+                .optional()
+        })
+        .map_err(storage)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::media_type;
+
+    #[test]
+    fn a_picture_is_what_its_first_bytes_say() {
+        for (data, want) in [
+            (&b"\x89PNG\r\n\x1a\n...."[..], Some("image/png")),
+            (b"\xff\xd8\xff\xe0", Some("image/jpeg")),
+            (b"GIF89a", Some("image/gif")),
+            (b"RIFF\x10\0\0\0WEBPVP8 ", Some("image/webp")),
+            (b"RIFF\x10\0\0\0WAVE", None),
+            (b"<svg xmlns='http://www.w3.org/2000/svg'/>", None),
+            (b"", None),
+        ] {
+            assert_eq!(media_type(data), want, "{data:?}");
+        }
+    }
+}
