@@ -97,3 +97,25 @@ test('a pasted picture is attached', async ({ server, chat, page }) => {
   }, base64);
   await expect(attached(chat)).toHaveCount(1);
 });
+
+test('a message waits for its picture', async ({ server, chat, page }) => {
+  await chat.open(server.url);
+  await chat.choose('hello');
+  let arrive = () => {};
+  const held = new Promise<void>((done) => (arrive = done));
+  await page.route('**/api/images', async (route) => {
+    await held;
+    await route.continue();
+  });
+  await page.getByLabel('Attach pictures').setInputFiles(file('a.png', square(20, 110, 120)));
+  await chat.composer.fill('What colour is it?');
+  await chat.composer.press('Enter');
+  await expect(page.locator('.coming')).toBeVisible();
+  await expect(chat.composer).toHaveValue('What colour is it?');
+  arrive();
+  await expect(attached(chat)).toHaveCount(1);
+  await chat.composer.press('Enter');
+  await expect(shown(chat)).toHaveCount(1);
+  await chat.done();
+  expect(await images(server, chat)).toHaveLength(1);
+});

@@ -22,7 +22,8 @@ pub const PROTOCOL_VERSION: u32 = 1;
 /// One megabyte of pasted text is refused with a sentence; anything below is the model's matter.
 pub const MAX_TEXT_BYTES: usize = 512 * 1024;
 
-/// The largest picture, in bytes. Anthropic's limit, the smallest of the vendors', is 5 MB.
+/// The largest picture, in bytes: Anthropic's limit, the smallest of the vendors'. Where it is meant
+/// for the base64 form, a third larger, the vendor's refusal is what the person reads.
 pub const MAX_IMAGE_BYTES: usize = 5_000_000;
 
 /// Place of an entry in its run's log. The first is 1; 0 as a cursor means "from the start".

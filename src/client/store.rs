@@ -49,6 +49,8 @@ pub struct Chat {
     pub queue: RwSignal<Vec<Queued>>,
     /// The pictures that the next message will have.
     pub images: RwSignal<Vec<ImageId>>,
+    /// How many pictures are on their way to the server; the message waits for them.
+    pub uploading: RwSignal<usize>,
     /// A command was refused or did not reach the server; the text is back in the composer.
     pub problem: RwSignal<Option<Problem>>,
     /// Trouble of the server while it streams, such as a full disk.

@@ -27,6 +27,7 @@ use crate::{
     protocol::{Error, ErrorCode, Event, Finish, FinishReason, Seq, SpanNo, Stage, Status},
 };
 use attempt::{Attempt, Outcome};
+use call::Call;
 use calls::Called;
 pub use clock::Deadlines;
 use recorder::Recorder;
@@ -199,7 +200,7 @@ async fn attempts(job: &Job, recorder: &mut Recorder) -> (Status, Option<Error>)
                 wait(job, recorder, span, number + 1, pause, error).await
             }
             Outcome::Whole(finish) => {
-                let calls = match calls_of(job, recorder, span, &finish).await {
+                let calls = match calls_of(job, recorder, &attempt.call, &finish).await {
                     Ok(calls) if calls.is_empty() => return (Status::Ok, None),
                     Ok(calls) => calls,
                     Err(ended) => return ended.end(),
@@ -223,16 +224,17 @@ async fn attempts(job: &Job, recorder: &mut Recorder) -> (Status, Option<Error>)
 async fn calls_of(
     job: &Job,
     recorder: &mut Recorder,
-    span: SpanNo,
+    call: &Call,
     finish: &Finish,
 ) -> Result<Vec<Called>, Outcome> {
+    let may_call = job.candidates[call.candidate].tools && !job.tools.is_empty();
     // Where the limit of tokens was reached, the arguments may be half of what was meant.
-    if job.tools.is_empty() || finish.reason == FinishReason::Length {
+    if !may_call || finish.reason == FinishReason::Length {
         return Ok(Vec::new());
     }
     unless_ended(job, recorder.flush()).await?;
     unless_ended(job, recorder.committed()).await?;
-    Ok(calls::of_span(job, span))
+    Ok(calls::of_span(job, call.span))
 }
 
 fn too_many_rounds() -> Error {

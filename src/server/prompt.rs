@@ -13,9 +13,10 @@ use crate::{
     protocol::{BlockKind, SpanNo, Status, ToolCall},
 };
 use serde_json::{Value, json};
+use std::collections::HashSet;
 
 /// In place of the result of a call that has none.
-pub const CANCELLED: &str = "The call was cancelled before it gave a result.";
+pub const CANCELLED: &str = "The call was cancelled before it was done.";
 
 /// In place of a result without a word, which some providers refuse.
 const NO_OUTPUT: &str = "(no output)";
@@ -43,7 +44,15 @@ pub fn turns(messages: &[Message], images: &Images, model: &str) -> Vec<ChatMess
                 for answer in &message.answers {
                     said.add(answer, None);
                 }
-                turns.append(&mut said.turns());
+                let mut said = said.turns();
+                if said.is_empty() {
+                    // It failed before its first word. Some models insist on turns that alternate.
+                    said.push(ChatMessage {
+                        role: Speaker::Assistant,
+                        parts: Vec::new(),
+                    });
+                }
+                turns.append(&mut said);
             }
         }
     }
@@ -53,19 +62,53 @@ pub fn turns(messages: &[Message], images: &Images, model: &str) -> Vec<ChatMess
 /// Leaves tools out, for a model that may not call any: providers refuse a conversation with calls
 /// of tools that the request does not name.
 pub fn without_tools(messages: &mut Vec<ChatMessage>) {
-    for message in messages.iter_mut() {
-        let is_of_tools =
-            |part: &Part| matches!(part, Part::ToolCall { .. } | Part::ToolResult { .. });
+    let is_of_tools = |part: &Part| matches!(part, Part::ToolCall { .. } | Part::ToolResult { .. });
+    messages.retain_mut(|message| {
+        let before = message.parts.len();
         message.parts.retain(|part| !is_of_tools(part));
-    }
-    messages.retain(|message| !message.parts.is_empty());
+        before == 0 || !message.parts.is_empty()
+    });
     messages.dedup_by(|next, before| {
         let joins = next.role == Speaker::Assistant && before.role == Speaker::Assistant;
+        if joins && before.text_len() > 0 && next.text_len() > 0 {
+            before.parts.push(Part::Text(PARAGRAPH.into()));
+        }
         if joins {
             before.parts.append(&mut next.parts);
         }
         joins
     });
+}
+
+/// Makes the identifiers of calls unique in a conversation, as Anthropic wants them. Where a provider
+/// has none, ours begin anew in each of the model's turns.
+pub fn number_calls(messages: &mut [ChatMessage]) {
+    let mut seen = HashSet::new();
+    let mut next = 1_u32;
+    let mut renamed: Vec<(String, String)> = Vec::new();
+    for message in messages {
+        if message.role == Speaker::Assistant {
+            renamed.clear();
+        }
+        for part in &mut message.parts {
+            match part {
+                Part::ToolCall { call, .. } => {
+                    let old = call.id.clone();
+                    while !seen.insert(call.id.clone()) {
+                        call.id = format!("call_{next}");
+                        next += 1;
+                    }
+                    renamed.push((old, call.id.clone()));
+                }
+                Part::ToolResult { call, .. } => {
+                    if let Some(place) = renamed.iter().position(|(old, _)| *old == call.id) {
+                        call.id = renamed.remove(place).1;
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
 }
 
 /// The turns of one message of the assistant, collected from the runs that wrote it.
@@ -154,7 +197,8 @@ impl<'a> Said<'a> {
     /// A text without the blank line that was put between it and what the model had said before its
     /// tools ran.
     fn without_break<'t>(&self, text: &'t str) -> &'t str {
-        let begins = self.parts.is_empty() && !self.turns.is_empty();
+        let spoke = self.parts.iter().any(|part| matches!(part, Part::Text(_)));
+        let begins = !spoke && !self.turns.is_empty();
         text.strip_prefix(PARAGRAPH)
             .filter(|_| begins)
             .unwrap_or(text)

@@ -41,6 +41,9 @@ pub(super) fn attached(chat: Chat) -> AnyView {
                 html.push_str(part);
             }
         }
+        for _ in 0..chat.uploading.get() {
+            html.push_str("<li class=\"coming\" title=\"On its way\"></li>");
+        }
         let remove = move |event: ev::MouseEvent| {
             if let Some(place) = browser::value_of_button(&event) {
                 chat.detach(place);
@@ -52,7 +55,7 @@ pub(super) fn attached(chat: Chat) -> AnyView {
         .into_any()
     };
     when(
-        move || chat.images.with(|images| !images.is_empty()),
+        move || chat.uploading.get() > 0 || chat.images.with(|images| !images.is_empty()),
         move || part(list),
     )
 }

@@ -44,7 +44,9 @@ mod real {
         let heard = move |event: Event| {
             let pasted = event
                 .dyn_ref::<ClipboardEvent>()
-                .and_then(ClipboardEvent::clipboard_data);
+                .and_then(ClipboardEvent::clipboard_data)
+                // A table comes as text and as a picture of it.
+                .filter(|data| !data.types().includes(&"text/plain".into(), 0));
             let dragged = event
                 .dyn_ref::<DragEvent>()
                 .and_then(DragEvent::data_transfer)

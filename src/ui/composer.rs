@@ -90,7 +90,8 @@ pub(super) fn Composer() -> impl IntoView {
         };
         let text = field.value();
         let pictures = chat.images.with_untracked(|images| !images.is_empty());
-        if (text.trim().is_empty() && !pictures) || text.len() > MAX_TEXT_BYTES {
+        let coming = chat.uploading.get_untracked() > 0;
+        if coming || (text.trim().is_empty() && !pictures) || text.len() > MAX_TEXT_BYTES {
             browser::focus("message");
             return;
         }

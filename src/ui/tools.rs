@@ -106,14 +106,15 @@ fn begin(card: &Card<'_>, drawn: &mut Vec<Drawn>) -> String {
     let mut arguments = Arguments::default();
     arguments.push(&input.text);
     let name = input.tool.as_ref().map_or("", |tool| tool.name.as_str());
+    // HTML drops the line break right after `<pre>`, and so it would that of a text.
     let html = [
         "<details class=\"tool\"><summary><code>",
         &escaped(name),
         "</code> <span>",
         card.state,
-        "</span></summary><pre tabindex=\"0\" aria-label=\"Arguments\">",
+        "</span></summary><pre tabindex=\"0\" aria-label=\"Arguments\">\n",
         &escaped(arguments.shown()),
-        "</pre><pre tabindex=\"0\" aria-label=\"Result\">",
+        "</pre><pre tabindex=\"0\" aria-label=\"Result\">\n",
         &escaped(output.map_or("", |output| output.text.as_str())),
         "</pre></details>",
     ]
@@ -252,7 +253,7 @@ mod tests {
             html.contains("<code>&lt;search></code> <span>called</span>"),
             "{html}"
         );
-        assert!(html.contains(">q: a&lt;b</pre>"), "{html}");
+        assert!(html.contains(">\nq: a&lt;b</pre>"), "{html}");
         body(Event::SpanStarted {
             span: 2,
             parent: Some(1),
@@ -266,7 +267,7 @@ mod tests {
         body(begun(2, 2, BlockKind::ToolOutput));
         let html = body(said(2, "found"));
         assert!(html.contains("<span>running</span>"), "{html}");
-        assert!(html.contains(">found</pre>"), "{html}");
+        assert!(html.contains(">\nfound</pre>"), "{html}");
         let html = body(Event::SpanFinished {
             span: 2,
             status: Status::Error,

@@ -262,7 +262,7 @@ async fn a_stop_ends_the_tool_at_once_and_the_next_turn_is_valid() {
     assert_eq!(answer.status, Some(Status::Ok));
     assert_eq!(
         answer.visible_text(),
-        "\n\nIt gave:\n\n- search (failed): begun\nThe call was cancelled before it gave a result.\n"
+        "\n\nIt gave:\n\n- search (failed): begun\nThe call was cancelled before it was done.\n"
     );
 }
 

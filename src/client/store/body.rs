@@ -94,6 +94,10 @@ impl Body {
             Event::SpanStarted {
                 replaces: Some(_), ..
             }
+            | Event::SpanFinished {
+                status: Status::Superseded,
+                ..
+            }
             | Event::Snapshot { .. } => {
                 self.stale = true;
             }

@@ -28,6 +28,7 @@ impl Chat {
             link: RwSignal::new(Link::Idle),
             queue: RwSignal::new(Vec::new()),
             images: RwSignal::new(Vec::new()),
+            uploading: RwSignal::new(0),
             problem: RwSignal::new(None),
             notice: RwSignal::new(None),
             sending: RwSignal::new(false),
@@ -177,6 +178,7 @@ impl Chat {
         self.id.set(id);
         self.problem.set(None);
         self.images.set(Vec::new());
+        self.uploading.set(0);
         self.notice.set(None);
         self.sending.set(false);
         if self.inner.with_value(|inner| inner.hydrated) {

@@ -82,6 +82,7 @@ impl Chat {
     /// Sends pictures to the server, to be shown by the next message.
     pub(crate) fn attach(self, files: Vec<browser::File>) {
         self.problem.set(None);
+        self.uploading.update(|count| *count += files.len());
         let screen = self.screen();
         browser::spawn(async move {
             for file in files {
@@ -89,6 +90,7 @@ impl Chat {
                 if self.screen() != screen {
                     return;
                 }
+                self.uploading.update(|count| *count -= 1);
                 match kept {
                     Ok(image) => self.images.update(|images| images.push(image)),
                     Err(error) => self.fail(error, None),
@@ -408,7 +410,10 @@ impl Chat {
                 queue.insert(0, message);
                 browser::store_queue(id, &queue);
             }
-            (Err(error), None) if self.screen().is_some() => self.fail(error, Some(message.text)),
+            (Err(error), None) if self.screen().is_some() => {
+                self.take_back(message.images);
+                self.fail(error, Some(message.text));
+            }
             (Err(_), None) => {}
         }
     }

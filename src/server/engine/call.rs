@@ -138,6 +138,7 @@ fn request(job: &Job, candidate: usize, replaced: Option<SpanNo>) -> (ChatReques
     };
     let spoke = said.iter().any(spoke);
     request.messages.append(&mut said);
+    prompt::number_calls(&mut request.messages);
     if written.is_empty() {
         let paragraph = if spoke {
             GoesOn::Paragraph

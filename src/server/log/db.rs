@@ -67,8 +67,9 @@ const SETTINGS: &str = "ALTER TABLE conversation ADD COLUMN settings TEXT;";
 /// Pictures by the hash of their bytes, and the messages that show them.
 const IMAGES: &str = "
     CREATE TABLE image (
-        id TEXT PRIMARY KEY, media_type TEXT NOT NULL, data BLOB NOT NULL, at INTEGER NOT NULL
+        id TEXT PRIMARY KEY, media_type TEXT NOT NULL, at INTEGER NOT NULL, data BLOB NOT NULL
     );
+    CREATE INDEX image_by_at ON image (at);
     CREATE TABLE message_image (
         message BLOB NOT NULL, place INTEGER NOT NULL, image TEXT NOT NULL,
         PRIMARY KEY (message, place)

@@ -308,8 +308,66 @@ fn a_model_without_tools_reads_the_words_alone() {
         short,
         [
             "user: ?",
-            "assistant: Let me look., It is one.",
+            "assistant: Let me look., \n\n, It is one.",
             "user: Sure?"
         ]
     );
+}
+
+#[test]
+fn identifiers_of_calls_are_unique_in_a_conversation() {
+    let answer = answer(
+        &[
+            vec![model(1)],
+            input(1, 1, "call_1", "{}"),
+            input(1, 2, "call_2", "{}"),
+            vec![ended(1, Status::Ok), span(2, SpanKind::Tool, "search")],
+            output(2, 3, "call_1", "one"),
+            output(2, 4, "call_2", "two"),
+            vec![ended(2, Status::Ok), model(3)],
+            input(3, 5, "call_1", "{}"),
+            vec![ended(3, Status::Ok), span(4, SpanKind::Tool, "search")],
+            output(4, 6, "call_1", "three"),
+            vec![ended(4, Status::Ok)],
+        ]
+        .concat(),
+    );
+    let mut said = Said::new("p/m");
+    said.add(&answer, None);
+    let mut turns = said.turns();
+    number_calls(&mut turns);
+    let short: Vec<String> = turns.iter().map(in_short).collect();
+    assert_eq!(
+        short,
+        [
+            "assistant: call call_1 {}, call call_2 {}",
+            "user: result call_1: one, result call_2: two",
+            "assistant: call call_3 {}",
+            "user: result call_3: three",
+        ]
+    );
+}
+
+#[test]
+fn an_answer_that_failed_before_its_first_word_is_still_a_turn() {
+    let message = |role, text: &str, answers| Message {
+        id: crate::protocol::MessageId::new(),
+        parent: None,
+        role,
+        created: 0,
+        text: text.into(),
+        images: Vec::new(),
+        answers,
+        branches: Vec::new(),
+    };
+    let failed = answer(&[model(1), ended(1, Status::Error)]);
+    let messages = [
+        message(Role::User, "?", Vec::new()),
+        message(Role::Assistant, "", vec![failed]),
+        message(Role::User, "Again?", Vec::new()),
+    ];
+    let mut turns = turns(&messages, &Images::new(), "p/m");
+    without_tools(&mut turns);
+    let short: Vec<String> = turns.iter().map(in_short).collect();
+    assert_eq!(short, ["user: ?", "assistant: ", "user: Again?"]);
 }

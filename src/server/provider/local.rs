@@ -160,11 +160,9 @@ impl Provider for LocalProvider {
 
     fn stream(&self, request: ChatRequest) -> BoxStream<'static, Result<ProviderEvent, Error>> {
         let is_image = |part: &Part| matches!(part, Part::Image(_));
-        if request
-            .messages
-            .iter()
-            .any(|turn| turn.parts.iter().any(is_image))
-        {
+        // Those of earlier turns were somebody else's to look at.
+        let asked = request.messages.last();
+        if asked.is_some_and(|turn| turn.parts.iter().any(is_image)) {
             let error = Error::new(
                 ErrorCode::InvalidRequest,
                 "The built-in model cannot see pictures. Choose another model for this question.",

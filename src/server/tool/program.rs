@@ -112,7 +112,9 @@ impl Program {
                 let _ = stdin.write_all(input.as_bytes()).await;
             }
         });
+        let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         Ok(Running {
+            group,
             output: child.stdout.take(),
             complaint: tokio::spawn(async move {
                 let mut last = Vec::new();
@@ -164,6 +166,8 @@ impl Tool for Program {
 /// A program at work. Dropping it kills the program and all that it has started.
 struct Running {
     child: Child,
+    /// Its process group, until that has been ended.
+    group: Option<Pid>,
     /// `None` when it has been read to its end.
     output: Option<ChildStdout>,
     complaint: JoinHandle<String>,
@@ -206,9 +210,19 @@ impl Running {
         }
     }
 
+    /// Kills all that is left of the program. The system gives the number of a group to nobody else
+    /// while somebody is in it, and hardly within the moment in which it becomes empty.
+    fn end_group(&mut self) {
+        if let Some(group) = self.group.take() {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+
     /// How the program ended.
     async fn end(&mut self) -> Result<(), Error> {
         let status = self.child.wait().await;
+        // What it leaves behind would run for ever, and may hold its standard error open.
+        self.end_group();
         let ended = match status {
             Ok(status) if status.success() => return Ok(()),
             Ok(status) => format!("The program ended with {status}"),
@@ -226,14 +240,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.complaint.abort();
-        // Without a number it was waited for, and the number may be another's by now.
-        let group = self
-            .child
-            .id()
-            .and_then(|id| Pid::from_raw(id.cast_signed()));
-        if let Some(group) = group {
-            let _ = kill_process_group(group, Signal::KILL);
-        }
+        self.end_group();
     }
 }
 

@@ -99,6 +99,21 @@ async fn a_call_that_is_dropped_ends_the_program_and_its_children() {
 }
 
 #[tokio::test]
+async fn what_a_program_leaves_behind_is_ended_with_it() {
+    for (ending, failed) in [("exit 0", false), ("echo no >&2; exit 1", true)] {
+        // It holds standard error open, which must not delay the end.
+        let script = format!("sleep 60 >/dev/null & echo $!; {ending}");
+        let since = Instant::now();
+        let (text, failure) = call(&shell(&script), json!({})).await;
+        assert_eq!(failure.is_some(), failed, "{failure:?}");
+        while is_alive(text.trim()) {
+            assert!(since.elapsed() < Duration::from_secs(20), "{text}");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_program_gets_the_variables_it_is_given_and_no_other() {
     // Cargo sets both for its tests.
     let script = "printf '%s|%s|%s' \"$PATH\" \"$CARGO_PKG_NAME\" \"$CARGO_MANIFEST_DIR\"";
