@@ -54,9 +54,7 @@ impl App {
     /// `invalid_request` (empty text, unknown words), `too_large`, `not_found`, `conflict`,
     /// `shutting_down`, `storage`. Nothing is stored then.
     pub async fn start(self: &Arc<Self>, command: StartRun) -> Result<Started, Error> {
-        if command.images.is_empty() || command.text.len() > MAX_TEXT_BYTES {
-            check_text(&command.text)?;
-        }
+        check_text(&command.text, !command.images.is_empty())?;
         if command
             .client_id
             .as_ref()
@@ -327,14 +325,12 @@ impl App {
         control: Arc<Control>,
     ) -> Result<Job, Error> {
         let candidates = self.registry.candidates(model)?;
-        let (
-            log,
-            Started {
-                run,
-                conversation,
-                message,
-            },
-        ) = (self.log.clone(), new.started.clone());
+        let log = self.log.clone();
+        let Started {
+            run,
+            conversation,
+            message,
+        } = new.started;
         let (branch, images, settings) = self
             .log
             .db
@@ -399,8 +395,9 @@ impl App {
     }
 }
 
-fn check_text(text: &str) -> Result<(), Error> {
-    if text.trim().is_empty() {
+/// `pictures`: whether there are any, so that no word is needed.
+fn check_text(text: &str, pictures: bool) -> Result<(), Error> {
+    if text.trim().is_empty() && !pictures {
         return Err(Error::new(
             ErrorCode::InvalidRequest,
             "The message is empty.",

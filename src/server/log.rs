@@ -264,10 +264,16 @@ fn extend(packed: &mut Packed, segment: &[u8]) -> Result<(), Error> {
 
 /// Writes the first segment of a run, inside of the transaction that makes the run.
 pub fn write_first(db: &Connection, no: i64, packed: &Packed) -> rusqlite::Result<()> {
-    db.prepare_cached("INSERT INTO segment (run, bytes) VALUES (?1, ?2)")?
-        .execute(params![no, packed.as_bytes()])?;
+    add_segment(db, no, packed)?;
     db.prepare_cached("UPDATE run SET segment = ?2 WHERE no = ?1")?
         .execute(params![no, db.last_insert_rowid()])?;
+    Ok(())
+}
+
+/// Writes the next segment of a run.
+fn add_segment(db: &Connection, no: i64, packed: &Packed) -> rusqlite::Result<()> {
+    db.prepare_cached("INSERT INTO segment (run, bytes) VALUES (?1, ?2)")?
+        .execute(params![no, packed.as_bytes()])?;
     Ok(())
 }
 

@@ -292,7 +292,7 @@ async fn a_killed_server_keeps_the_call_and_goes_on_from_it() {
     let config = folder.path().join("headwater.toml");
     let script = folder.path().join("script.toml");
     std::fs::write(&script, ONE_CALL).expect("written");
-    // Its end comes with the server's: it reads from a pipe that closes then.
+    // It outlives the server that is killed, but not by much.
     let file = "[[tool]]\nname = \"search\"\ndescription = \"d\"\n\
                 command = [\"sh\", \"-c\", \"echo begun; sleep 3\"]\n";
     std::fs::write(&config, file).expect("written");

@@ -185,17 +185,15 @@ impl Recorder {
         error: Option<Error>,
         output: Value,
     ) {
-        self.close_all(span);
         self.set_gaps();
         self.timing.finished = self.now();
         let timing = Some(self.timing);
-        self.count(usage);
-        self.note(Event::SpanFinished {
+        self.end_span(span, usage, |usage| Event::SpanFinished {
             span,
             status,
             output,
             finish,
-            usage: Some(usage),
+            usage,
             timing,
             error,
         });
@@ -209,17 +207,23 @@ impl Recorder {
         usage: Usage,
         error: Option<Error>,
     ) {
-        self.close_all(span);
-        self.count(usage);
-        self.note(Event::SpanFinished {
+        self.end_span(span, usage, |usage| Event::SpanFinished {
             span,
             status,
             output: Value::Null,
             finish: None,
-            usage: Some(usage),
+            usage,
             timing: None,
             error,
         });
+    }
+
+    fn end_span(&mut self, span: SpanNo, usage: Usage, end: impl FnOnce(Option<Usage>) -> Event) {
+        while let Some(open) = self.blocks.iter().find(|block| block.span == span) {
+            self.close(span, open.index, Value::Null);
+        }
+        self.count(usage);
+        self.note(end(Some(usage)));
     }
 
     /// Writes the last entry and returns when it is committed. `seen` is the last entry that the
@@ -262,12 +266,6 @@ impl Recorder {
     fn place(&self, span: SpanNo, index: u32) -> Option<usize> {
         let mut open = self.blocks.iter();
         open.position(|block| block.span == span && block.index == index)
-    }
-
-    fn close_all(&mut self, span: SpanNo) {
-        while let Some(open) = self.blocks.iter().find(|block| block.span == span) {
-            self.close(span, open.index, Value::Null);
-        }
     }
 
     fn measure_gap(&mut self) {

@@ -15,7 +15,7 @@ use super::{
     packed::Packed,
 };
 use crate::protocol::{Entry, Error, ErrorCode};
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -247,9 +247,6 @@ fn write_segments(db: &Connection, appends: &[Append]) -> rusqlite::Result<()> {
             row.push(entry.at, &entry.event);
         }
     }
-    let mut insert = db.prepare_cached("INSERT INTO segment (run, bytes) VALUES (?1, ?2)")?;
-    for (run, packed) in &rows {
-        insert.execute(params![run, packed.as_bytes()])?;
-    }
-    Ok(())
+    rows.iter()
+        .try_for_each(|(run, packed)| super::add_segment(db, *run, packed))
 }

@@ -9,9 +9,10 @@ use super::{
     sessions::Sessions,
 };
 use crate::protocol::{BlockKind, Error, FinishReason, Stage, Usage};
-use crate::server::provider::{ChatRequest, ProviderEvent, Sampling, think::Think};
+use crate::server::provider::{
+    ChatRequest, ProviderEvent, Sampling, blocks::Blocks, exchange::Ready, think::Think,
+};
 use candle_core::Tensor;
-use serde_json::Value;
 use tokio::sync::mpsc::Sender;
 
 /// Progress of a prompt is told each time it has grown by so many percent: at most 17 times.
@@ -173,9 +174,8 @@ struct TextOut<'a> {
     /// Spaces at the beginning that the reader has already.
     skip: usize,
     think: Think,
-    /// The open block.
-    open: Option<(u32, BlockKind)>,
-    blocks: u32,
+    blocks: Blocks,
+    ready: Ready,
 }
 
 impl<'a> TextOut<'a> {
@@ -184,8 +184,8 @@ impl<'a> TextOut<'a> {
             out,
             skip,
             think: Think::default(),
-            open: None,
-            blocks: 0,
+            blocks: Blocks::default(),
+            ready: Ready::default(),
         }
     }
 
@@ -198,39 +198,15 @@ impl<'a> TextOut<'a> {
 
     fn tell(&mut self, parts: Vec<(BlockKind, String)>) -> Result<(), Halt> {
         for (kind, text) in parts {
-            if text.is_empty() {
-                continue;
-            }
-            let index = match self.open {
-                Some((index, open)) if open == kind => index,
-                _ => self.begin(kind)?,
-            };
-            self.out.send(ProviderEvent::Delta { index, text })?;
+            self.blocks.say(kind, &text, &mut self.ready);
         }
-        Ok(())
+        self.send()
     }
 
-    fn begin(&mut self, kind: BlockKind) -> Result<u32, Halt> {
-        self.end()?;
-        let index = self.blocks;
-        self.blocks += 1;
-        self.open = Some((index, kind));
-        self.out.send(ProviderEvent::BlockStarted {
-            index,
-            kind,
-            tool: None,
-        })?;
-        Ok(index)
-    }
-
-    fn end(&mut self) -> Result<(), Halt> {
-        match self.open.take() {
-            Some((index, _)) => self.out.send(ProviderEvent::BlockFinished {
-                index,
-                value: Value::Null,
-            }),
-            None => Ok(()),
-        }
+    fn send(&mut self) -> Result<(), Halt> {
+        self.ready
+            .drain(..)
+            .try_for_each(|event| self.out.send(event))
     }
 
     fn without_known_spaces(&mut self, text: String) -> String {
@@ -252,7 +228,8 @@ impl<'a> TextOut<'a> {
         let mut parts = Vec::new();
         self.think.flush(&mut parts);
         self.tell(parts)?;
-        self.end()
+        self.blocks.close(&mut self.ready);
+        self.send()
     }
 }
 

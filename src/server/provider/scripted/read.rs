@@ -164,11 +164,12 @@ impl RawStep {
             again,
             times: times.map(|hits| Arc::new(Times::new(hits))),
         };
-        let says = |kind, text: String| Step::Output {
+        let content = |kind, text| Step::Output {
             kind,
             tool: None,
-            text: Content::Fixed(text.into()),
+            text,
         };
+        let says = |kind, text: String| content(kind, Content::Fixed(text.into()));
         let mut found = Vec::new();
         if let Some(word) = &self.stage {
             found.push(Step::Stage(self.stage(word)?));
@@ -192,26 +193,12 @@ impl RawStep {
             }
             found.push(says(BlockKind::Text, filler(count)));
         }
-        if self.echo.is_some() {
-            found.push(Step::Output {
-                kind: BlockKind::Text,
-                tool: None,
-                text: Content::Echo,
-            });
-        }
-        if self.echo_settings.is_some() {
-            found.push(Step::Output {
-                kind: BlockKind::Text,
-                tool: None,
-                text: Content::Settings,
-            });
-        }
-        if self.echo_results.is_some() {
-            found.push(Step::Output {
-                kind: BlockKind::Text,
-                tool: None,
-                text: Content::Results,
-            });
+        for (asked, what) in [
+            (self.echo, Content::Echo),
+            (self.echo_settings, Content::Settings),
+            (self.echo_results, Content::Results),
+        ] {
+            found.extend(asked.map(|_| content(BlockKind::Text, what)));
         }
         if let Some(text) = self.reasoning {
             found.push(says(BlockKind::Reasoning, text));

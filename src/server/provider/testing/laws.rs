@@ -119,9 +119,26 @@ pub(in crate::server::provider) fn any_split<D: Decode>(
     assert_eq!(read(new(), chunks), read(new(), [bytes]));
 }
 
-/// The random ones of the rules, as tests of the module where this stands.
-macro_rules! random_laws {
+/// All of the rules, as tests of the module where this stands.
+macro_rules! all_laws {
     ($new:expr, $fixtures:expr) => {
+        #[test]
+        fn the_rules_are_kept() {
+            use $crate::server::provider::testing::laws;
+            laws::two_chunks($new, $fixtures);
+            laws::other_lines($new, $fixtures);
+            laws::any_cut($new, $fixtures);
+        }
+
+        #[test]
+        fn damage_at_any_byte_never_passes_for_a_whole_answer() {
+            use $crate::server::provider::testing::damage;
+            damage::any_garbled($new, $fixtures);
+            damage::any_repeated($new, $fixtures);
+            damage::any_lost($new, $fixtures);
+            damage::any_stalled($new, $fixtures);
+        }
+
         proptest::proptest! {
             #[test]
             fn any_split_gives_the_same_events(
@@ -150,4 +167,4 @@ macro_rules! random_laws {
         }
     };
 }
-pub(in crate::server::provider) use random_laws;
+pub(in crate::server::provider) use all_laws;

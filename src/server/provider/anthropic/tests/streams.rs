@@ -203,19 +203,4 @@ fn many_pieces_cost_linear_time() {
     assert!(start.elapsed().as_secs() < 5);
 }
 
-#[test]
-fn the_rules_are_kept() {
-    laws::two_chunks(decoder, FIXTURES);
-    laws::other_lines(decoder, FIXTURES);
-    laws::any_cut(decoder, FIXTURES);
-}
-
-#[test]
-fn damage_at_any_byte_never_passes_for_a_whole_answer() {
-    damage::any_garbled(decoder, FIXTURES);
-    damage::any_repeated(decoder, FIXTURES);
-    damage::any_lost(decoder, FIXTURES);
-    damage::any_stalled(decoder, FIXTURES);
-}
-
-laws::random_laws!(decoder, FIXTURES);
+laws::all_laws!(decoder, FIXTURES);

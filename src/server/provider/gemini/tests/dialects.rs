@@ -251,22 +251,7 @@ fn only_the_first_candidate_is_listened_to() {
     assert_eq!((folded.text.as_str(), folded.finish), ("Yes", None));
 }
 
-#[test]
-fn every_cut_and_split_keeps_the_rules() {
-    laws::two_chunks(decoder, FIXTURES);
-    laws::other_lines(decoder, FIXTURES);
-    laws::any_cut(decoder, FIXTURES);
-}
-
-#[test]
-fn damage_at_any_byte_never_passes_for_a_whole_answer() {
-    damage::any_garbled(decoder, FIXTURES);
-    damage::any_repeated(decoder, FIXTURES);
-    damage::any_lost(decoder, FIXTURES);
-    damage::any_stalled(decoder, FIXTURES);
-}
-
-laws::random_laws!(decoder, FIXTURES);
+laws::all_laws!(decoder, FIXTURES);
 
 #[test]
 fn twenty_thousand_chunks_cost_linear_time() {

@@ -217,19 +217,4 @@ fn an_answer_that_does_not_stream_is_taken_whole() {
     assert_eq!(error(b"<html>"), Some(ErrorCode::Malformed));
 }
 
-#[test]
-fn the_rules_are_kept() {
-    laws::two_chunks(decoder, FIXTURES);
-    laws::other_lines(decoder, FIXTURES);
-    laws::any_cut(decoder, FIXTURES);
-}
-
-#[test]
-fn damage_at_any_byte_never_passes_for_a_whole_answer() {
-    damage::any_garbled(decoder, FIXTURES);
-    damage::any_repeated(decoder, FIXTURES);
-    damage::any_lost(decoder, FIXTURES);
-    damage::any_stalled(decoder, FIXTURES);
-}
-
-laws::random_laws!(decoder, FIXTURES);
+laws::all_laws!(decoder, FIXTURES);
