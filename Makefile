@@ -1,6 +1,6 @@
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help run dev test bench setup
+.PHONY: help run dev test bench setup same-site
 
 # ARGS are handed on: `make run ARGS="--addr 127.0.0.1:8080"`.
 ARGS ?=
@@ -8,27 +8,32 @@ ARGS ?=
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 SITE := $(abspath target/site)
 SERVER := $(TARGET)/release/headwater
-# cargo-leptos empties the site folder whenever it builds, so this file vouches for what is in it.
+# The site folder is emptied whenever it is made, so this file vouches for what is in it.
 BUILT := $(SITE)/.release-build
-SOURCES := $(shell find Cargo.toml Cargo.lock src style public 2>/dev/null)
+SOURCES := $(shell find Cargo.toml Cargo.lock src style public xtask 2>/dev/null)
 
 TOOLS := eval "$$(scripts/setup.sh env)"
-# Leptos compiles this name in, and cargo-leptos sets it: the same here, or both build it again.
-PLAIN_CARGO := LEPTOS_OUTPUT_NAME=headwater LEPTOS_ENV=PROD cargo
+# Leptos compiles this name in: the same here as in the build, or both build it again.
+PLAIN_CARGO := LEPTOS_OUTPUT_NAME=headwater cargo
 FEATURES := --no-default-features --features local
 # The profiles and folders of the build, so that what it compiled is not compiled again.
 BROWSER := --lib --no-default-features --features hydrate --target wasm32-unknown-unknown \
 	--profile wasm-release --target-dir $(TARGET)/front
+# New lints come with every Rust; those of the ones that we know must be clean.
+LINTED := 1.96
+LINTS = $$(rustc --version | awk -v to=$(LINTED) '{split($$2, have, "."); split(to, known, "."); \
+	print (have[2] <= known[2]) ? "-D warnings" : "-W warnings"}')
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST)
 
 run: setup ## Build the release and start the server; options in ARGS
 	@[[ -x $(SERVER) ]] || rm -f $(BUILT)
 	@$(MAKE) --no-print-directory $(BUILT)
 	@LEPTOS_SITE_ROOT=$(SITE) exec $(SERVER) serve $(ARGS)
 
-dev: setup ## Build for debugging, and again at every change, and serve
+dev: ## Build for debugging, and again at every change, and serve
+	@scripts/setup.sh dev
 	@$(TOOLS) && exec cargo leptos watch $(ARGS)
 
 setup: ## Install what the build needs; at once when all is there
@@ -36,18 +41,23 @@ setup: ## Install what the build needs; at once when all is there
 
 test: ## All checks and tests: format, lints, size, Rust tests, browser tests
 	@scripts/setup.sh test
-	@$(TOOLS) && cargo fmt --check
-	@$(TOOLS) && $(PLAIN_CARGO) clippy --release --all-targets $(FEATURES) -- -D warnings
-	@$(TOOLS) && $(PLAIN_CARGO) clippy $(BROWSER) -- -D warnings
+	@$(TOOLS) && cargo fmt --all --check
 	@rm -f $(BUILT) && $(MAKE) --no-print-directory $(BUILT)
+	@$(TOOLS) && scripts/wasm-budget.sh $(SITE)
+	@$(TOOLS) && $(PLAIN_CARGO) clippy --release --workspace --all-targets $(FEATURES) -- $(LINTS)
+	@$(TOOLS) && $(PLAIN_CARGO) clippy $(BROWSER) -- $(LINTS)
 	@$(TOOLS) && HEADWATER_MOCKS=required $(PLAIN_CARGO) test --release $(FEATURES)
+	@$(TOOLS) && $(PLAIN_CARGO) test --release --package xtask
 	@$(TOOLS) && cd end2end && HEADWATER_BIN=$(SERVER) LEPTOS_SITE_ROOT=$(SITE) npx playwright test
+
+same-site: ## Hold that cargo-leptos and `make run` give the same site; builds cargo-leptos if need be
+	@scripts/setup.sh dev
+	@$(TOOLS) && scripts/same-site.sh $(TARGET) $(SITE)
 
 bench: setup ## Run the benchmarks; options in ARGS
 	@$(TOOLS) && $(PLAIN_CARGO) bench $(FEATURES) --bench streams -- $(ARGS)
 
 # The release: server and site.
 $(BUILT): $(SOURCES)
-	@$(TOOLS) && cargo leptos build --release --precompress
-	@scripts/wasm-budget.sh $(SITE)
+	@$(TOOLS) && scripts/release.sh $(TARGET) $(SITE)
 	@touch $@
