@@ -5,6 +5,7 @@
 mod aimock;
 mod asking;
 mod bad_input;
+mod bounds;
 mod cells;
 mod differential;
 mod failures;
