@@ -21,6 +21,7 @@ mod recovery;
 mod restart;
 mod settings;
 mod streams;
+mod terminal;
 mod tools;
 mod upstream;
 mod vendors;
