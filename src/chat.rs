@@ -270,9 +270,7 @@ impl Answer {
 
     /// Whether another attempt took the span's place.
     pub fn is_superseded(&self, span: SpanNo) -> bool {
-        self.spans
-            .iter()
-            .any(|known| known.span == span && known.status == Some(Status::Superseded))
+        self.status_of(span) == Some(Status::Superseded)
     }
 
     /// The calls of tools, in the order of their [`BlockKind::ToolInput`] blocks, one for each. A
@@ -308,7 +306,11 @@ impl Answer {
     }
 
     fn status_of(&self, span: SpanNo) -> Option<Status> {
-        self.spans.iter().find(|known| known.span == span)?.status
+        let known = self.spans.get(place_of(span));
+        let known = known.filter(|known| known.span == span);
+        known
+            .or_else(|| self.spans.iter().find(|known| known.span == span))?
+            .status
     }
 
     /// The last reason that a model gave for its end.
@@ -504,25 +506,41 @@ impl Answer {
             let visible = matches!(block.kind, BlockKind::Text | BlockKind::Refusal)
                 && !superseded.contains(&block.span);
             if visible {
-                let mut keep = left.min(block.text.len());
-                // The writer cuts between entries, so this only guards against a damaged log.
-                while !block.text.is_char_boundary(keep) {
-                    keep -= 1;
-                }
+                // The writer cuts between characters, so this only guards against a damaged log.
+                let keep = beginning(&block.text, left).len();
+                left -= left.min(block.text.len());
                 block.text.truncate(keep);
-                left -= keep;
             }
         }
     }
 
     fn span_mut(&mut self, number: SpanNo) -> Option<&mut Span> {
-        self.spans.iter_mut().rfind(|span| span.span == number)
+        match self.spans.get(place_of(number)) {
+            Some(known) if known.span == number => self.spans.get_mut(place_of(number)),
+            _ => self.spans.iter_mut().rfind(|span| span.span == number),
+        }
     }
 
     fn block_mut(&mut self, number: BlockNo) -> Option<&mut Block> {
-        // The block that grows is nearly always the last one.
-        self.blocks.iter_mut().rfind(|block| block.block == number)
+        match self.blocks.get(place_of(number)) {
+            Some(known) if known.block == number => self.blocks.get_mut(place_of(number)),
+            _ => self.blocks.iter_mut().rfind(|block| block.block == number),
+        }
     }
+}
+
+/// The first `length` bytes of a text, or a little less where that would cut a character.
+pub fn beginning(text: &str, length: usize) -> &str {
+    let mut end = length.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// Where the writer's numbers put a span or a block: it counts from 1, without a gap.
+fn place_of(number: u32) -> usize {
+    (number as usize).wrapping_sub(1)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod ask;
 mod doctor;
 mod lock;
+mod printed;
 mod replay;
 mod serve;
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     one_decode_thread();
+    keep_keys_from_children();
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -28,6 +29,20 @@ fn main() -> ExitCode {
         }
     }
 }
+
+/// Keys are in the environment, and other processes of the same user, such as the programs that
+/// models call, could read it there. The system refuses that of a process whose memory may not be
+/// dumped, and writes no keys into core files either.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn keep_keys_from_children() {
+    use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+    if let Err(why) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        eprintln!("headwater: tools can read the environment of this process: {why}");
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn keep_keys_from_children() {}
 
 /// The built-in model's kernels spin on one process-wide pool, which collapses by a factor of ten
 /// as soon as anything else wants the processors; with one thread for each sequence it does not.

@@ -483,14 +483,15 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// The counts of two spans together; estimated if one of them is.
+    /// The counts of two spans together; estimated if one of them is. They are what providers say,
+    /// which may be any number.
     pub fn plus(self, other: Self) -> Self {
         Self {
-            input: self.input + other.input,
-            output: self.output + other.output,
-            cache_read: self.cache_read + other.cache_read,
-            cache_write: self.cache_write + other.cache_write,
-            reasoning: self.reasoning + other.reasoning,
+            input: self.input.saturating_add(other.input),
+            output: self.output.saturating_add(other.output),
+            cache_read: self.cache_read.saturating_add(other.cache_read),
+            cache_write: self.cache_write.saturating_add(other.cache_write),
+            reasoning: self.reasoning.saturating_add(other.reasoning),
             estimated: self.estimated || other.estimated,
         }
     }

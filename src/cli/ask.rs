@@ -3,17 +3,18 @@
 
 use super::{
     lock::{self, Holder},
+    printed::Printed,
     serve::Server,
 };
 use crate::{
     api::IMAGES,
-    chat::{Answer, Applied},
-    protocol::{BlockKind, Error, ErrorCode, Event, ImageId, Stage, Started, Status},
+    chat::Applied,
+    protocol::{Error, ErrorCode, Event, ImageId, Stage, Started, Status},
     server::{config::Config, provider::sse::Decoder},
 };
 use futures::StreamExt;
 use std::{
-    io::{IsTerminal, Write},
+    io::{IsTerminal, Stdout},
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
@@ -110,17 +111,18 @@ impl Asker {
             .await
             .map_err(unreachable)?;
         let started: Started = answer_of(response).await?;
-        let mut answer = Answer::default();
+        let mut printed = Printed::new(std::io::stdout());
         let mut tries = 0;
-        while answer.status.is_none() {
-            let before = answer.seq;
-            match self.follow(&started, &mut answer).await {
+        while printed.answer().status.is_none() {
+            let before = printed.answer().seq;
+            match self.follow(&started, &mut printed).await {
                 Ok(()) => {}
                 Err(why) if !why.retryable => return Err(why),
                 Err(_) => {}
             }
-            tries = if answer.seq > before { 0 } else { tries + 1 };
-            if answer.status.is_none() {
+            let came = printed.answer().seq > before;
+            tries = if came { 0 } else { tries + 1 };
+            if printed.answer().status.is_none() {
                 if tries > TRIES {
                     return Err(Error::new(
                         ErrorCode::Connection,
@@ -134,18 +136,20 @@ impl Asker {
         }
         self.state("");
         println!();
-        match (answer.status, answer.error) {
+        match (printed.answer().status, &printed.answer().error) {
             (Some(Status::Ok), _) => Ok(()),
-            (_, Some(error)) => Err(error),
+            (_, Some(error)) => Err(error.clone()),
             _ => Err(Error::new(ErrorCode::Stopped, "The answer was stopped.")),
         }
     }
 
     /// One connection: prints what comes until it ends.
-    async fn follow(&self, started: &Started, answer: &mut Answer) -> Result<(), Error> {
+    async fn follow(&self, started: &Started, printed: &mut Printed<Stdout>) -> Result<(), Error> {
         let url = format!(
             "{}/api/runs/events?run={}&after={}",
-            self.address, started.run, answer.seq
+            self.address,
+            started.run,
+            printed.answer().seq
         );
         let response = self.http.get(url).send().await.map_err(unreachable)?;
         if !response.status().is_success() {
@@ -160,34 +164,20 @@ impl Asker {
                     continue;
                 };
                 let seq = frame.id.parse().unwrap_or(0);
-                if answer.apply(seq, &event) == Applied::New {
-                    self.print(&event, answer);
+                if matches!(event, Event::Delta { .. }) {
+                    self.state("");
+                }
+                let (applied, said) = printed.apply(seq, &event).map_err(nobody_reads)?;
+                if let Some(sentence) = said {
+                    self.state("");
+                    eprintln!("{sentence}");
+                }
+                if let (Applied::New, Event::Progress { stage, .. }) = (applied, &event) {
+                    self.state(&stage_words(stage));
                 }
             }
         }
         Ok(())
-    }
-
-    fn print(&self, event: &Event, answer: &Answer) {
-        match event {
-            Event::Delta { block, text, .. } => {
-                let visible = answer
-                    .blocks
-                    .iter()
-                    .rfind(|known| known.block == *block)
-                    .is_some_and(|known| {
-                        matches!(known.kind, BlockKind::Text | BlockKind::Refusal)
-                    });
-                if visible {
-                    self.state("");
-                    let mut out = std::io::stdout().lock();
-                    // A closed pipe ends the program elsewhere; here there is nobody to tell.
-                    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-                }
-            }
-            Event::Progress { stage, .. } => self.state(&stage_words(stage)),
-            _ => {}
-        }
     }
 
     /// Shows where things stand on the terminal's last line, and takes it away again.
@@ -232,6 +222,12 @@ async fn answer_of<T: serde::de::DeserializeOwned>(
     } else {
         Err(serde_json::from_slice(&bytes).map_err(broken)?)
     }
+}
+
+/// The answer goes on without a reader.
+fn nobody_reads(why: std::io::Error) -> Error {
+    let sentence = format!("The answer cannot be printed: {why}. What was written is kept.");
+    Error::new(ErrorCode::InvalidRequest, sentence)
 }
 
 fn unreachable(why: reqwest::Error) -> Error {

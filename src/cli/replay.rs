@@ -1,14 +1,19 @@
 //! `headwater replay`: a stored answer at its true pace.
 
 use crate::{
-    protocol::{BlockKind, Error, ErrorCode, Event, RunId},
+    chat::{Answer, beginning},
+    protocol::{BlockNo, Error, ErrorCode, Event, RunId},
     server::{
         config::Config,
         log::{db::Db, stored},
     },
 };
-use std::{collections::HashSet, io::Write, time::Duration};
+use std::{collections::HashMap, io::Write, ops::RangeInclusive, time::Duration};
 use tokio::time::{Instant, sleep_until};
+
+/// How many times faster an answer can be played; slower, the oldest would take longer than clocks
+/// go on.
+const SPEEDS: RangeInclusive<f64> = 0.001..=1e9;
 
 pub(super) async fn replay(
     config: &Config,
@@ -16,29 +21,28 @@ pub(super) async fn replay(
     speed: f64,
     as_events: bool,
 ) -> Result<(), Error> {
-    if !(speed.is_finite() && speed > 0.0) {
+    if !SPEEDS.contains(&speed) {
+        let (slow, fast) = (SPEEDS.start(), SPEEDS.end());
         return Err(Error::new(
             ErrorCode::InvalidRequest,
-            "The speed must be more than 0.",
+            format!("The speed must be a number from {slow} to {fast}."),
         ));
     }
     let db = Db::open_to_read(&config.data)?;
     let log = db
         .read_now(|db| stored(db, run))?
         .ok_or_else(|| Error::new(ErrorCode::NotFound, "There is no such answer."))?;
+    let entries: Vec<_> = log.after(0).collect();
+    let mut left = kept(&Answer::fold(
+        entries.iter().map(|entry| (entry.seq, &entry.event)),
+    ));
     let start = Instant::now();
-    let mut hidden = HashSet::new();
     let mut out = std::io::stdout().lock();
-    for entry in log.after(0) {
+    for entry in entries {
         sleep_until(start + Duration::from_millis(entry.at).div_f64(speed)).await;
-        if let Event::BlockStarted { block, kind, .. } = &entry.event
-            && !matches!(kind, BlockKind::Text | BlockKind::Refusal)
-        {
-            hidden.insert(*block);
-        }
         let line = match &entry.event {
             _ if as_events => serde_json::to_string(&entry).unwrap_or_default() + "\n",
-            Event::Delta { block, text, .. } if !hidden.contains(block) => text.clone(),
+            Event::Delta { block, text, .. } => take(&mut left, *block, text).to_owned(),
             Event::RunFinished { .. } => "\n".into(),
             _ => continue,
         };
@@ -49,4 +53,22 @@ pub(super) async fn replay(
         }
     }
     Ok(())
+}
+
+/// How many bytes of each block are part of the answer in the end: nothing of an attempt that was
+/// replaced, and after a stop no more than was kept.
+fn kept(answer: &Answer) -> HashMap<BlockNo, usize> {
+    let blocks = answer.blocks.iter();
+    blocks
+        .filter(|block| answer.is_visible(block))
+        .map(|block| (block.block, block.text.len()))
+        .collect()
+}
+
+/// As much of a piece of a block as is kept.
+fn take<'t>(left: &mut HashMap<BlockNo, usize>, block: BlockNo, text: &'t str) -> &'t str {
+    let left = left.entry(block).or_default();
+    let text = beginning(text, *left);
+    *left -= text.len();
+    text
 }

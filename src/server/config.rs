@@ -212,17 +212,16 @@ impl Config {
             Some(path) => read_toml(path)?,
             None => File::default(),
         };
-        let seconds =
-            |name: &str, flag: Option<f64>, file: Option<f64>, default: Duration| match flag
-                .or(file)
-            {
-                None => Ok(default),
-                Some(value) => Duration::try_from_secs_f64(value).map_err(|_| {
-                    wrong(format!(
-                        "“{name}” must be a number of seconds, not {value}."
-                    ))
-                }),
-            };
+        let time = |name: &str, flag: Option<f64>, file: Option<f64>, default: Duration| match flag
+            .or(file)
+        {
+            None => Ok(default),
+            Some(value) => seconds(value).ok_or_else(|| {
+                wrong(format!(
+                    "“{name}” must be a number of seconds, at most {MAX_SECONDS}, not {value}."
+                ))
+            }),
+        };
         let deadlines = Deadlines::default();
         let delivery = Delivery::default();
         let mut providers = file.provider;
@@ -261,21 +260,21 @@ impl Config {
             tools: file.tool,
             system: file.system,
             allow_hosts: [flags.allow_hosts.clone(), file.allow_hosts].concat(),
-            connect: seconds("connect", None, file.connect, CONNECT_TIMEOUT)?,
+            connect: time("connect", None, file.connect, CONNECT_TIMEOUT)?,
             deadlines: Deadlines {
-                first_token: seconds(
+                first_token: time(
                     "first_token",
                     flags.first_token,
                     file.first_token,
                     deadlines.first_token,
                 )?,
-                between_tokens: seconds(
+                between_tokens: time(
                     "between_tokens",
                     flags.between_tokens,
                     file.between_tokens,
                     deadlines.between_tokens,
                 )?,
-                total: seconds("total", None, file.total, deadlines.total)?,
+                total: time("total", None, file.total, deadlines.total)?,
             },
             fallback: match flags.fallback.is_empty() {
                 true => file.fallback,
@@ -287,16 +286,16 @@ impl Config {
                     .or(retry.attempts)
                     .unwrap_or(usual.attempts)
                     .max(1),
-                pause: seconds("pause", None, retry.pause, usual.pause)?,
-                longest: seconds("longest", None, retry.longest, usual.longest)?,
+                pause: time("pause", None, retry.pause, usual.pause)?,
+                longest: time("longest", None, retry.longest, usual.longest)?,
                 on_break: on_break.or(retry.on_break).unwrap_or_default(),
                 mends: retry.mends.unwrap_or(usual.mends),
                 hedge: retry.hedge.unwrap_or(usual.hedge),
             },
             delivery: Delivery {
-                ping: seconds("ping", flags.ping, file.ping, delivery.ping)?
+                ping: time("ping", flags.ping, file.ping, delivery.ping)?
                     .max(Duration::from_millis(50)),
-                lifetime: seconds(
+                lifetime: time(
                     "stream_lifetime",
                     flags.stream_lifetime,
                     file.stream_lifetime,
@@ -304,9 +303,21 @@ impl Config {
                 )?
                 .max(Duration::from_millis(200)),
             },
-            grace: seconds("grace", flags.grace, file.grace, Duration::from_secs(10))?,
+            grace: time("grace", flags.grace, file.grace, Duration::from_secs(10))?,
         })
     }
+}
+
+/// The longest time that can be set, in seconds: some three years. Clocks do not go on for ever, and
+/// a sum beyond their end is a panic.
+const MAX_SECONDS: f64 = 1e8;
+
+/// A time of the configuration; `None` for what is no number of seconds, or more than
+/// [`MAX_SECONDS`].
+pub fn seconds(value: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(value)
+        .ok()
+        .filter(|_| value <= MAX_SECONDS)
 }
 
 fn on_break(word: &str) -> Result<OnBreak, Error> {

@@ -5,10 +5,12 @@
 //! [`Event::RunFinished`], and it is the last entry.
 //!
 //! A run is one attempt or several. `attempt` is one of them, `call` its question to a provider,
-//! [`recovery`] decides what follows a failure, `clock` holds the deadlines, [`overlap`] joins a
+//! [`recovery`] decides what follows a failure, `clock` holds the deadlines, [`bounds`] what a run
+//! may hold, [`overlap`] joins a
 //! continuation to its text, and `calls` runs the tools that an answer asks for.
 
 mod attempt;
+pub mod bounds;
 mod call;
 mod calls;
 mod clock;
@@ -30,10 +32,12 @@ use attempt::{Attempt, Outcome};
 use call::Call;
 use calls::Called;
 pub use clock::Deadlines;
-use recorder::Recorder;
+use futures::FutureExt;
+use recorder::{Recorder, Stop};
 use recovery::{Recovery, SoFar, Step};
 use serde_json::{Value, json};
 use std::{
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
@@ -120,9 +124,12 @@ impl Control {
         self.closed.get().copied()
     }
 
-    fn seen(&self) -> Option<Seq> {
+    fn asked(&self) -> Option<Stop> {
         let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.and_then(|(_, seen)| seen)
+        asked.map(|(at, seen)| Stop {
+            at: at.into_std(),
+            seen,
+        })
     }
 
     fn note_closed(&self) {
@@ -155,8 +162,16 @@ async fn settle(live: &Arc<Live>, log: &Log) {
 
 async fn write_run(job: Job, writer: Writer) {
     let mut recorder = Recorder::new(job.live.clone(), writer);
-    let (status, error) = attempts(&job, &mut recorder).await;
-    recorder.finish(status, error, job.control.seen()).await;
+    // A fault of ours ends this run and nothing else; what was noted before it stays in order.
+    let work = AssertUnwindSafe(attempts(&job, &mut recorder)).catch_unwind();
+    let (status, error) = work.await.unwrap_or_else(|_| {
+        let error = Error::new(
+            ErrorCode::Internal,
+            "Writing this answer failed. This is a fault of the program.",
+        );
+        (Status::Error, Some(error.at("writing")))
+    });
+    recorder.finish(status, error, job.control.asked()).await;
 }
 
 /// Makes attempts until one is whole, runs the tools that it calls and asks again; until no tool is
@@ -311,3 +326,7 @@ async fn unless_ended<T>(job: &Job, work: impl Future<Output = T>) -> Result<T, 
 fn chance() -> f64 {
     getrandom::u32().map_or(0.5, |number| f64::from(number) / f64::from(u32::MAX))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+mod tests;

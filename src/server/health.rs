@@ -25,6 +25,10 @@ const REMEMBERED: usize = 64;
 /// Waits that must be known before a percentile of them says anything.
 const LEAST: usize = 10;
 
+/// How many models' waits are remembered. Names are whatever is asked for: where a provider answers
+/// to any name, there is no end of them.
+const MOST_MODELS: usize = 256;
+
 /// The health of all providers.
 #[derive(Debug, Default)]
 pub struct Health {
@@ -59,6 +63,14 @@ impl Health {
     /// Notes how long a model took to its first text.
     pub fn waited(&self, model: &str, wait: Duration) {
         let mut waits = lock(&self.waits);
+        if waits.len() == MOST_MODELS
+            && !waits.contains_key(model)
+            && let Some(least) = waits.iter().min_by_key(|(_, waits)| waits.len())
+        {
+            // What is asked for often stays.
+            let least = least.0.clone();
+            waits.remove(&least);
+        }
         let waits = waits.entry(model.to_owned()).or_default();
         if waits.len() == REMEMBERED {
             waits.pop_front();
@@ -79,7 +91,7 @@ impl Health {
                 spared_until: None,
                 last: error.clone(),
             });
-        failures.in_a_row += 1;
+        failures.in_a_row = failures.in_a_row.saturating_add(1);
         failures.last = error.clone();
         if failures.in_a_row >= TOLERATED {
             let doublings = (failures.in_a_row - TOLERATED).min(16);
@@ -168,6 +180,19 @@ mod tests {
             }
         }
         assert_eq!(health.trouble("a"), None);
+    }
+
+    #[test]
+    fn models_without_number_are_not_remembered_and_displace_none_that_is_in_use() {
+        let health = Health::default();
+        for _ in 0..LEAST {
+            health.waited("in use", Duration::from_millis(5));
+        }
+        for number in 0..3 * MOST_MODELS {
+            health.waited(&format!("m{number}"), Duration::from_millis(5));
+        }
+        assert_eq!(lock(&health.waits).len(), MOST_MODELS);
+        assert_eq!(health.usual_wait("in use"), Some(Duration::from_millis(5)));
     }
 
     #[test]

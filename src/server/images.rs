@@ -19,9 +19,18 @@ use axum::{
 use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 use std::{collections::HashMap, sync::Arc};
+use tokio::sync::Semaphore;
 
 /// The most pictures of one message.
 pub const MAX_IMAGES: usize = 10;
+
+/// The most that the pictures of one message, and those of one request, have together, in bytes:
+/// 20 MB in base64, which is Gemini's limit for a request, the smallest of the vendors'.
+pub const MAX_IMAGES_BYTES: usize = 15_000_000;
+
+/// How many uploads may wait for the log's thread at once: they are not to hold up the tokens that
+/// go the same way.
+static UPLOADS: Semaphore = Semaphore::const_new(2);
 
 /// How long a picture may wait for its message, in milliseconds: a day.
 const WAITS: UnixMs = 24 * 60 * 60 * 1000;
@@ -91,6 +100,8 @@ async fn keep(app: &App, body: Body) -> Result<ImageId, Error> {
     let id = ImageId(hex(&Sha256::digest(&data)));
     let stored = id.clone();
     let at = super::commands::now();
+    // It is never closed, so this only waits.
+    let _turn = UPLOADS.acquire().await;
     app.log
         .writer
         .write(move |db| insert(db, &stored, media_type, &data, at))
@@ -162,7 +173,8 @@ fn insert(
 /// Gives a message its pictures.
 ///
 /// # Errors
-/// `not_found` for one that was not sent before, `invalid_request` for too many, `storage`.
+/// `not_found` for one that was not sent before, `invalid_request` for too many, `too_large` for
+/// more than [`MAX_IMAGES_BYTES`] together, `storage`.
 pub fn attach(db: &Connection, message: MessageId, images: &[ImageId]) -> Result<(), Error> {
     if images.len() > MAX_IMAGES {
         return Err(Error::new(
@@ -187,6 +199,22 @@ pub fn attach(db: &Connection, message: MessageId, images: &[ImageId]) -> Result
             ));
         }
     }
+    let total: i64 = db
+        .prepare_cached(
+            "SELECT COALESCE(SUM(LENGTH(i.data)), 0) FROM message_image AS m
+             JOIN image AS i ON i.id = m.image WHERE m.message = ?1",
+        )
+        .and_then(|mut query| query.query_row([message.0.as_bytes()], |row| row.get(0)))
+        .map_err(storage)?;
+    if total > MAX_IMAGES_BYTES as i64 {
+        return Err(Error::new(
+            ErrorCode::TooLarge,
+            format!(
+                "The pictures of a message may have {} MB together.",
+                MAX_IMAGES_BYTES / 1_000_000
+            ),
+        ));
+    }
     Ok(())
 }
 
@@ -204,18 +232,24 @@ pub fn of_message(db: &Connection, message: MessageId) -> Result<Vec<ImageId>, E
         .map_err(storage)
 }
 
-/// All pictures of a branch.
+/// The pictures of a branch that go into one request: the newest ones, as far as there is room for
+/// [`MAX_IMAGES_BYTES`]. Those of one message fit by themselves.
 ///
 /// # Errors
 /// `storage`.
 pub fn of_branch(db: &Connection, branch: &[Message]) -> Result<Images, Error> {
     let mut images = Images::new();
-    for id in branch.iter().flat_map(|message| &message.images) {
-        if !images.contains_key(id)
-            && let Some(image) = read(db, id)?
-        {
-            images.insert(id.clone(), image);
+    let mut room = MAX_IMAGES_BYTES;
+    for id in branch.iter().rev().flat_map(|message| &message.images) {
+        if images.contains_key(id) {
+            continue;
         }
+        let Some(image) = read(db, id)? else { continue };
+        let Some(left) = room.checked_sub(image.data.len()) else {
+            break;
+        };
+        room = left;
+        images.insert(id.clone(), image);
     }
     Ok(images)
 }

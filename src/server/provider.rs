@@ -220,6 +220,9 @@ pub enum ProviderEvent {
     },
     /// Cumulative counts; the last one is true.
     Usage(Usage),
+    /// The provider said why it ends, so the answer is whole. At most counts may follow, and
+    /// [`ProviderEvent::Finished`] comes by itself after a short wait for them.
+    Ending,
     /// The provider said that the answer is whole.
     Finished {
         /// The closed word.

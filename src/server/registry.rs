@@ -26,6 +26,9 @@ use std::{sync::Arc, time::Duration};
 /// How long a provider may take to list its models before the page is shown without them.
 const LIST_DEADLINE: Duration = Duration::from_secs(4);
 
+/// The longest name of a model, in bytes: it is part of logs, requests and maps.
+const MAX_NAME: usize = 300;
+
 /// The name of the built-in model's provider.
 pub const BUILTIN: &str = "local";
 
@@ -128,8 +131,15 @@ impl Registry {
     /// The model named `provider/model`, as the engine asks it.
     ///
     /// # Errors
-    /// `not_found`, with a sentence that names the providers there are.
+    /// `not_found`, with a sentence that names the providers there are; `invalid_request` for a name
+    /// that is too long.
     pub fn find(&self, full: &str) -> Result<Candidate, Error> {
+        if full.len() > MAX_NAME {
+            return Err(Error::new(
+                ErrorCode::InvalidRequest,
+                format!("The name of a model has {MAX_NAME} bytes at most."),
+            ));
+        }
         let (name, model) = full.split_once('/').unwrap_or((full, ""));
         let known = self.providers.iter().find(|known| known.name == name);
         let known = known.ok_or_else(|| {

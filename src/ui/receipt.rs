@@ -69,7 +69,7 @@ fn parts(state: &AnswerState, timing: &Timing) -> Vec<String> {
     if let Some(rate) = speed(timing, &state.usage) {
         parts.push([&rate, " tokens/s"].concat());
     }
-    if state.usage.input + state.usage.output > 0 {
+    if state.usage.input > 0 || state.usage.output > 0 {
         let about = if state.usage.estimated { "about " } else { "" };
         let (read, wrote) = (
             words::count(state.usage.input),

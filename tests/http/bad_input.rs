@@ -289,3 +289,19 @@ async fn a_full_disk_is_said_and_loses_nothing_that_was_seen() {
     assert_eq!(kept.status, Some(Status::Interrupted));
     assert!(kept.visible_text().starts_with(&seen.visible_text()));
 }
+
+#[test]
+fn a_time_beyond_the_end_of_all_clocks_is_refused_at_the_start() {
+    let data = tempfile::tempdir().expect("folder");
+    for flag in [
+        "--first-token",
+        "--between-tokens",
+        "--grace",
+        "--ping",
+        "--stream-lifetime",
+    ] {
+        let why = Process::try_start(data.path(), &[flag, "1e19"]).err();
+        let why = why.unwrap_or_else(|| panic!("{flag} was taken"));
+        assert!(why.contains("must be a number of seconds"), "{flag}: {why}");
+    }
+}

@@ -230,7 +230,12 @@ impl Process {
 
     /// Starts it; if it ends by itself, returns what it said on standard error.
     pub fn try_start(data: &Path, arguments: &[&str]) -> Result<Self, String> {
-        let mut child = program(data)
+        Self::serve(program(data), arguments)
+    }
+
+    /// The same with a command that ends in the program.
+    pub fn serve(mut program: Command, arguments: &[&str]) -> Result<Self, String> {
+        let mut child = program
             .args(["--addr", "127.0.0.1:0"])
             .args(arguments)
             .arg("serve")
@@ -289,7 +294,24 @@ impl Drop for Process {
 
 /// The real program with the scripted provider and a folder.
 pub fn program(data: &Path) -> Command {
-    let mut program = Command::new(env!("CARGO_BIN_EXE_headwater"));
+    with_defaults(Command::new(env!("CARGO_BIN_EXE_headwater")), data)
+}
+
+/// The same without the rights that root has over other processes, where the tests run as root.
+#[cfg(target_os = "linux")]
+pub fn program_of_a_plain_user(data: &Path) -> Command {
+    use std::os::unix::fs::MetadataExt;
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|myself| myself.uid() == 0);
+    if !is_root {
+        return program(data);
+    }
+    let mut program = Command::new("setpriv");
+    program.args(["--bounding-set=-all", "--inh-caps=-all"]);
+    program.arg(env!("CARGO_BIN_EXE_headwater"));
+    with_defaults(program, data)
+}
+
+fn with_defaults(mut program: Command, data: &Path) -> Command {
     for name in [
         "OPENAI_API_KEY",
         "ANTHROPIC_API_KEY",

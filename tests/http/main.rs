@@ -5,6 +5,7 @@
 mod aimock;
 mod asking;
 mod bad_input;
+mod bounds;
 mod cells;
 mod differential;
 mod failures;
@@ -20,6 +21,7 @@ mod recovery;
 mod restart;
 mod settings;
 mod streams;
+mod terminal;
 mod tools;
 mod upstream;
 mod vendors;

@@ -325,3 +325,61 @@ async fn a_provider_that_fails_again_and_again_is_asked_less_and_that_is_shown()
     assert_eq!(answer.status, Some(Status::Ok));
     assert_eq!(server.app.catalog().await.providers[0].problem, None);
 }
+
+/// What is held back, to be compared with what it goes on from, ends with its block.
+#[tokio::test]
+async fn a_continuation_of_several_blocks_keeps_their_order_and_has_one_seam() {
+    let server = server(|config| {
+        config.script = script(
+            r#"
+            prefill = false
+            [[scenario]]
+            name = "blocks"
+            steps = [
+                { text = "Some words here, " },
+                { reasoning = "Hm." },
+                { text = "and more. " },
+                { end = "silent", times = 1 },
+                { text = "That is all." },
+            ]
+            "#,
+        );
+    })
+    .await;
+    let answer = ask(&server, "blocks").await;
+    assert_eq!(answer.status, Some(Status::Ok));
+    let again = "Some words here, and more. ";
+    assert_eq!(
+        answer.visible_text(),
+        format!("{again}{again}That is all."),
+        "not a repetition of the end, so all of it stands, in its order"
+    );
+    let seams = (0..answer.blocks.len()).filter(|at| answer.is_seam(*at));
+    assert_eq!(seams.count(), 1);
+    assert!(answer.blocks.iter().all(|block| !block.text.is_empty()));
+}
+
+#[tokio::test]
+async fn a_block_that_only_repeats_leaves_no_trace() {
+    let server = server(|config| {
+        config.script = script(
+            r#"
+            prefill = false
+            [[scenario]]
+            name = "repeats"
+            steps = [
+                { text = "Some words here." },
+                { end = "silent", times = 1 },
+                { reasoning = "Hm." },
+                { text = " That is all." },
+            ]
+            "#,
+        );
+    })
+    .await;
+    let answer = ask(&server, "repeats").await;
+    assert_eq!(answer.visible_text(), "Some words here. That is all.");
+    let seams = (0..answer.blocks.len()).filter(|at| answer.is_seam(*at));
+    assert_eq!(seams.count(), 1);
+    assert!(answer.blocks.iter().all(|block| !block.text.is_empty()));
+}

@@ -258,3 +258,29 @@ async fn a_reader_that_does_not_read_slows_nobody_down() {
     }
     assert_eq!(slow, fast);
 }
+
+/// A tab that is behind may stop an answer that others have read further.
+#[tokio::test]
+async fn a_stop_takes_back_nothing_that_was_there_for_a_second() {
+    let server = InProcess::with(|config| {
+        let script = r#"
+            [[scenario]]
+            name = "pauses"
+            steps = [{ text = "What others have read." }, { stall = true }]
+        "#;
+        config.script = Some(headwater::server::config::Script::Text(script.into()));
+    })
+    .await;
+    let started = server.api.start("pauses", "Go").await;
+    let mut shown = Answer::default();
+    let mut frames = server.api.follow(started.run, 0).await;
+    while shown.visible_length() < 22 {
+        let (seq, event) = frames.next().await.expect("more");
+        shown.apply(seq.unwrap_or(0), &event);
+    }
+    // The time that this is about.
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    server.api.stop(started.run, Some(0)).await;
+    let answer = server.api.fold(started.run).await;
+    assert_eq!(answer.visible_text(), "What others have read.");
+}

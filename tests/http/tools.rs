@@ -415,3 +415,30 @@ async fn without_tools_a_call_is_only_shown() {
     let answer = server.api.fold(more.run).await;
     assert_eq!(answer.status, Some(Status::Ok));
 }
+
+/// The variables of a process can be read by others of the same user, unless it asks the system
+/// not to.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_tool_cannot_read_the_keys_of_the_server() {
+    let folder = tempfile::tempdir().expect("folder");
+    let config = folder.path().join("headwater.toml");
+    let script = folder.path().join("script.toml");
+    std::fs::write(&script, ONE_CALL).expect("written");
+    let look = "grep -ac PATH= /proc/self/environ; grep -ac HEADWATER_DATA= /proc/$PPID/environ 2>&1; true";
+    let file = format!(
+        "[[tool]]\nname = \"search\"\ndescription = \"d\"\ncommand = [\"sh\", \"-c\", {}]\n",
+        json!(look)
+    );
+    std::fs::write(&config, file).expect("written");
+    let path = |path: &std::path::Path| path.to_str().expect("UTF-8").to_owned();
+    let (config, script) = (path(&config), path(&script));
+    let program = crate::harness::program_of_a_plain_user(folder.path());
+    let arguments = ["--config", config.as_str(), "--script", script.as_str()];
+    let server = Process::serve(program, &arguments).expect("started");
+    let started = server.api.start("one", "Go").await;
+    let answer = server.api.fold(started.run).await;
+    let (_, text, _) = outputs(&answer)[0];
+    assert!(text.starts_with("1\n"), "its own it can read: {text}");
+    assert!(text.contains("Permission denied"), "{text}");
+}

@@ -134,7 +134,7 @@ impl ProviderConfig {
 
     fn seconds(&self, field: &str, value: Option<f64>) -> Result<Option<Duration>, Error> {
         let read = |value: f64| {
-            Duration::try_from_secs_f64(value).map_err(|_| {
+            super::seconds(value).ok_or_else(|| {
                 wrong(format!(
                     "“{field}” of the provider “{}” must be a number of seconds, not {value}.",
                     self.name
@@ -295,17 +295,15 @@ mod tests {
         assert_eq!(own.total, common.total);
         assert_eq!(config.own_connect().unwrap(), Some(Duration::from_secs(1)));
         assert_eq!(config.key_variable(), Some("ANTHROPIC_API_KEY"));
-        let wrong = ProviderConfig {
-            total: Some(-1.0),
-            ..config
-        };
-        assert!(
-            wrong
-                .deadlines(common)
-                .unwrap_err()
-                .message
-                .contains("“total”")
-        );
+        // The last one is beyond the end of every clock.
+        for total in [-1.0, f64::NAN, 1e19] {
+            let wrong = ProviderConfig {
+                total: Some(total),
+                ..config.clone()
+            };
+            let why = wrong.deadlines(common).unwrap_err();
+            assert!(why.message.contains("“total”"), "{why}");
+        }
         assert!(toml::from_str::<ProviderConfig>("name = \"a\"\nkind = \"x\"").is_err());
     }
 }

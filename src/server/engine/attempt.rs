@@ -2,6 +2,7 @@
 
 use super::{Job, call::Call, clock::Clock, recorder::Recorder};
 use crate::{
+    chat::beginning,
     protocol::{BlockKind, Error, ErrorCode, Event, Finish, FinishReason, SpanNo, Stage, Status},
     server::{
         prompt::PARAGRAPH,
@@ -15,6 +16,12 @@ use tokio::time::{Instant, sleep_until};
 
 /// The most provider events that go to the log in one append.
 const BATCH: usize = 64;
+
+/// The most that a rival may tell before its first text; more is no beginning of an answer.
+const MAX_HELD: usize = 256;
+
+/// The most of a provider's own word for its end that is kept, in bytes.
+const MAX_WORD: usize = 200;
 
 type Item = Result<ProviderEvent, Error>;
 
@@ -114,9 +121,7 @@ impl Attempt {
             });
         attempt.dismiss(Status::Cancelled, None, recorder, job);
         // However it ended, what was held back for comparison was written by the model.
-        if let Some(mut overlap) = attempt.call.overlap.take() {
-            attempt.write(attempt.text_index.unwrap_or(0), overlap.finish(), recorder);
-        }
+        attempt.write_held(recorder);
         (attempt, outcome)
     }
 
@@ -161,7 +166,9 @@ impl Attempt {
                     self.take(Some(Ok(event)), recorder, &mut clock)
                 }
                 Heard::Rival(Some(Ok(event))) => {
-                    self.rival_told(event);
+                    if !self.rival_told(event) {
+                        self.dismiss(Status::Error, Some(too_much_told()), recorder, job);
+                    }
                     None
                 }
                 Heard::Rival(failure) => {
@@ -200,6 +207,9 @@ impl Attempt {
         for taken in 1.. {
             if let Some(outcome) = self.take(item, recorder, clock) {
                 return Some(outcome);
+            }
+            if let Some(error) = recorder.excess() {
+                return Some(Outcome::Failed(error));
             }
             if taken == BATCH {
                 break;
@@ -244,9 +254,11 @@ impl Attempt {
             }
             ProviderEvent::BlockStarted { index, kind, tool } => {
                 recorder.timing().first_chunk.get_or_insert(now);
-                recorder.open(self.call.span, index, kind, tool);
                 if kind == BlockKind::Text {
                     self.text_index.get_or_insert(index);
+                }
+                if !self.holds_back(index) {
+                    recorder.open(self.call.span, index, kind, tool);
                 }
             }
             ProviderEvent::Delta { index, text } => {
@@ -264,7 +276,10 @@ impl Attempt {
                 }
             }
             ProviderEvent::BlockFinished { index, value } => {
-                recorder.close(self.call.span, index, value)
+                if self.text_index == Some(index) {
+                    self.write_held(recorder);
+                }
+                recorder.close(self.call.span, index, value);
             }
             ProviderEvent::Usage(usage) => {
                 self.call.counted = Some(usage);
@@ -273,7 +288,9 @@ impl Attempt {
                     usage,
                 });
             }
-            ProviderEvent::Finished { reason, word } => {
+            ProviderEvent::Ending => clock.ending(),
+            ProviderEvent::Finished { reason, mut word } => {
+                word.truncate(beginning(&word, MAX_WORD).len());
                 return Some(match reason {
                     FinishReason::ContentFilter => Outcome::Failed(Error::new(
                         ErrorCode::ContentFiltered,
@@ -284,6 +301,20 @@ impl Attempt {
             }
         }
         None
+    }
+
+    /// Whether text of this block may still turn out to repeat what was there, or to be nothing but
+    /// the blank lines before it. Such a block begins in the log with the first of its text that
+    /// stands: an empty one would be a seam, or a paragraph, of its own.
+    fn holds_back(&self, index: u32) -> bool {
+        self.text_index == Some(index) && (self.call.overlap.is_some() || self.call.paragraph)
+    }
+
+    /// Writes what was held back to be compared with what it goes on from: no more of it comes.
+    fn write_held(&mut self, recorder: &mut Recorder) {
+        if let Some(mut overlap) = self.call.overlap.take() {
+            self.write(self.text_index.unwrap_or(0), overlap.finish(), recorder);
+        }
     }
 
     fn write(&mut self, index: u32, mut text: String, recorder: &mut Recorder) {
@@ -308,8 +339,12 @@ impl Attempt {
         });
     }
 
-    fn rival_told(&mut self, event: ProviderEvent) {
+    /// Keeps what a rival says before its first text; the answer is whether there is room for it.
+    fn rival_told(&mut self, event: ProviderEvent) -> bool {
         if let Some(rival) = &mut self.rival {
+            if rival.held.len() == MAX_HELD {
+                return false;
+            }
             match &event {
                 ProviderEvent::Usage(usage) => rival.call.counted = Some(*usage),
                 ProviderEvent::Connected => rival.call.reached = true,
@@ -317,6 +352,7 @@ impl Attempt {
             }
             rival.held.push(event);
         }
+        true
     }
 
     /// Notes the end of this attempt's own call, which has lost against its rival.
@@ -401,6 +437,14 @@ fn is_content(event: &ProviderEvent) -> bool {
         ProviderEvent::Finished { .. } => true,
         _ => false,
     }
+}
+
+fn too_much_told() -> Error {
+    Error::new(
+        ErrorCode::Malformed,
+        "The provider sent much that is no answer.",
+    )
+    .at("writing")
 }
 
 fn truncated() -> Error {

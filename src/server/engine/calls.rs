@@ -106,7 +106,12 @@ pub(super) async fn run(
         };
         let work = &mut works[at];
         match heard {
-            Heard::Output(text) => work.output(text, recorder),
+            Heard::Output(text) => {
+                work.output(text, recorder);
+                if let Some(error) = recorder.excess() {
+                    break Err(Outcome::Failed(error));
+                }
+            }
             Heard::End(error) => {
                 work.end(error, recorder);
                 tell_stage(&works, &mut told, recorder);

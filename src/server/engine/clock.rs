@@ -35,7 +35,12 @@ pub(super) struct Clock {
     end: Instant,
     silence: Option<Instant>,
     content: bool,
+    ending: bool,
 }
+
+/// How long the end of an answer may take once the provider has said why it ends: much longer than
+/// providers here wait for what follows, so that it ends only those that never come to it.
+const ENDING: Duration = Duration::from_secs(30);
 
 impl Clock {
     pub(super) fn new(deadlines: Deadlines) -> Self {
@@ -45,6 +50,7 @@ impl Clock {
             end: now + deadlines.total,
             silence: Some(now + deadlines.first_token),
             content: false,
+            ending: false,
         }
     }
 
@@ -56,7 +62,7 @@ impl Clock {
 
     /// Progress before the first token starts its deadline again; a place in a queue suspends it.
     pub(super) fn stage(&mut self, stage: &Stage) {
-        if !self.content {
+        if !self.content && !self.ending {
             self.silence = match stage {
                 Stage::Queued { .. } => None,
                 _ => Some(Instant::now() + self.deadlines.first_token),
@@ -67,7 +73,17 @@ impl Clock {
     /// Takes a token.
     pub(super) fn content(&mut self) {
         self.content = true;
+        if self.ending {
+            return;
+        }
         self.silence = Some(Instant::now() + self.deadlines.between_tokens);
+    }
+
+    /// The answer is whole but for its counts, so no silence makes it less.
+    pub(super) fn ending(&mut self) {
+        self.ending = true;
+        self.silence = None;
+        self.end = Instant::now() + ENDING;
     }
 
     /// What to say when a deadline is over.

@@ -1,6 +1,8 @@
 //! Writes one run's log: numbers the entries, stamps them, hands them to the log's writer.
 
+use super::bounds::Held;
 use crate::{
+    chat::beginning,
     protocol::{
         BlockKind, BlockNo, Entry, Error, Event, Finish, Seq, SpanNo, Status, Timing, ToolCall,
         Usage,
@@ -8,7 +10,24 @@ use crate::{
     server::log::{hash, live::Live, writer::Writer},
 };
 use serde_json::Value;
-use std::{sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// What was in the log for so long before a stop has been shown to all who follow it, so no stop
+/// takes it back.
+const SHOWN_AFTER: Duration = Duration::from_secs(1);
+
+/// A person's wish to end a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Stop {
+    /// When it came.
+    pub at: Instant,
+    /// The last entry that whoever stops had shown, if it says so.
+    pub seen: Option<Seq>,
+}
 
 /// The one writer of a run. Entries are collected by [`Recorder::note`] and go to the log together
 /// with [`Recorder::flush`], in order.
@@ -19,7 +38,9 @@ pub struct Recorder {
     seq: Seq,
     clock: Instant,
     batch: Vec<Entry>,
-    blocks: Vec<OpenBlock>,
+    held: Held,
+    /// The open blocks, by their span and the provider's number.
+    blocks: BTreeMap<(SpanNo, u32), OpenBlock>,
     block_count: BlockNo,
     span_count: SpanNo,
     usage: Usage,
@@ -31,8 +52,6 @@ pub struct Recorder {
 
 #[derive(Debug)]
 struct OpenBlock {
-    index: u32,
-    span: SpanNo,
     block: BlockNo,
     kind: BlockKind,
     length: u64,
@@ -51,7 +70,8 @@ impl Recorder {
             writer,
             clock: Instant::now(),
             batch: Vec::new(),
-            blocks: Vec::new(),
+            held: Held::default(),
+            blocks: BTreeMap::new(),
             block_count: 0,
             span_count: 0,
             usage: Usage::default(),
@@ -72,6 +92,7 @@ impl Recorder {
 
     /// Notes an event; nobody sees it before the next flush is committed.
     pub fn note(&mut self, event: Event) {
+        self.held.count(&event);
         self.seq += 1;
         self.batch.push(Entry {
             seq: self.seq,
@@ -80,23 +101,19 @@ impl Recorder {
         });
     }
 
-    /// Whether something is noted and not handed over.
-    pub fn has_notes(&self) -> bool {
-        !self.batch.is_empty()
+    /// Why the run has to end, if what came from outside is more than a run may hold.
+    pub fn excess(&self) -> Option<Error> {
+        self.held.excess()
     }
 
     /// Hands what was noted to the log. Waits only while the log's queue is full; if this future is
-    /// dropped while it waits, what was noted is dropped as a whole, unseen by anybody.
+    /// dropped while it waits, what was noted stays noted, and goes with the next flush.
     pub async fn flush(&mut self) {
         if self.batch.is_empty() {
             return;
         }
-        let before = self.batch[0].seq - 1;
-        let after = std::mem::replace(&mut self.seq, before);
-        self.writer
-            .append(self.live.clone(), std::mem::take(&mut self.batch))
-            .await;
-        self.seq = after;
+        let place = self.writer.place().await;
+        place.append(self.live.clone(), std::mem::take(&mut self.batch));
     }
 
     /// The number of the next span.
@@ -110,17 +127,18 @@ impl Recorder {
         self.usage = self.usage.plus(usage);
     }
 
-    /// Notes a block's beginning. `index` is the provider's number for it.
+    /// Notes a block's beginning. `index` is the provider's number for it; a block of that number
+    /// that is still open ends here.
     pub fn open(&mut self, span: SpanNo, index: u32, kind: BlockKind, tool: Option<ToolCall>) {
+        self.close(span, index, Value::Null);
         self.block_count += 1;
         let block = self.block_count;
-        self.blocks.push(OpenBlock {
-            index,
-            span,
+        let open = OpenBlock {
             block,
             kind,
             length: 0,
-        });
+        };
+        self.blocks.insert((span, index), open);
         self.note(Event::BlockStarted {
             span,
             block,
@@ -132,7 +150,7 @@ impl Recorder {
     /// Notes what a model wrote. A block that the provider did not announce is opened as text. The
     /// answer is whether the text is part of what a person reads as the answer.
     pub fn text(&mut self, span: SpanNo, index: u32, text: String) -> bool {
-        if self.place(span, index).is_none() {
+        if !self.blocks.contains_key(&(span, index)) {
             self.open(span, index, BlockKind::Text, None);
         }
         self.measure_gap();
@@ -142,8 +160,7 @@ impl Recorder {
     /// Notes text of an open block, without counting it as a model's: what a tool gave back. The
     /// answer is that of [`Recorder::text`].
     pub fn output(&mut self, span: SpanNo, index: u32, text: String) -> bool {
-        let place = self.place(span, index);
-        if let Some(open) = place.map(|place| &mut self.blocks[place]) {
+        if let Some(open) = self.blocks.get_mut(&(span, index)) {
             open.length += text.len() as u64;
             let (block, kind) = (open.block, open.kind);
             self.note(Event::Delta {
@@ -159,13 +176,7 @@ impl Recorder {
 
     /// Notes a block's end.
     pub fn close(&mut self, span: SpanNo, index: u32, value: Value) {
-        if let Some(place) = self.place(span, index) {
-            let OpenBlock {
-                span,
-                block,
-                length,
-                ..
-            } = self.blocks.remove(place);
+        if let Some(OpenBlock { block, length, .. }) = self.blocks.remove(&(span, index)) {
             self.note(Event::BlockFinished {
                 span,
                 block,
@@ -219,26 +230,39 @@ impl Recorder {
     }
 
     fn end_span(&mut self, span: SpanNo, usage: Usage, end: impl FnOnce(Option<Usage>) -> Event) {
-        while let Some(open) = self.blocks.iter().find(|block| block.span == span) {
-            self.close(span, open.index, Value::Null);
+        let open = self.blocks.range((span, 0)..=(span, u32::MAX));
+        let mut open: Vec<(BlockNo, u32)> = open.map(|(key, open)| (open.block, key.1)).collect();
+        open.sort_unstable();
+        for (_, index) in open {
+            self.close(span, index, Value::Null);
         }
         self.count(usage);
         self.note(end(Some(usage)));
     }
 
-    /// Writes the last entry and returns when it is committed. `seen` is the last entry that the
-    /// reader who stopped the run had shown; the text is kept up to it.
-    pub async fn finish(mut self, status: Status, error: Option<Error>, seen: Option<Seq>) {
+    /// Writes the last entry and returns when it is committed. After a stop the text is kept as far
+    /// as whoever stopped had seen it, and at least as far as it was there [`SHOWN_AFTER`] before.
+    pub async fn finish(mut self, status: Status, error: Option<Error>, stop: Option<Stop>) {
         self.flush().await;
         self.committed().await;
         let whole = self.live.with_answer(|answer| answer.visible_text());
-        let length = seen.map_or(whole.len(), |seen| {
-            (self.live.visible_length_at(seen) as usize).min(whole.len())
-        });
-        let hash = hash(whole.get(..length).unwrap_or(&whole));
+        let kept = match stop {
+            Some(Stop {
+                at,
+                seen: Some(seen),
+            }) => {
+                let since = at.saturating_duration_since(self.clock);
+                let shown = since
+                    .checked_sub(SHOWN_AFTER)
+                    .map(|shown| shown.as_millis() as u64);
+                beginning(&whole, self.live.visible_length_at(seen, shown) as usize)
+            }
+            _ => &whole,
+        };
+        let hash = hash(kept);
         self.timing.finished = self.now();
         let (timing, usage) = (self.timing, self.usage);
-        let length = length as u64;
+        let length = kept.len() as u64;
         self.note(Event::RunFinished {
             status,
             usage,
@@ -261,11 +285,6 @@ impl Recorder {
     /// The next token ends no gap: what comes before it is another call's.
     pub fn pause(&mut self) {
         self.gap_since = None;
-    }
-
-    fn place(&self, span: SpanNo, index: u32) -> Option<usize> {
-        let mut open = self.blocks.iter();
-        open.position(|block| block.span == span && block.index == index)
     }
 
     fn measure_gap(&mut self) {

@@ -2,12 +2,15 @@
 
 use crate::{
     chat::Answer,
-    protocol::{ConversationId, Entry, Event, RunId, Seq, UnixMs},
-    server::log::{frame, packed::Packed},
+    protocol::{BlockNo, ConversationId, Entry, Event, RunId, Seq, UnixMs},
+    server::log::{
+        frame,
+        packed::{Item, Packed},
+    },
 };
 use bytes::{Bytes, BytesMut};
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::watch;
@@ -139,15 +142,30 @@ impl Live {
         head.max(after)
     }
 
-    /// Length in bytes of the visible text that a reader had after entry `seen`.
-    pub fn visible_length_at(&self, seen: Seq) -> u64 {
+    /// How many bytes of the text that is visible now were there with entry `seen`, or `until`
+    /// milliseconds after the run was accepted, whichever is more. What has been replaced since is
+    /// not counted, and text of which a later block was there counts as a whole.
+    pub fn visible_length_at(&self, seen: Seq, until: Option<u64>) -> u64 {
         let state = self.lock();
-        if seen >= state.packed.len() {
-            return state.answer.visible_length();
+        let mut lengths: HashMap<BlockNo, u64> = HashMap::new();
+        for (seq, at, item) in state.packed.items_after(0) {
+            if seq > seen && until.is_none_or(|until| at > until) {
+                break;
+            }
+            if let Item::Delta { block, text, .. } = item {
+                *lengths.entry(block).or_default() += text.len() as u64;
+            }
         }
-        let seen = usize::try_from(seen).unwrap_or(usize::MAX);
-        let entries: Vec<Entry> = state.packed.after(0).take(seen).collect();
-        Answer::fold(entries.iter().map(|entry| (entry.seq, &entry.event))).visible_length()
+        let (mut before, mut shown) = (0, 0);
+        for block in &state.answer.blocks {
+            if state.answer.is_visible(block) {
+                if let Some(length) = lengths.get(&block.block) {
+                    shown = before + length;
+                }
+                before += block.text.len() as u64;
+            }
+        }
+        shown
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -65,18 +65,14 @@ impl Writer {
         self.trouble.clone()
     }
 
-    /// Appends to a run. Returns when the job is queued; it is visible when it is committed, which
-    /// [`Live::watch`] tells. Waits while the queue is full.
-    pub async fn append(&self, live: Arc<Live>, entries: Vec<Entry>) {
-        let frames = encode_all(&entries);
-        let job = Job::Append(Append {
-            live,
-            entries,
-            frames,
-        });
-        if self.jobs.send(job).await.is_err() {
+    /// A place in the queue, for one append. Waits while the queue is full; nothing is taken from
+    /// whoever waits, so it may give up at any time.
+    pub async fn place(&self) -> Place<'_> {
+        let place = self.jobs.reserve().await;
+        if place.is_err() {
             tracing::error!("the log's writer is gone");
         }
+        Place(place.ok())
     }
 
     /// Runs `work` in the next transaction and returns what it returned once that is committed.
@@ -100,6 +96,24 @@ impl Writer {
             .await
             .map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
+    }
+}
+
+/// A place in the writer's queue.
+#[derive(Debug)]
+pub struct Place<'a>(Option<mpsc::Permit<'a, Job>>);
+
+impl Place<'_> {
+    /// Appends to a run. It is visible when it is committed, which [`Live::watch`] tells.
+    pub fn append(self, live: Arc<Live>, entries: Vec<Entry>) {
+        let frames = encode_all(&entries);
+        if let Some(place) = self.0 {
+            place.send(Job::Append(Append {
+                live,
+                entries,
+                frames,
+            }));
+        }
     }
 }
 

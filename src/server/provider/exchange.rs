@@ -215,6 +215,8 @@ impl<D: Decode> Reading<D> {
     async fn read(&mut self, who: &Who, out: &mut Ready) -> Result<Flow, Error> {
         let next = match self.until {
             None => self.body.next().await,
+            // Also where there is always more to read.
+            Some(until) if Instant::now() >= until => None,
             Some(until) => timeout_at(until, self.body.next())
                 .await
                 .unwrap_or_default(),
@@ -222,8 +224,9 @@ impl<D: Decode> Reading<D> {
         match next {
             Some(Ok(bytes)) => {
                 let flow = self.reader.push(&bytes, out)?;
-                if self.until.is_none() && self.reader.has_finish() {
+                if flow == Flow::More && self.until.is_none() && self.reader.has_finish() {
                     self.until = Some(Instant::now() + AFTER_FINISH);
+                    out.push_back(ProviderEvent::Ending);
                 }
                 Ok(flow)
             }

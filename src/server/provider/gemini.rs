@@ -20,7 +20,7 @@
 use super::{
     ChatRequest, Provider, ProviderEvent,
     catalog::Catalog,
-    exchange::{self, Vendor},
+    exchange::{self, Vendor, memory::Memory},
     secret::Secret,
     who::Who,
 };
@@ -30,10 +30,7 @@ use futures::{FutureExt, future::BoxFuture, stream::BoxStream};
 use request::Shape;
 use reqwest::{RequestBuilder, Url, header::HeaderValue};
 use serde::Deserialize;
-use std::{
-    collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 
 mod decode;
 mod models;
@@ -75,9 +72,9 @@ struct Shared {
     http: reqwest::Client,
     catalog: Catalog,
     /// The shapes that were taken, by model and effort.
-    shapes: Mutex<HashMap<(String, Option<u8>), Shape>>,
+    shapes: Memory<Shape>,
     /// Models that refused to go on from their own turn.
-    no_prefill: Mutex<HashSet<String>>,
+    no_prefill: Memory<()>,
 }
 
 impl Gemini {
@@ -94,8 +91,8 @@ impl Gemini {
                 key: who.header("")?,
                 http,
                 catalog: Catalog::new(config.models),
-                shapes: Mutex::default(),
-                no_prefill: Mutex::default(),
+                shapes: Memory::default(),
+                no_prefill: Memory::default(),
                 who,
             }),
         })
@@ -147,12 +144,7 @@ impl Shared {
     }
 
     fn can_prefill(&self, model: &str) -> bool {
-        models::takes_prefill(model)
-            && !self
-                .no_prefill
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .contains(model)
+        models::takes_prefill(model) && self.no_prefill.get(model).is_none()
     }
 }
 
@@ -166,10 +158,7 @@ impl Vendor for Shared {
 
     fn shape(&self, request: &ChatRequest) -> Shape {
         self.shapes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
             .get(&key(request))
-            .copied()
             .unwrap_or_else(|| Shape::for_request(request))
     }
 
@@ -178,20 +167,16 @@ impl Vendor for Shared {
         if request.prefill.is_some() && said.contains("model turn") {
             // Leaving the half answer out would begin another one. The engine asks in words the
             // next time.
-            self.no_prefill
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(request.model.clone());
+            self.no_prefill.set(request.model.clone(), ());
             return None;
         }
         shape.after_refusal(&said, request)
     }
 
     fn keep_shape(&self, request: &ChatRequest, shape: Shape) {
-        let mut shapes = self.shapes.lock().unwrap_or_else(PoisonError::into_inner);
         // What one conversation has lost says nothing about the others.
         let signatures = true;
-        shapes.insert(
+        self.shapes.set(
             key(request),
             Shape {
                 signatures,
@@ -217,9 +202,8 @@ impl Vendor for Shared {
 }
 
 /// What a shape is remembered by.
-fn key(request: &ChatRequest) -> (String, Option<u8>) {
-    let effort = request.sampling.effort.map(|effort| effort as u8);
-    (request.model.clone(), effort)
+fn key(request: &ChatRequest) -> String {
+    format!("{} {:?}", request.model, request.sampling.effort)
 }
 
 #[cfg(test)]

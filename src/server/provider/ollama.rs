@@ -9,7 +9,7 @@
 use super::{
     ChatRequest, Provider, ProviderEvent,
     catalog::Catalog,
-    exchange::{self, Vendor},
+    exchange::{self, Vendor, memory::Memory},
     who::Who,
 };
 use crate::protocol::{Error, ModelInfo};
@@ -18,10 +18,7 @@ use futures::{FutureExt, future::BoxFuture, stream::BoxStream};
 use request::Think;
 use reqwest::RequestBuilder;
 use serde::Deserialize;
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 
 mod decode;
 mod host;
@@ -65,7 +62,7 @@ struct Shared {
     http: reqwest::Client,
     catalog: Catalog,
     /// What was taken about thinking, by model and effort.
-    shapes: Mutex<HashMap<(String, Option<u8>), Think>>,
+    shapes: Memory<Think>,
     thinkers: Arc<Thinkers>,
 }
 
@@ -80,7 +77,7 @@ impl Ollama {
                 pull: config.pull,
                 http,
                 catalog: Catalog::new(config.models),
-                shapes: Mutex::default(),
+                shapes: Memory::default(),
                 thinkers: Arc::default(),
                 who,
             }),
@@ -130,10 +127,7 @@ impl Vendor for Shared {
 
     fn shape(&self, request: &ChatRequest) -> Think {
         self.shapes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
             .get(&key(request))
-            .copied()
             .unwrap_or_else(|| Think::for_request(request))
     }
 
@@ -142,8 +136,7 @@ impl Vendor for Shared {
     }
 
     fn keep_shape(&self, request: &ChatRequest, think: Think) {
-        let mut shapes = self.shapes.lock().unwrap_or_else(PoisonError::into_inner);
-        shapes.insert(key(request), think);
+        self.shapes.set(key(request), think);
     }
 
     fn call(&self, request: &ChatRequest, think: Think) -> Result<RequestBuilder, Error> {
@@ -164,9 +157,8 @@ impl Vendor for Shared {
 }
 
 /// What a shape is remembered by.
-fn key(request: &ChatRequest) -> (String, Option<u8>) {
-    let effort = request.sampling.effort.map(|effort| effort as u8);
-    (request.model.clone(), effort)
+fn key(request: &ChatRequest) -> String {
+    format!("{} {:?}", request.model, request.sampling.effort)
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ pub(super) fn fold(items: &[Item]) -> Folded {
                 assert!(blocks.values().all(|block| block.3.is_some()));
                 folded.finish = Some((*reason, word.clone()));
             }
-            Ok(ProviderEvent::Connected | ProviderEvent::Stage(_)) => {}
+            Ok(ProviderEvent::Connected | ProviderEvent::Stage(_) | ProviderEvent::Ending) => {}
         }
     }
     for (kind, tool, text, value) in blocks.into_values() {

@@ -1,23 +1,36 @@
 //! A tool that is a program: the arguments go to its standard input, what it writes is the result.
 //!
 //! Any language will do, and a program can be tried by hand. It runs in a process group of its own,
-//! so that a stop reaches whatever it has started, and it is told nothing of the server's keys.
+//! and what it starts carries its mark, so that a stop reaches all of it; and it is told nothing of
+//! the server's keys.
 
 use super::{Tool, USUAL_LIMIT};
 use crate::{
     protocol::{Error, ErrorCode},
-    server::provider::ToolDefinition,
+    server::{config, provider::ToolDefinition},
 };
 use futures::{StreamExt, stream, stream::BoxStream};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::{io, process::Stdio, time::Duration};
+use std::{
+    io,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     process::{Child, ChildStdout, Command},
     task::JoinHandle,
+    time::timeout,
 };
+use uuid::Uuid;
+
+mod kin;
+
+/// How long what a program wrote before its end is waited for. It is in the pipe already; only a
+/// child in a session of its own can hold the pipe open for longer.
+const DRAIN: Duration = Duration::from_millis(250);
 
 /// How much of what a failing program said on standard error the model is told, in bytes.
 const MAX_COMPLAINT: usize = 2048;
@@ -81,8 +94,8 @@ impl Program {
             },
             command: config.command.clone(),
             env: config.env.clone(),
-            limit: Duration::try_from_secs_f64(seconds)
-                .map_err(|_| wrong("its timeout must be a number of seconds"))?,
+            limit: config::seconds(seconds)
+                .ok_or_else(|| wrong("its timeout must be a number of seconds"))?,
         })
     }
 
@@ -97,7 +110,9 @@ impl Program {
                 command.env(name, value);
             }
         }
+        let mark = Uuid::now_v7().to_string();
         let mut child = command
+            .env(kin::MARK, &mark)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -114,6 +129,8 @@ impl Program {
         });
         let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         Ok(Running {
+            mark,
+            status: None,
             group,
             output: child.stdout.take(),
             complaint: tokio::spawn(async move {
@@ -166,6 +183,10 @@ impl Tool for Program {
 /// A program at work. Dropping it kills the program and all that it has started.
 struct Running {
     child: Child,
+    /// Tells its children from all other processes.
+    mark: String,
+    /// How it ended, once it has.
+    status: Option<io::Result<ExitStatus>>,
     /// Its process group, until that has been ended.
     group: Option<Pid>,
     /// `None` when it has been read to its end.
@@ -187,12 +208,28 @@ impl Running {
         }
     }
 
-    /// More of the output; `None` at its end.
+    /// More of the output; `None` at its end, which is that of the program: a child that it leaves
+    /// behind with its output open does not prolong the call.
     async fn text(&mut self) -> Option<String> {
-        let output = self.output.as_mut()?;
         let mut piece = [0; 8192];
         loop {
-            match output.read(&mut piece).await {
+            let output = self.output.as_mut()?;
+            let read = match self.status {
+                Some(_) => timeout(DRAIN, output.read(&mut piece))
+                    .await
+                    .unwrap_or(Ok(0)),
+                None => tokio::select! {
+                    biased;
+                    read = output.read(&mut piece) => read,
+                    status = self.child.wait() => {
+                        self.status = Some(status);
+                        // What it leaves behind would run for ever.
+                        self.end_group();
+                        continue;
+                    }
+                },
+            };
+            match read {
                 Ok(length @ 1..) => {
                     self.held.extend_from_slice(&piece[..length]);
                     let text = take_characters(&mut self.held);
@@ -220,15 +257,20 @@ impl Running {
 
     /// How the program ended.
     async fn end(&mut self) -> Result<(), Error> {
-        let status = self.child.wait().await;
-        // What it leaves behind would run for ever, and may hold its standard error open.
+        let status = match self.status.take() {
+            Some(status) => status,
+            None => self.child.wait().await,
+        };
+        // What it leaves behind would run for ever.
         self.end_group();
         let ended = match status {
             Ok(status) if status.success() => return Ok(()),
             Ok(status) => format!("The program ended with {status}"),
             Err(why) => format!("The program's end cannot be seen: {why}"),
         };
-        let complaint = (&mut self.complaint).await.unwrap_or_default();
+        // A child in a session of its own may hold its standard error open.
+        let complaint = timeout(DRAIN, &mut self.complaint).await;
+        let complaint = complaint.ok().and_then(Result::ok).unwrap_or_default();
         let sentence = match complaint.as_str() {
             "" => format!("{ended}."),
             complaint => format!("{ended}: {complaint}"),
@@ -240,7 +282,17 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.complaint.abort();
+        // A program that has ended may have left something at work on purpose, in a session of its
+        // own. One that is stopped may not.
+        let stopped = self.group.is_some();
         self.end_group();
+        if stopped {
+            let mark = std::mem::take(&mut self.mark);
+            match tokio::runtime::Handle::try_current() {
+                Ok(runtime) => drop(runtime.spawn_blocking(move || kin::kill(&mark))),
+                Err(_) => kin::kill(&mark),
+            }
+        }
     }
 }
 

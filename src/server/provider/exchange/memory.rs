@@ -30,8 +30,21 @@ impl<S: Copy + PartialEq> Memory<S> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if shape == likely {
             known.remove(&key);
-        } else if known.len() < MOST || known.contains_key(&key) {
-            known.insert(key, shape);
+        } else {
+            insert(&mut known, key, shape);
         }
+    }
+
+    /// Remembers a shape.
+    pub(in crate::server::provider) fn set(&self, key: String, shape: S) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        insert(&mut known, key, shape);
+    }
+}
+
+/// Names of models are whatever is asked for. What there is no room for is found out again.
+fn insert<S>(known: &mut HashMap<String, S>, key: String, shape: S) {
+    if known.len() < MOST || known.contains_key(&key) {
+        known.insert(key, shape);
     }
 }

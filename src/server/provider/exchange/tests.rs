@@ -138,3 +138,15 @@ fn only_what_differs_is_remembered() {
     memory.keep("0".into(), 1, 1);
     assert_eq!(memory.get("0"), None);
 }
+
+#[test]
+fn names_without_number_are_not_remembered() {
+    let memory = memory::Memory::default();
+    for number in 0..1000 {
+        memory.set(number.to_string(), number);
+    }
+    memory.set("0".into(), 5);
+    assert_eq!(memory.get("0"), Some(5), "what is known may change");
+    let known = (0..1000).filter(|number| memory.get(&number.to_string()).is_some());
+    assert_eq!(known.count(), 256);
+}

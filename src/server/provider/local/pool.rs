@@ -23,6 +23,10 @@ use tokio::sync::mpsc::{self, Receiver};
 /// Events that wait for a slow reader before the model thread waits too.
 const EVENTS: usize = 64;
 
+/// How many requests may wait. At a minute for an answer, the last of them waits for two hours on
+/// two processors; each holds a whole conversation.
+pub(super) const MAX_WAITING: usize = 256;
+
 /// One request that waits or is being answered.
 struct Job {
     number: u64,
@@ -88,7 +92,8 @@ impl Pool {
     /// Puts a request at the end of the queue.
     ///
     /// # Errors
-    /// [`ErrorCode::ShuttingDown`] once the provider is gone.
+    /// [`ErrorCode::ShuttingDown`] once the provider is gone, [`ErrorCode::Overloaded`] while
+    /// [`MAX_WAITING`] others wait.
     pub(super) fn submit(self: &Arc<Self>, request: ChatRequest) -> Result<Ticket, Error> {
         let (events, receiver) = mpsc::channel(EVENTS);
         let cancel = Cancel::default();
@@ -97,6 +102,15 @@ impl Pool {
             return Err(Error::new(
                 ErrorCode::ShuttingDown,
                 "The server is ending and takes nothing new.",
+            ));
+        }
+        if state.queue.len() >= MAX_WAITING {
+            return Err(Error::new(
+                ErrorCode::Overloaded,
+                format!(
+                    "{MAX_WAITING} answers of the built-in model are waited for already. Try again \
+                     later, or choose another model."
+                ),
             ));
         }
         state.numbers += 1;
@@ -111,7 +125,9 @@ impl Pool {
             out,
             told: 0,
         });
-        self.tell_places(&mut state);
+        // Nobody else's place has changed.
+        let last = state.queue.len() - 1;
+        self.tell_places(&mut state, last);
         drop(state);
         self.wake.notify_one();
         Ok(Ticket {
@@ -128,10 +144,11 @@ impl Pool {
         self.wake.notify_all();
     }
 
-    /// Tells everybody whose place has changed how many answers must end before theirs starts.
-    fn tell_places(&self, state: &mut State) {
+    /// Tells everybody from the place `first` on whose place has changed how many answers must end
+    /// before theirs starts.
+    fn tell_places(&self, state: &mut State, first: usize) {
         let free = self.config.parallel.saturating_sub(state.running);
-        for (i, job) in state.queue.iter_mut().enumerate() {
+        for (i, job) in state.queue.iter_mut().enumerate().skip(first) {
             let ahead = (i + 1).saturating_sub(free);
             if ahead != job.told {
                 job.told = ahead;
@@ -146,8 +163,11 @@ impl Pool {
 
     fn leave_queue(&self, number: u64) {
         let mut state = self.lock();
-        state.queue.retain(|job| job.number != number);
-        self.tell_places(&mut state);
+        let place = state.queue.iter().position(|job| job.number == number);
+        if let Some(place) = place {
+            state.queue.remove(place);
+            self.tell_places(&mut state, place);
+        }
     }
 
     /// A thread's life.
@@ -168,7 +188,7 @@ impl Pool {
         loop {
             if let Some(job) = state.queue.pop_front() {
                 state.running += 1;
-                self.tell_places(&mut state);
+                self.tell_places(&mut state, 0);
                 return Some(job);
             }
             if state.closed {

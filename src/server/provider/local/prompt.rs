@@ -54,21 +54,22 @@ pub(super) fn build(
     let room = Room::of(model);
     let prefill = model
         .vocabulary
-        .strip_control(request.prefill.as_deref().unwrap_or_default());
+        .strip_control(request.prefill.as_deref().unwrap_or_default(), cancel)?;
     let fed = prefill.trim_end_matches(' ');
     let given = request.system.as_deref().map(str::trim);
     let system = Message {
         role: "system",
-        text: model
-            .vocabulary
-            .strip_control(given.filter(|text| !text.is_empty()).unwrap_or(SYSTEM)),
+        text: model.vocabulary.strip_control(
+            given.filter(|text| !text.is_empty()).unwrap_or(SYSTEM),
+            cancel,
+        )?,
     };
     let count = |text: &str| {
         let tokens = model.vocabulary.count(text, room.for_prompt, cancel)?;
         Ok::<_, Halt>(tokens + AROUND_MESSAGE)
     };
     let fixed = count(&system.text)? + count(fed)?;
-    let mut turns = turns(model, request);
+    let mut turns = turns(model, request, cancel)?;
     for turn in &mut turns {
         turn.tokens = count(&turn.message.text)?;
     }
@@ -96,14 +97,14 @@ pub(super) fn build(
 
 /// The messages by turns of alternating speakers, as templates expect them: a run that failed leaves
 /// two messages of the person in a row.
-fn turns(model: &LocalModel, request: &ChatRequest) -> Vec<Turn> {
+fn turns(model: &LocalModel, request: &ChatRequest, cancel: &Cancel) -> Result<Vec<Turn>, Halt> {
     let mut turns: Vec<Turn> = Vec::new();
     for message in &request.messages {
         let role = match message.role {
             Role::User => "user",
             Role::Assistant => "assistant",
         };
-        let text = model.vocabulary.strip_control(&message.text());
+        let text = model.vocabulary.strip_control(&message.text(), cancel)?;
         match turns.last_mut() {
             Some(turn) if turn.message.role == role => {
                 turn.message.text.push_str("\n\n");
@@ -117,7 +118,7 @@ fn turns(model: &LocalModel, request: &ChatRequest) -> Vec<Turn> {
             }),
         }
     }
-    turns
+    Ok(turns)
 }
 
 /// The next turn of the person after `start`; the one to answer is the last there is.

@@ -10,6 +10,14 @@ use minijinja::{Environment, Error, ErrorKind, context, syntax::SyntaxConfig};
 
 const NAME: &str = "chat";
 
+/// How much work a template may do: instructions, each of which may also handle 64 bytes. It is a
+/// program of whoever made the file, and this is what keeps it from going on for ever or from
+/// filling the memory. Templates in use need some hundreds, and a few for each message.
+const FUEL: u64 = 1_000_000;
+
+/// More of it for each message.
+const FUEL_PER_MESSAGE: u64 = 10_000;
+
 /// One message for the template: who speaks (`system`, `user` or `assistant`) and what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Message {
@@ -69,13 +77,20 @@ impl Template {
     /// The text that the model goes on from: `messages`, and the beginning of an answer.
     ///
     /// # Errors
-    /// A failure where the template refuses the conversation.
+    /// A failure where the template refuses the conversation, or does not come to an end.
     pub(super) fn render(&self, messages: &[Message]) -> Result<String, Halt> {
+        // Each byte of a message may be handled 64 times.
+        let fuel = messages
+            .iter()
+            .map(|message| FUEL_PER_MESSAGE + message.text.len() as u64)
+            .fold(FUEL, u64::saturating_add);
+        let mut environment = self.environment.clone();
+        environment.set_fuel(Some(fuel));
         let messages: Vec<_> = messages
             .iter()
             .map(|message| context! { role => message.role, content => message.text.as_str() })
             .collect();
-        self.environment
+        environment
             .get_template(NAME)
             .and_then(|template| {
                 template.render(context! {

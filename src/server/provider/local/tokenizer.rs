@@ -6,7 +6,7 @@ use super::{
 };
 use candle_core::quantized::gguf_file::{Content, Value};
 use candle_core::quantized::tokenizer::TokenizerFromGguf;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use tokenizers::{
     Tokenizer,
     pre_tokenizers::{byte_level::ByteLevel, digits::Digits, sequence::Sequence},
@@ -24,6 +24,9 @@ const END_OF_TURN: [&str; 5] = [
 /// Text is counted in pieces of so many bytes, between which a cancel is noticed.
 const COUNT_BYTES: usize = 8 << 10;
 
+/// Text is cleaned in pieces of so many characters, between which a cancel is noticed.
+const CHECK_EVERY: usize = 4 << 10;
+
 /// Kinds of words in a GGUF vocabulary.
 mod kind {
     pub(super) const UNKNOWN: u64 = 2;
@@ -38,9 +41,11 @@ pub(super) struct Vocabulary {
     /// What each token writes, in bytes: a token may hold half a character.
     pieces: Vec<Box<[u8]>>,
     /// Texts that would be read as orders to the model.
-    control: Vec<String>,
+    control: HashSet<String>,
+    /// Their lengths in bytes, the longest first.
+    control_lengths: Vec<usize>,
     /// Their last characters.
-    control_ends: Vec<char>,
+    control_ends: HashSet<char>,
     ends: HashSet<u32>,
     first: Option<u32>,
     bos: String,
@@ -93,8 +98,12 @@ impl Vocabulary {
         Ok(Self {
             pieces,
             ends,
-            control_ends: last_characters(&control),
-            control: control.into_iter().collect(),
+            control_ends: control
+                .iter()
+                .filter_map(|word| word.chars().last())
+                .collect(),
+            control_lengths: lengths(&control),
+            control,
             first: bos.filter(|_| add_bos),
             bos: word(bos).unwrap_or_default(),
             eos: word(eos).unwrap_or_default(),
@@ -156,19 +165,30 @@ impl Vocabulary {
 
     /// The text without the vocabulary's control tokens, also without those that would come into
     /// being when another one between their halves is taken out.
-    pub(super) fn strip_control(&self, text: &str) -> String {
+    ///
+    /// # Errors
+    /// [`Halt::Cancelled`].
+    pub(super) fn strip_control(&self, text: &str, cancel: &Cancel) -> Result<String, Halt> {
         let mut clean = String::with_capacity(text.len());
-        for character in text.chars() {
+        for (number, character) in text.chars().enumerate() {
+            if number % CHECK_EVERY == 0 {
+                cancel.check()?;
+            }
             clean.push(character);
             // A control token in `clean` can only end with the character just added.
             if !self.control_ends.contains(&character) {
                 continue;
             }
-            if let Some(token) = self.control.iter().find(|t| clean.ends_with(t.as_str())) {
-                clean.truncate(clean.len() - token.len());
+            let ends = |length: &&usize| {
+                let start = clean.len().checked_sub(**length);
+                let end = start.and_then(|start| clean.get(start..));
+                end.is_some_and(|end| self.control.contains(end))
+            };
+            if let Some(length) = self.control_lengths.iter().find(ends) {
+                clean.truncate(clean.len() - length);
             }
         }
-        clean
+        Ok(clean)
     }
 
     /// A decoder for the tokens of one answer.
@@ -221,12 +241,9 @@ impl TextDecoder<'_> {
     }
 }
 
-fn last_characters(words: &HashSet<String>) -> Vec<char> {
-    let last: HashSet<char> = words
-        .iter()
-        .filter_map(|word| word.chars().last())
-        .collect();
-    last.into_iter().collect()
+fn lengths(words: &HashSet<String>) -> Vec<usize> {
+    let lengths: BTreeSet<usize> = words.iter().map(String::len).collect();
+    lengths.into_iter().rev().collect()
 }
 
 fn words(content: &Content) -> Result<Vec<String>, Fault> {

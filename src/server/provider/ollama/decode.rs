@@ -5,31 +5,26 @@ use crate::{
     server::provider::{
         ProviderEvent,
         blocks::Blocks,
-        exchange::{Decode, Flow, Ready},
+        exchange::{Decode, Flow, Ready, memory::Memory},
         fault, json, sse,
         think::Think,
         who::Who,
     },
 };
 use serde_json::{Value, json};
-use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 
 /// The models that think, as they were seen to or as the server says.
 #[derive(Debug, Default)]
-pub(super) struct Thinkers(Mutex<HashSet<String>>);
+pub(super) struct Thinkers(Memory<()>);
 
 impl Thinkers {
     pub(super) fn has(&self, model: &str) -> bool {
-        let models = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        models.contains(model)
+        self.0.get(model).is_some()
     }
 
     pub(super) fn add(&self, model: &str) {
-        let mut models = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        models.insert(model.into());
+        self.0.set(model.into(), ());
     }
 }
 

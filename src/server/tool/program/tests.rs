@@ -114,6 +114,39 @@ async fn what_a_program_leaves_behind_is_ended_with_it() {
 }
 
 #[tokio::test]
+async fn a_call_ends_with_its_program_whoever_holds_its_output() {
+    for leave in ["sleep 60 &", "setsid sleep 60 &"] {
+        let since = Instant::now();
+        // More than the pipe holds: all of it was written before the end.
+        let script = format!("{leave} head -c 200000 /dev/zero | tr '\\0' x; echo end");
+        let (text, failure) = call(&shell(&script), json!({})).await;
+        assert_eq!(failure, None, "{leave}");
+        assert!(text.len() == 200_004 && text.ends_with("end\n"), "{leave}");
+        assert!(since.elapsed() < Duration::from_secs(20), "{leave}");
+    }
+    let (_, failure) = call(&shell("setsid sleep 60 & echo no >&2; exit 1"), json!({})).await;
+    assert!(failure.unwrap().contains("exit status: 1"));
+}
+
+/// Also one that has left the process group, and one whose parent has ended.
+#[tokio::test]
+async fn a_stop_reaches_children_in_sessions_of_their_own() {
+    let program = shell("setsid sh -c 'echo $$; setsid sleep 60 & echo $!; wait' & wait");
+    let mut pieces = program.call(json!({}));
+    let mut text = String::new();
+    while text.lines().count() < 2 || !text.ends_with('\n') {
+        text.push_str(&pieces.next().await.unwrap().unwrap());
+    }
+    assert!(text.lines().all(is_alive), "{text}");
+    drop(pieces);
+    let since = Instant::now();
+    while text.lines().any(is_alive) {
+        assert!(since.elapsed() < Duration::from_secs(5), "{text}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test]
 async fn a_program_gets_the_variables_it_is_given_and_no_other() {
     // Cargo sets both for its tests.
     let script = "printf '%s|%s|%s' \"$PATH\" \"$CARGO_PKG_NAME\" \"$CARGO_MANIFEST_DIR\"";
@@ -152,6 +185,11 @@ fn a_tool_of_the_file_is_checked() {
         },
         ToolConfig {
             timeout: Some(-1.0),
+            ..config.clone()
+        },
+        // No clock goes that far.
+        ToolConfig {
+            timeout: Some(1e19),
             ..config.clone()
         },
     ] {

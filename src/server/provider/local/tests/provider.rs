@@ -1,6 +1,8 @@
 //! The provider over a tiny model: queue, places, stops, trimming, sessions, panics.
 
-use super::{PANIC, hear, idle_after, limited, provider, request, tiny::Tiny};
+use super::{
+    super::pool::MAX_WAITING, PANIC, hear, idle_after, limited, provider, request, tiny::Tiny,
+};
 use crate::protocol::{BlockKind, ErrorCode, FinishReason, Stage};
 use crate::server::provider::{Provider, ProviderEvent};
 use futures::StreamExt;
@@ -70,6 +72,35 @@ async fn waiting_requests_see_their_place_and_move_up() {
         Some(Ok(ProviderEvent::Finished { .. }))
     ));
     idle_after(&provider).await;
+}
+
+#[tokio::test]
+async fn more_requests_than_can_wait_are_refused_with_a_sentence() {
+    let provider = provider(&Tiny::new("llama").load(1024), |c| {
+        c.parallel = 1;
+        c.max_new_tokens = 900;
+    });
+    let mut first = provider.stream(request("1", &["a"]));
+    assert_eq!(first.next().await, Some(Ok(ProviderEvent::Connected)));
+    let mut waiting = Vec::new();
+    for number in 1..=MAX_WAITING {
+        let mut stream = provider.stream(request(&number.to_string(), &["b"]));
+        let ahead = u32::try_from(number).unwrap();
+        let queued = ProviderEvent::Stage(Stage::Queued { ahead });
+        assert_eq!(stream.next().await, Some(Ok(queued)));
+        waiting.push(stream);
+    }
+    let heard = hear(&provider, request("x", &["c"])).await;
+    assert_eq!(
+        heard.error.map(|error| error.code),
+        Some(ErrorCode::Overloaded)
+    );
+    // The next one may come as soon as one has gone.
+    drop(waiting.remove(3));
+    let mut next = provider.stream(request("y", &["d"]));
+    assert!(next.next().await.is_some_and(|event| event.is_ok()));
+    drop(waiting);
+    drop(first);
 }
 
 #[tokio::test]

@@ -1,0 +1,195 @@
+//! An answer on standard output: what the page shows, as far as a terminal can show it.
+//!
+//! Both print by the one fold. A terminal takes nothing back, though: where text that was printed is
+//! not part of the answer any more, standard error says so, and the text that stands is printed on a
+//! new line.
+
+use crate::{
+    chat::{Answer, Applied},
+    protocol::{Event, Seq},
+};
+use std::io::{self, Write};
+
+/// What was printed of an answer.
+#[derive(Debug, Default)]
+pub(super) struct Printed<W> {
+    out: W,
+    answer: Answer,
+    /// The text of the answer as it was printed last, behind whatever is of no account any more.
+    text: String,
+    /// Whether [`Printed::text`] may not be what the answer begins with.
+    stale: bool,
+}
+
+impl<W: Write> Printed<W> {
+    /// Nothing yet.
+    pub(super) fn new(out: W) -> Self {
+        Self {
+            out,
+            answer: Answer::default(),
+            text: String::new(),
+            stale: false,
+        }
+    }
+
+    /// What the answer is by now.
+    pub(super) fn answer(&self) -> &Answer {
+        &self.answer
+    }
+
+    /// Takes an entry and prints what it adds. The answer is the sentence for standard error, where
+    /// text that was printed does not stand.
+    ///
+    /// # Errors
+    /// Whoever read the output has gone away.
+    pub(super) fn apply(
+        &mut self,
+        seq: Seq,
+        event: &Event,
+    ) -> io::Result<(Applied, Option<&'static str>)> {
+        let applied = self.answer.apply(seq, event);
+        if applied != Applied::New {
+            return Ok((applied, None));
+        }
+        let said = match event {
+            Event::Delta { block, text, .. } => {
+                self.delta(*block, text)?;
+                None
+            }
+            Event::SpanStarted {
+                replaces: Some(_), ..
+            } => self.reprint("The answer is begun anew; what stands is on a new line.")?,
+            Event::RunFinished { .. } | Event::Snapshot { .. } => {
+                self.reprint("Not all of this was kept; the text that was is on a new line.")?
+            }
+            _ => None,
+        };
+        Ok((applied, said))
+    }
+
+    fn delta(&mut self, number: u32, text: &str) -> io::Result<()> {
+        let mut blocks = self.answer.blocks.iter().rev();
+        let last = blocks.find(|block| self.answer.is_visible(block));
+        if last.is_some_and(|block| block.block == number) {
+            if !self.stale {
+                self.text.push_str(text);
+                self.out.write_all(text.as_bytes())?;
+                self.out.flush()?;
+            }
+        } else {
+            // Text in the middle of the answer waits for its end.
+            let visible =
+                blocks.any(|block| block.block == number && self.answer.is_visible(block));
+            self.stale |= visible;
+        }
+        Ok(())
+    }
+
+    /// Prints what is missing, or all of it where what was printed does not stand.
+    fn reprint(&mut self, sentence: &'static str) -> io::Result<Option<&'static str>> {
+        let text = self.answer.visible_text();
+        self.stale = false;
+        let said = match text.strip_prefix(&self.text) {
+            Some(more) => {
+                self.out.write_all(more.as_bytes())?;
+                None
+            }
+            None => {
+                self.out.write_all(b"\n")?;
+                self.out.write_all(text.as_bytes())?;
+                Some(sentence)
+            }
+        };
+        self.text = text;
+        self.out.flush()?;
+        Ok(said)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{BlockKind, SpanKind, Status, Timing, Usage};
+    use serde_json::Value;
+
+    fn span(span: u32, replaces: Option<u32>) -> Event {
+        Event::SpanStarted {
+            span,
+            parent: None,
+            kind: SpanKind::ChatModel,
+            name: "a/b".into(),
+            tags: Vec::new(),
+            metadata: Value::Null,
+            input: Value::Null,
+            replaces,
+        }
+    }
+
+    fn block(span: u32, block: u32, kind: BlockKind) -> Event {
+        Event::BlockStarted {
+            span,
+            block,
+            kind,
+            tool: None,
+        }
+    }
+
+    fn delta(block: u32, text: &str) -> Event {
+        Event::Delta {
+            span: 1,
+            block,
+            text: text.into(),
+            from: None,
+        }
+    }
+
+    fn end(length: u64) -> Event {
+        Event::RunFinished {
+            status: Status::Ok,
+            usage: Usage::default(),
+            timing: Timing::default(),
+            error: None,
+            length,
+            hash: String::new(),
+        }
+    }
+
+    /// What is printed, and how often it was said that something does not stand.
+    fn printed(events: &[Event]) -> (String, usize) {
+        let mut printed = Printed::new(Vec::new());
+        let mut said = 0;
+        for (seq, event) in (1..).zip(events) {
+            let (applied, sentence) = printed.apply(seq, event).expect("memory takes all");
+            assert_eq!(applied, Applied::New);
+            said += usize::from(sentence.is_some());
+        }
+        assert_eq!(printed.text, printed.answer.visible_text());
+        (String::from_utf8(printed.out).expect("text"), said)
+    }
+
+    #[test]
+    fn what_is_printed_ends_with_what_the_page_shows() {
+        use BlockKind::{Reasoning, Text};
+        let begin = [span(1, None), block(1, 1, Text), delta(1, "One, ")];
+        let with = |events: &[Event]| printed(&[&begin, events].concat());
+        assert_eq!(with(&[delta(1, "two."), end(9)]), ("One, two.".into(), 0));
+        assert_eq!(with(&[end(3)]), ("One, \nOne".into(), 1));
+        let thought = [block(1, 2, Reasoning), delta(2, "Hm."), end(5)];
+        assert_eq!(with(&thought), ("One, ".into(), 0));
+        let anew = [
+            span(2, Some(1)),
+            block(2, 2, Text),
+            delta(2, "New."),
+            end(4),
+        ];
+        assert_eq!(with(&anew), ("One, \nNew.".into(), 1));
+        let beside = [
+            block(1, 2, Text),
+            delta(2, "b"),
+            delta(1, "a"),
+            delta(2, "c"),
+            end(8),
+        ];
+        assert_eq!(with(&beside), ("One, b\nOne, abc".into(), 1));
+    }
+}

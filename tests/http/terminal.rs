@@ -1,0 +1,150 @@
+//! What the command line prints is what the page shows.
+
+use crate::harness::{Process, program};
+use futures::StreamExt;
+use headwater::{chat::Answer, protocol::Started};
+use std::{path::Path, process::Output};
+
+/// Runs the program with a script, to its end.
+fn run(data: &Path, script: &Path, arguments: &[&str]) -> Output {
+    program(data)
+        .env("HEADWATER_SCRIPT", script)
+        .env("HEADWATER_ON_BREAK", "restart")
+        .args(arguments)
+        .output()
+        .expect("ran")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+const BREAKS: &str = r#"
+    [[scenario]]
+    name = "breaks"
+    pace = 100
+    steps = [
+        { text = "Once upon a time. " },
+        { wait_ms = 100 },
+        { error = { code = "connection", message = "It broke." }, times = 1 },
+        { text = "The end." },
+    ]
+"#;
+
+fn script(data: &Path) -> std::path::PathBuf {
+    let path = data.join("script.toml");
+    std::fs::write(&path, BREAKS).expect("written");
+    path
+}
+
+#[tokio::test]
+async fn replay_prints_only_what_was_kept_after_a_stop() {
+    let data = tempfile::tempdir().expect("folder");
+    let server = Process::start(data.path(), &[]);
+    let started = server.api.start("long", "Go").await;
+    let mut seen = Answer::default();
+    let mut frames = server.api.follow(started.run, 0).await;
+    let mut cursor = None;
+    while seen.visible_length() < 300 {
+        let (seq, event) = frames.next().await.expect("more");
+        seen.apply(seq.unwrap_or(0), &event);
+        if seen.visible_length() > 20 {
+            cursor.get_or_insert(seen.seq);
+        }
+    }
+    server.api.stop(started.run, cursor).await;
+    let kept = server.api.load(&started).await.messages[1].visible_text();
+    let run = started.run.to_string();
+    let output = program(data.path())
+        .args(["replay", &run, "--speed", "1000"])
+        .output()
+        .expect("ran");
+    assert_eq!(stdout(&output), format!("{kept}\n"));
+}
+
+#[tokio::test]
+async fn replay_leaves_out_an_attempt_that_was_replaced() {
+    let data = tempfile::tempdir().expect("folder");
+    let path = script(data.path());
+    let arguments = [
+        "--script",
+        path.to_str().expect("UTF-8"),
+        "--on-break",
+        "restart",
+    ];
+    let server = Process::start(data.path(), &arguments);
+    let started: Started = server.api.start("breaks", "Go").await;
+    let answer = server.api.fold(started.run).await;
+    assert_eq!(answer.visible_text(), "Once upon a time. The end.");
+    let run_id = started.run.to_string();
+    let output = run(data.path(), &path, &["replay", &run_id, "--speed", "100"]);
+    assert_eq!(stdout(&output), "Once upon a time. The end.\n");
+}
+
+#[test]
+fn ask_says_that_an_attempt_was_replaced_and_prints_its_replacement_on_a_new_line() {
+    let data = tempfile::tempdir().expect("folder");
+    let path = script(data.path());
+    let output = run(
+        data.path(),
+        &path,
+        &["ask", "--with", "scripted/breaks", "Go"],
+    );
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    assert_eq!(
+        stdout(&output),
+        "Once upon a time. \nOnce upon a time. The end.\n"
+    );
+    assert!(said.contains("begun anew"), "{said}");
+}
+
+/// Somebody stops the answer from another place, where less of it was shown.
+#[tokio::test]
+async fn ask_ends_with_the_text_that_was_kept() {
+    let data = tempfile::tempdir().expect("folder");
+    let server = Process::start(data.path(), &[]);
+    let api = server.api.clone();
+    let child = program(data.path())
+        .args(["ask", "--with", "scripted/long", "Go"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("started");
+    // The newest conversation is that of the question.
+    let (id, mut seen) = loop {
+        let list = api.get("/api/conversations/list").await;
+        let list: serde_json::Value = list.json().await.expect("a list");
+        let id = list[0]["id"].as_str().map(str::to_owned);
+        if let Some(id) = id {
+            let loaded = api.get(&format!("/api/conversations/load?id={id}")).await;
+            let loaded: headwater::chat::Conversation = loaded.json().await.expect("loaded");
+            if let Some(answer) = loaded.messages[1].answers.first() {
+                break (id, answer.clone());
+            }
+        }
+    };
+    let run_id = seen.run.expect("a run");
+    let mut frames = api.follow(run_id, seen.seq).await;
+    let mut cursor = None;
+    while seen.visible_length() < 300 {
+        let (seq, event) = frames.next().await.expect("more");
+        seen.apply(seq.unwrap_or(0), &event);
+        if seen.visible_length() > 20 {
+            cursor.get_or_insert(seen.seq);
+        }
+    }
+    api.stop(run_id, cursor).await;
+    let output = tokio::task::spawn_blocking(move || child.wait_with_output().expect("ended"))
+        .await
+        .expect("joined");
+    let loaded = api.get(&format!("/api/conversations/load?id={id}")).await;
+    let loaded: headwater::chat::Conversation = loaded.json().await.expect("loaded");
+    let kept = loaded.messages[1].visible_text();
+    assert!(!output.status.success());
+    let printed = stdout(&output);
+    assert!(
+        printed.ends_with(&format!("\n{kept}\n")) || printed == format!("{kept}\n"),
+        "{printed:?} does not end with {kept:?}"
+    );
+}
