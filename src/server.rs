@@ -5,12 +5,13 @@
 //! - [`prompt`]: what a model is told of a conversation. [`tool`]: what it may call. [`images`]:
 //!   pictures with messages.
 //! - [`commands`], [`events`]: what can be asked for, how a run is followed.
-//! - [`guard`], [`form`], [`status`], [`plain`]: who may ask, in what form, how errors are answered,
-//!   pages without script.
+//! - [`connections`], [`guard`], [`form`], [`status`]: sockets, who may ask, in what form, how errors
+//!   are answered. [`pages`], [`plain`]: pages with script and without.
 //! - [`shutdown`]: the end.
 
 pub mod commands;
 pub mod config;
+pub mod connections;
 pub mod engine;
 pub mod events;
 pub mod form;
@@ -19,6 +20,7 @@ pub mod health;
 pub mod images;
 pub mod log;
 pub mod metrics;
+pub mod pages;
 pub mod plain;
 pub mod prompt;
 pub mod provider;
@@ -36,9 +38,10 @@ use crate::{
 };
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, FromRef},
-    http::{HeaderValue, header},
-    middleware,
+    extract::{DefaultBodyLimit, FromRef, Request, State},
+    http::{HeaderValue, Uri, header},
+    middleware::{self, Next},
+    response::Response,
     routing::{get, post},
 };
 use config::Config;
@@ -55,7 +58,6 @@ use std::{
     sync::{Arc, Mutex},
 };
 use tool::Tools;
-use tower_http::set_header::SetResponseHeaderLayer;
 
 /// Everything that the handlers share.
 pub struct App {
@@ -169,7 +171,8 @@ pub fn router(app: Arc<App>, leptos: LeptosOptions, hosts: Hosts) -> Router {
         let options = state.leptos.clone();
         move || ui::shell(options.clone())
     };
-    let fallback_shell = ui::shell;
+    let files =
+        leptos_axum::file_and_error_handler_with_context::<AppState, _>(context.clone(), ui::shell);
     Router::new()
         .route("/health", get(metrics::health))
         .route("/ready", get(metrics::ready))
@@ -177,21 +180,42 @@ pub fn router(app: Arc<App>, leptos: LeptosOptions, hosts: Hosts) -> Router {
         .route("/plain/{conversation}", get(plain::page))
         .route(api::IMAGES, post(images::upload))
         .route("/api/images/{id}", get(images::show))
-        .leptos_routes_with_context(&state, routes, context.clone(), shell)
-        .fallback(leptos_axum::file_and_error_handler_with_context::<
-            AppState,
-            _,
-        >(context, fallback_shell))
+        .leptos_routes_with_context(&state, routes, context, shell)
+        .fallback(
+            async move |uri: Uri, state: State<AppState>, request: Request| match status::no_handler(
+                &request,
+            ) {
+                Some(response) => response,
+                None => files(uri, state, request).await,
+            },
+        )
+        .layer(middleware::from_fn(pages::render))
+        .layer(middleware::from_fn(status::as_data))
         .layer(middleware::from_fn_with_state(app, plain::forms))
         .layer(middleware::from_fn(status::from_error))
+        .layer(middleware::from_fn(status::head))
         .layer(middleware::from_fn(form::check))
         // The check above has the limit that counts.
         .layer(DefaultBodyLimit::disable())
-        // Nothing here is worth a stale copy: pages and data change, and files are small and local.
-        .layer(SetResponseHeaderLayer::if_not_present(
-            header::CACHE_CONTROL,
-            HeaderValue::from_static("no-cache"),
-        ))
+        .layer(middleware::from_fn(keep_nothing))
         .layer(middleware::from_fn_with_state(hosts, guard::guard))
         .with_state(state)
+}
+
+/// Pages and data are not to be found in a browser's cache when their conversation is deleted.
+/// The page's own files may stay there, and are asked for each time: they are small and local.
+async fn keep_nothing(request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let last = path.rsplit('/').next().unwrap_or_default();
+    let is_file = !path.starts_with("/api/") && last.contains('.');
+    let mut response = next.run(request).await;
+    let is_file = is_file && response.status().is_success();
+    response
+        .headers_mut()
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static(match is_file {
+            true => "no-cache",
+            false => "no-store",
+        }));
+    response
 }

@@ -3,12 +3,11 @@
 use super::lock::{self, Holder, Lock};
 use crate::{
     protocol::{Error, ErrorCode},
-    server::{App, config::Config, guard::Hosts, router, shutdown},
+    server::{App, config::Config, connections, guard::Hosts, router, shutdown},
 };
-use axum::serve::ListenerExt;
 use leptos::config::LeptosOptions;
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -73,26 +72,17 @@ impl Server {
     pub(super) async fn start(config: &Config, mut lock: Lock) -> Result<Self, Error> {
         let listener = bind(config.addr).await?;
         let local = listener.local_addr().unwrap_or(config.addr);
-        let address = format!("http://{local}");
+        let address = format!("http://{}", reachable(local));
         let app = App::open(config)?;
         let routes = router(
             app.clone(),
             leptos_options(local),
-            Hosts::new(&config.allow_hosts),
+            Hosts::new(&config.allow_hosts, local.ip()),
         );
         lock.publish(&address);
-        // A token is one small packet; waiting for a second one to fill it would cost 40 ms.
-        let listener = listener.tap_io(|socket| {
-            let _ = socket.set_nodelay(true);
-        });
+        let limits = connections::Limits::default();
         let ended = app.shutdown.cut.clone();
-        let task = tokio::spawn(async move {
-            let serving =
-                axum::serve(listener, routes).with_graceful_shutdown(ended.cancelled_owned());
-            if let Err(why) = serving.await {
-                tracing::error!(%why, "serving ended");
-            }
-        });
+        let task = tokio::spawn(connections::serve(listener, routes, limits, ended));
         Ok(Self {
             address,
             app,
@@ -108,6 +98,17 @@ impl Server {
             tracing::warn!("some connections did not close in time");
         }
     }
+}
+
+/// The address to open, for one that we listen on: who listens on all addresses has none that can
+/// be asked, but this machine's own is among them.
+fn reachable(listening: SocketAddr) -> SocketAddr {
+    let ip = match listening.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::from(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::from(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listening.port())
 }
 
 async fn bind(addr: SocketAddr) -> Result<TcpListener, Error> {

@@ -203,10 +203,14 @@ impl App {
     /// `storage`.
     pub async fn list(&self, query: Option<String>) -> Result<Vec<Summary>, Error> {
         let log = self.log.clone();
-        self.log
-            .db
-            .read(move |db| store::list(db, &log, query.as_deref()))
-            .await
+        let searches = query
+            .as_deref()
+            .is_some_and(|words| !words.trim().is_empty());
+        let list = move |db: &rusqlite::Connection| store::list(db, &log, query.as_deref());
+        match searches {
+            true => self.log.db.search(list).await,
+            false => self.log.db.read(list).await,
+        }
     }
 
     /// A conversation with its current branch.

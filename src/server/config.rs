@@ -8,6 +8,7 @@ use super::{
         recovery::{OnBreak, Recovery},
     },
     events::Delivery,
+    guard::host_name,
     provider::http::CONNECT_TIMEOUT,
     tool::program::ToolConfig,
 };
@@ -177,7 +178,8 @@ pub struct Config {
     pub tools: Vec<ToolConfig>,
     /// System prompt of every conversation.
     pub system: Option<String>,
-    /// Host names under which the page may be opened, beside the machine's own loopback names.
+    /// Host names under which the page may be opened, beside the machine's own loopback names, in
+    /// lower case and without ports.
     pub allow_hosts: Vec<String>,
     /// How long opening a connection to a provider may take.
     pub connect: Duration,
@@ -259,7 +261,11 @@ impl Config {
             providers,
             tools: file.tool,
             system: file.system,
-            allow_hosts: [flags.allow_hosts.clone(), file.allow_hosts].concat(),
+            allow_hosts: [flags.allow_hosts.clone(), file.allow_hosts]
+                .concat()
+                .iter()
+                .filter_map(|name| host_name(name).transpose())
+                .collect::<Result<_, _>>()?,
             connect: time("connect", None, file.connect, CONNECT_TIMEOUT)?,
             deadlines: Deadlines {
                 first_token: time(

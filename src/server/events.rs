@@ -61,7 +61,7 @@ pub async fn follow_from_request(
         // Whatever stands between must neither keep, nor change, nor collect these bytes.
         response.insert_header(
             header::CACHE_CONTROL,
-            HeaderValue::from_static("no-cache, no-transform"),
+            HeaderValue::from_static("no-store, no-transform"),
         );
         response.insert_header(
             HeaderName::from_static("x-accel-buffering"),
@@ -111,23 +111,7 @@ pub async fn follow(
             }));
         }
     }
-    let now = Instant::now();
-    let mut ping = interval_at(now + app.delivery.ping, app.delivery.ping);
-    ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let reader = Reader {
-        watch: source.watch(),
-        trouble: app.log.writer.trouble(),
-        source,
-        cursor,
-        ready,
-        ping,
-        // Connections that began together need not end together.
-        end: now + jitter(app.delivery.lifetime),
-        draining: app.shutdown.draining.clone(),
-        drained: app.shutdown.cut.clone(),
-        told: false,
-        last: false,
-    };
+    let reader = Reader::new(app, source, cursor, ready);
     Ok(stream::unfold(reader, |mut reader| async move {
         let bytes = reader.next().await?;
         Some((bytes, reader))
@@ -159,6 +143,26 @@ struct Reader {
 }
 
 impl Reader {
+    fn new(app: &App, source: Source, cursor: Seq, ready: VecDeque<Bytes>) -> Self {
+        let now = Instant::now();
+        let mut ping = interval_at(now + app.delivery.ping, app.delivery.ping);
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            watch: source.watch(),
+            trouble: app.log.writer.trouble(),
+            source,
+            cursor,
+            ready,
+            ping,
+            // Connections that began together need not end together.
+            end: now + jitter(app.delivery.lifetime),
+            draining: app.shutdown.draining.clone(),
+            drained: app.shutdown.cut.clone(),
+            told: false,
+            last: false,
+        }
+    }
+
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(bytes) = self.ready.pop_front() {
@@ -189,7 +193,8 @@ impl Reader {
         tokio::select! {
             biased;
             _ = watch.changed() => {}
-            _ = self.trouble.changed() => self.say_ping(),
+            // Without a writer there is no news of it, and no reason to wake.
+            Ok(()) = self.trouble.changed() => self.say_ping(),
             () = self.draining.cancelled(), if !self.told => {
                 self.told = true;
                 let notice = "The server is about to restart. It finishes this answer first if \
@@ -238,3 +243,7 @@ fn jitter(duration: Duration) -> Duration {
         .map_or(0, |now| now.subsec_nanos());
     duration - duration.mul_f64(f64::from(nanos % 1000) / 10_000.0)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+mod tests;

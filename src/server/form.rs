@@ -1,18 +1,19 @@
 //! Form bodies, checked as bytes before anything decodes them: the usual decoders replace what is
 //! not UTF-8 in silence, and a message must arrive as it was sent or not at all.
 
+use super::status;
 use crate::protocol::{Error, ErrorCode, MAX_TEXT_BYTES};
-use axum::{
-    body::{Body, to_bytes},
-    extract::Request,
-    http::{Method, StatusCode},
-    middleware::Next,
-    response::{IntoResponse, Response},
-};
+use axum::{body::Body, extract::Request, http::Method, middleware::Next, response::Response};
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use std::time::Duration;
 
 /// The largest form: a message of the largest size with every byte percent-encoded, and room for
 /// the other fields.
 const MAX_FORM: usize = 3 * MAX_TEXT_BYTES + 16 * 1024;
+
+/// How long the body of a request may pause.
+const PAUSE: Duration = Duration::from_secs(30);
 
 /// Refuses forms under `/api/` that are too large or not UTF-8. A picture is no form.
 pub async fn check(request: Request, next: Next) -> Response {
@@ -22,17 +23,46 @@ pub async fn check(request: Request, next: Next) -> Response {
         return next.run(request).await;
     }
     let (parts, body) = request.into_parts();
-    let Ok(bytes) = to_bytes(body, MAX_FORM).await else {
-        return refuse(ErrorCode::TooLarge, &too_large());
+    let refuse = |why: &Error| status::answer(why, super::plain::wants_page(&parts.headers));
+    let bytes = match read(body, MAX_FORM).await {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return refuse(&Error::new(ErrorCode::TooLarge, too_large())),
+        Err(why) => return refuse(&why),
     };
     if !is_utf8(&bytes) {
-        return refuse(
+        return refuse(&Error::new(
             ErrorCode::InvalidRequest,
             "The message is not valid UTF-8 text, so nothing was stored.",
-        );
+        ));
     }
     next.run(Request::from_parts(parts, Body::from(bytes)))
         .await
+}
+
+/// The whole body of a request, or `None` if it is longer than `limit` bytes.
+///
+/// # Errors
+/// `invalid_request` if it breaks off or stands still for half a minute.
+pub async fn read(body: Body, limit: usize) -> Result<Option<Bytes>, Error> {
+    let broken = || {
+        Error::new(
+            ErrorCode::InvalidRequest,
+            "The request did not arrive whole, so nothing was stored.",
+        )
+    };
+    let mut pieces = body.into_data_stream();
+    let mut whole = BytesMut::new();
+    while let Some(piece) = tokio::time::timeout(PAUSE, pieces.next())
+        .await
+        .map_err(|_| broken())?
+    {
+        let piece = piece.map_err(|_| broken())?;
+        if whole.len() + piece.len() > limit {
+            return Ok(None);
+        }
+        whole.extend_from_slice(&piece);
+    }
+    Ok(Some(whole.freeze()))
 }
 
 fn too_large() -> String {
@@ -40,11 +70,6 @@ fn too_large() -> String {
         "The message is too large; at most {} kB can be sent at once.",
         MAX_TEXT_BYTES / 1024
     )
-}
-
-fn refuse(code: ErrorCode, message: &str) -> Response {
-    let status = StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::BAD_REQUEST);
-    (status, axum::Json(Error::new(code, message))).into_response()
 }
 
 /// Whether a form is UTF-8 once its `%xx` are decoded.

@@ -4,58 +4,40 @@
 //! loopback and looks at every request's `Host` (a rebound name is not one of ours) and `Origin`
 //! (a foreign page is not ours either).
 
+mod hosts;
+
+use super::{plain, status};
 use crate::protocol::{Error, ErrorCode};
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, header},
     middleware::Next,
-    response::{IntoResponse, Response},
+    response::Response,
 };
-use std::{net::IpAddr, sync::Arc};
-
-/// Host names that are accepted beside loopback's own, in lower case, without a port.
-#[derive(Clone, Debug, Default)]
-pub struct Hosts(Arc<Vec<String>>);
-
-impl Hosts {
-    /// Accepts these names too.
-    pub fn new(names: &[String]) -> Self {
-        Self(Arc::new(
-            names
-                .iter()
-                .map(|name| name.trim().to_ascii_lowercase())
-                .collect(),
-        ))
-    }
-
-    /// Whether a `Host` value, or the host of an origin, is ours.
-    pub fn accepts(&self, host: &str) -> bool {
-        let name = without_port(host).to_ascii_lowercase();
-        let bare = name.trim_start_matches('[').trim_end_matches(']');
-        name == "localhost"
-            || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-            || self.0.contains(&name)
-    }
-}
+use hosts::{Authority, split_origin};
+pub use hosts::{Hosts, host_name};
+use std::{
+    collections::HashSet,
+    sync::{Mutex, PoisonError},
+};
 
 /// Refuses requests for other hosts and from other origins, and adds the headers that keep a
 /// browser from doing harm with what we answer.
 pub async fn guard(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
-    if let Err(why) = check(
-        &hosts,
-        request.method(),
-        request.uri().host(),
-        request.headers(),
-    ) {
-        return refuse(why);
-    }
-    let mut response = next.run(request).await;
-    for (name, value) in HEADERS {
-        response
-            .headers_mut()
-            .entry(HeaderName::from_static(name))
-            .or_insert(HeaderValue::from_static(value));
-    }
+    let mut response = match check(&hosts, &request) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => {
+            let why = refusal.sentence(&hosts);
+            if refusal.is_a_setting() {
+                log_once(&why);
+            }
+            let error = Error::new(ErrorCode::Permission, why);
+            let mut response = status::answer(&error, plain::wants_page(request.headers()));
+            set_missing(response.headers_mut(), &[("cache-control", "no-store")]);
+            response
+        }
+    };
+    set_missing(response.headers_mut(), &HEADERS);
     response
 }
 
@@ -71,127 +53,120 @@ const HEADERS: [(&str, &str); 5] = [
     ("cross-origin-resource-policy", "same-origin"),
 ];
 
-fn check(
-    hosts: &Hosts,
-    method: &Method,
-    uri_host: Option<&str>,
-    headers: &HeaderMap,
-) -> Result<(), &'static str> {
-    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    let host = text(header::HOST)
-        .or(uri_host)
-        .ok_or("The request names no host.")?;
-    if !hosts.accepts(host) {
-        return Err(
-            "This host name is not served here. Allow it with --allow-host if it is yours.",
-        );
+fn set_missing(headers: &mut HeaderMap, fixed: &[(&'static str, &'static str)]) {
+    for (name, value) in fixed {
+        headers
+            .entry(HeaderName::from_static(name))
+            .or_insert(HeaderValue::from_static(value));
     }
-    if let Some(origin) = text(header::ORIGIN) {
-        // The port counts: another service of this machine is another origin.
-        let same = origin
-            .split_once("://")
-            .is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host));
-        if !same {
-            return Err("This request comes from another web site and is refused.");
+}
+
+/// Why a request is not served.
+#[derive(Debug, PartialEq, Eq)]
+enum Refusal {
+    /// It names no host, or several, or something else.
+    NoHost,
+    /// Its host is not ours.
+    Host(String),
+    /// A page of this origin sends it.
+    Origin(String),
+    /// A page that the browser does not name sends it.
+    Elsewhere,
+}
+
+impl Refusal {
+    /// What is wrong, and what to set where that may be the cause.
+    fn sentence(&self, hosts: &Hosts) -> String {
+        let allow = |name: &str| {
+            format!(
+                "start Headwater with --allow-host {name}, or with HEADWATER_ALLOW_HOSTS={name}"
+            )
+        };
+        match self {
+            Self::NoHost => "The request does not say which host it is for.".to_owned(),
+            Self::Host(name) => format!(
+                "Headwater does not answer under the name {name}. If it is yours, {}.",
+                allow(name)
+            ),
+            Self::Origin(origin) => {
+                let refused = format!("This request comes from {origin} and is refused.");
+                match split_origin(origin) {
+                    Some((origin, _)) if hosts.allows(&origin.name) => format!(
+                        "{refused} If that is this page, let the proxy before Headwater pass on \
+                         the header Host as it came."
+                    ),
+                    Some((origin, _)) if !hosts.accepts(&origin) => format!(
+                        "{refused} If that is this page, behind a proxy of yours, {}.",
+                        allow(&origin.name)
+                    ),
+                    _ => refused,
+                }
+            }
+            Self::Elsewhere => {
+                "This request comes from another web site and is refused.".to_owned()
+            }
         }
+    }
+
+    /// Whether it may be that something is to be set, by whoever runs the server.
+    fn is_a_setting(&self) -> bool {
+        matches!(self, Self::Host(_) | Self::Origin(_))
+    }
+}
+
+/// Says each sentence once, and not for ever new names.
+fn log_once(why: &str) {
+    /// Different sentences in the life of the process.
+    const MOST: usize = 16;
+    static SAID: Mutex<Option<HashSet<String>>> = Mutex::new(None);
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    let said = said.get_or_insert_default();
+    if said.len() < MOST && said.insert(why.to_owned()) {
+        tracing::warn!("a request was refused: {why}");
+    }
+}
+
+fn check(hosts: &Hosts, request: &Request) -> Result<(), Refusal> {
+    let headers = request.headers();
+    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    if headers.get_all(header::HOST).iter().count() > 1 {
+        return Err(Refusal::NoHost);
+    }
+    let host: Authority = text(header::HOST)
+        .or(request.uri().host())
+        .and_then(|host| host.parse().ok())
+        .ok_or(Refusal::NoHost)?;
+    if !hosts.accepts(&host) {
+        return Err(Refusal::Host(host.name));
+    }
+    if let Some(origin) = text(header::ORIGIN)
+        && !hosts.is_origin(origin, &host)
+    {
+        // Only what is an origin is said again.
+        return Err(match split_origin(origin) {
+            Some(_) => Refusal::Origin(origin.to_owned()),
+            None => Refusal::Elsewhere,
+        });
     }
     // A browser sends no `Origin` with a GET from a foreign page, but says where it comes from.
-    // Following a link to the page itself is fine; reading its data is not.
-    let site = headers
-        .get("sec-fetch-site")
-        .map(|value| value.to_str().unwrap_or("?"));
-    let navigation = headers
-        .get("sec-fetch-mode")
-        .is_some_and(|mode| mode == "navigate");
-    match site {
-        Some("cross-site" | "same-site" | "?") if !(navigation && *method == Method::GET) => {
-            Err("This request comes from another web site and is refused.")
-        }
-        _ => Ok(()),
+    let fetch = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    match fetch("sec-fetch-site") {
+        None | Some("same-origin" | "none") => Ok(()),
+        Some(_) if follows_a_link(request, fetch) => Ok(()),
+        Some(_) => Err(Refusal::Elsewhere),
     }
 }
 
-fn refuse(why: &'static str) -> Response {
-    let error = Error::new(ErrorCode::Permission, why);
-    (StatusCode::FORBIDDEN, axum::Json(error)).into_response()
-}
-
-/// `example.org:80` → `example.org`, `[::1]:80` → `[::1]`.
-fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port))
-            if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.is_empty() =>
-        {
-            name
-        }
-        _ => host,
-    }
+/// Whether a person follows a link to one of our pages. A foreign page may lead to them; it may
+/// neither show them in a frame nor ask for data.
+fn follows_a_link<'a>(request: &Request, fetch: impl Fn(&str) -> Option<&'a str>) -> bool {
+    let path = request.uri().path();
+    matches!(*request.method(), Method::GET | Method::HEAD)
+        && fetch("sec-fetch-mode") == Some("navigate")
+        && fetch("sec-fetch-dest") == Some("document")
+        && (path == "/" || path.starts_with("/c/") || path.starts_with("/plain/"))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn allowed(
-        host: &str,
-        origin: Option<&str>,
-        site: Option<(&'static str, &'static str)>,
-    ) -> bool {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::HOST, HeaderValue::from_str(host).expect("host"));
-        if let Some(origin) = origin {
-            headers.insert(
-                header::ORIGIN,
-                HeaderValue::from_str(origin).expect("origin"),
-            );
-        }
-        if let Some((site, mode)) = site {
-            headers.insert("sec-fetch-site", HeaderValue::from_static(site));
-            headers.insert("sec-fetch-mode", HeaderValue::from_static(mode));
-        }
-        let hosts = Hosts::new(&["chat.example.org".into()]);
-        check(&hosts, &Method::GET, None, &headers).is_ok()
-    }
-
-    #[test]
-    fn only_our_hosts_and_origins_are_served() {
-        for host in [
-            "localhost",
-            "localhost:3000",
-            "127.0.0.1:3000",
-            "127.9.9.9",
-            "[::1]:3000",
-            "chat.example.org",
-        ] {
-            assert!(allowed(host, None, None), "{host}");
-            assert!(
-                allowed(host, Some(&format!("http://{host}")), None),
-                "{host}"
-            );
-        }
-        for host in [
-            "evil.example",
-            "localhost.evil.example",
-            "10.0.0.1:3000",
-            "127.0.0.1.evil.example",
-            "0.0.0.0",
-            "",
-        ] {
-            assert!(!allowed(host, None, None), "{host}");
-        }
-        let ours = "127.0.0.1:3000";
-        for origin in [
-            "http://evil.example",
-            "null",
-            "http://127.0.0.1:4000",
-            "http://localhost:3000",
-            "file://",
-        ] {
-            assert!(!allowed(ours, Some(origin), None), "{origin}");
-        }
-        assert!(!allowed(ours, None, Some(("cross-site", "no-cors"))));
-        assert!(!allowed(ours, None, Some(("same-site", "cors"))));
-        assert!(allowed(ours, None, Some(("cross-site", "navigate"))));
-        assert!(allowed(ours, None, Some(("same-origin", "cors"))));
-    }
-}
+#[allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+mod tests;

@@ -11,9 +11,9 @@ use crate::{
 };
 use axum::{
     Json,
-    body::{Body, to_bytes},
+    body::Body,
     extract::{Path, State},
-    http::{HeaderName, StatusCode, header},
+    http::{HeaderName, header},
     response::{IntoResponse, Response},
 };
 use rusqlite::{Connection, OptionalExtension, params};
@@ -54,11 +54,8 @@ pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>) -> Respon
         Ok(Some(image)) => {
             let headers = [
                 (header::CONTENT_TYPE, image.media_type.as_str()),
-                // Its name is its content's.
-                (
-                    header::CACHE_CONTROL,
-                    "private, max-age=31536000, immutable",
-                ),
+                // It must not outlive its conversation in a browser's cache.
+                (header::CACHE_CONTROL, "no-store"),
                 (
                     header::CONTENT_SECURITY_POLICY,
                     "default-src 'none'; sandbox",
@@ -76,13 +73,12 @@ pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>) -> Respon
 }
 
 fn refuse(why: Error) -> Response {
-    let status = StatusCode::from_u16(why.code.http_status());
-    let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, Json(why)).into_response()
+    (super::status::of(&why), Json(why)).into_response()
 }
 
 async fn keep(app: &App, body: Body) -> Result<ImageId, Error> {
-    let data = to_bytes(body, MAX_IMAGE_BYTES).await.map_err(|_| {
+    let data = super::form::read(body, MAX_IMAGE_BYTES).await?;
+    let data = data.ok_or_else(|| {
         Error::new(
             ErrorCode::TooLarge,
             format!(

@@ -1,10 +1,11 @@
 //! `/health`, `/ready` and `/metrics`.
 
-use super::App;
+use super::{App, status};
+use crate::protocol::{Error, ErrorCode};
 use axum::{
     extract::State,
-    http::{StatusCode, header},
-    response::IntoResponse,
+    http::header,
+    response::{IntoResponse, Response},
 };
 use std::sync::Arc;
 
@@ -13,17 +14,16 @@ pub async fn health() -> &'static str {
     "ok\n"
 }
 
-/// The server takes new runs: it is not ending and its log can be written.
-pub async fn ready(State(app): State<Arc<App>>) -> impl IntoResponse {
+/// The server takes new runs: it is not ending and its log can be written. Otherwise the answer is
+/// an error that says why not.
+pub async fn ready(State(app): State<Arc<App>>) -> Response {
     if app.shutdown.draining.is_cancelled() {
-        return (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "The server is ending.\n".to_owned(),
-        );
+        let why = Error::new(ErrorCode::ShuttingDown, "The server is ending.");
+        return status::answer(&why, false);
     }
     match app.log.writer.trouble().borrow().as_ref() {
-        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
-        None => (StatusCode::OK, "ready\n".to_owned()),
+        Some(why) => status::answer(why, false),
+        None => "ready\n".into_response(),
     }
 }
 

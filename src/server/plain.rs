@@ -95,7 +95,8 @@ pub async fn forms(State(app): State<Arc<App>>, request: Request, next: Next) ->
     }
 }
 
-fn wants_page(headers: &HeaderMap) -> bool {
+/// Whether a person's browser asks: it says that it would rather have a page than data.
+pub(super) fn wants_page(headers: &HeaderMap) -> bool {
     headers
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok())
@@ -157,9 +158,20 @@ fn unreadable() -> Error {
     Error::new(ErrorCode::InvalidRequest, "The form could not be read.")
 }
 
+/// A page that says what went wrong.
+pub(super) fn problem(why: &Error) -> Response {
+    failure(why, "")
+}
+
 /// A page that says what went wrong and gives the text back.
 fn failure(why: &Error, text: &str) -> Response {
-    let mut page = head("Not sent", None);
+    let title = match (why.code, text.is_empty()) {
+        (_, false) => "Not sent",
+        (ErrorCode::NotFound, _) => "Not found",
+        (ErrorCode::Permission, _) => "Not allowed",
+        _ => "This did not work",
+    };
+    let mut page = head(title, None);
     page.push_str("<p class=\"failure\" role=\"alert\">");
     escape(&why.message, &mut page);
     page.push_str("</p>");
@@ -169,8 +181,7 @@ fn failure(why: &Error, text: &str) -> Response {
         page.push_str("</pre>");
     }
     page.push_str("<p><a href=\"/\">Back to Headwater</a></p></main></body></html>");
-    let status = StatusCode::from_u16(why.code.http_status()).unwrap_or(StatusCode::BAD_REQUEST);
-    document(Body::from(page), status, None)
+    document(Body::from(page), super::status::of(why), None)
 }
 
 /// `GET /plain/{conversation}`: the conversation as a document; a running answer streams into it.
@@ -402,7 +413,7 @@ fn document(body: Body, status: StatusCode, nonce: Option<&str>) -> Response {
     let headers = response.headers_mut();
     let fixed = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (header::CACHE_CONTROL, "no-cache, no-transform"),
+        (header::CACHE_CONTROL, "no-store, no-transform"),
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ];
     for (name, value) in fixed {

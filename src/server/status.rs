@@ -1,65 +1,150 @@
-//! The HTTP status of a failed server function.
+//! How failures are answered: the right status, `{code, message}` for programs, a page for people.
 //!
 //! Leptos 0.8 answers every failed server function with 500; the body is our error as JSON. Here,
 //! in one place, the status becomes that of the error's code. (From 0.9 on the error type says it.)
 
+use super::plain;
 use crate::protocol::{Error, ErrorCode};
 use axum::{
-    body::{Body, to_bytes},
+    body::{Body, HttpBody, to_bytes},
     extract::Request,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, Method, StatusCode, header},
     middleware::Next,
-    response::{IntoResponse, Response},
+    response::Response,
 };
+use bytes::Bytes;
+use futures::{FutureExt, stream};
+use std::{convert::Infallible, panic::AssertUnwindSafe};
 
 /// The longest error that is looked at, in bytes.
 const LONGEST: usize = 64 * 1024;
 
-/// Gives the errors of `/api/` their status, and a body that always is an [`Error`].
+/// Gives every failure its status, and a body that is an [`Error`] or a page that says it.
+///
+/// A handler that panics is a failure like others: nobody waits for an answer that never comes.
 pub async fn from_error(request: Request, next: Next) -> Response {
-    let is_api = request.uri().path().starts_with("/api/");
-    let response = next.run(request).await;
+    let wants_page = plain::wants_page(request.headers());
+    let handled = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let Ok(response) = handled else {
+        let why = by_status(StatusCode::INTERNAL_SERVER_ERROR);
+        return answer(&why, wants_page);
+    };
     let status = response.status();
-    if !is_api || !(status.is_client_error() || status.is_server_error()) {
+    let is_page = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    if is_page || !(status.is_client_error() || status.is_server_error()) {
         return response;
     }
-    let (mut parts, body) = response.into_parts();
-    let Ok(bytes) = to_bytes(body, LONGEST).await else {
-        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-    };
-    match serde_json::from_slice::<Error>(&bytes) {
-        Ok(error) => {
-            if let Ok(code) = StatusCode::from_u16(error.code.http_status()) {
-                parts.status = code;
-            }
-            if let Some(ms) = error.retry_after_ms {
-                parts
-                    .headers
-                    .insert(header::RETRY_AFTER, HeaderValue::from(ms.div_ceil(1000)));
-            }
-            parts.headers.insert(
-                header::CONTENT_TYPE,
-                HeaderValue::from_static("application/json"),
-            );
-            Response::from_parts(parts, Body::from(bytes))
-        }
-        Err(_) => (status, axum::Json(by_status(status))).into_response(),
+    let (parts, body) = response.into_parts();
+    let bytes = to_bytes(body, LONGEST).await.unwrap_or_default();
+    let said = serde_json::from_slice::<Error>(&bytes);
+    let is_ours = said.is_ok();
+    let mut response = answer(&said.unwrap_or_else(|_| by_status(status)), wants_page);
+    if !is_ours {
+        *response.status_mut() = status;
     }
+    for (name, value) in &parts.headers {
+        let of_the_body = [
+            header::CONTENT_TYPE,
+            header::CONTENT_LENGTH,
+            header::TRANSFER_ENCODING,
+        ];
+        if !of_the_body.contains(name) && !response.headers().contains_key(name) {
+            response.headers_mut().append(name, value.clone());
+        }
+    }
+    response
+}
+
+/// An error as an answer: a page for a person's browser, JSON for everybody else.
+pub fn answer(error: &Error, wants_page: bool) -> Response {
+    if wants_page {
+        return plain::problem(error);
+    }
+    let body = serde_json::to_vec(error).unwrap_or_default();
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = of(error);
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    if let Some(ms) = error.retry_after_ms {
+        let seconds = HeaderValue::from(ms.div_ceil(1000));
+        headers.insert(header::RETRY_AFTER, seconds);
+    }
+    response
+}
+
+/// The HTTP status of an error.
+pub fn of(error: &Error) -> StatusCode {
+    StatusCode::from_u16(error.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// An error for answers that did not come from a server function.
 fn by_status(status: StatusCode) -> Error {
     let (code, message) = match status {
-        StatusCode::NOT_FOUND => (ErrorCode::NotFound, "There is no such call."),
+        StatusCode::NOT_FOUND => (ErrorCode::NotFound, "There is nothing at this address."),
         StatusCode::METHOD_NOT_ALLOWED => (
             ErrorCode::InvalidRequest,
-            "This call does not take that method: questions are GET, commands are POST.",
+            "This address does not take that method: questions are GET, commands are POST.",
         ),
         StatusCode::PAYLOAD_TOO_LARGE => (ErrorCode::TooLarge, "The request is too large."),
         status if status.is_client_error() => {
             (ErrorCode::InvalidRequest, "The request could not be read.")
         }
-        _ => (ErrorCode::Internal, "The server failed."),
+        _ => (
+            ErrorCode::Internal,
+            "The server failed at this. What is stored is safe.",
+        ),
     };
     Error::new(code, message)
+}
+
+/// Answers `HEAD` for data as `GET` would be answered, without the body: an event stream ends
+/// before its first event.
+pub async fn head(mut request: Request, next: Next) -> Response {
+    if *request.method() != Method::HEAD || !request.uri().path().starts_with("/api/") {
+        return next.run(request).await;
+    }
+    *request.method_mut() = Method::GET;
+    let (mut parts, body) = next.run(request).await.into_parts();
+    let body = match body.size_hint().exact() {
+        Some(length) => {
+            let length = HeaderValue::from(length);
+            parts.headers.insert(header::CONTENT_LENGTH, length);
+            Body::empty()
+        }
+        // No length is said where there is none.
+        None => Body::from_stream(stream::empty::<Result<Bytes, Infallible>>()),
+    };
+    Response::from_parts(parts, body)
+}
+
+/// Keeps from Leptos that a person's browser asks a server function: it would lead the browser
+/// back to where it comes from, in place of an answer. Where that is a foreign page, it would learn
+/// that and when its visitor was answered.
+pub async fn as_data(mut request: Request, next: Next) -> Response {
+    if request.uri().path().starts_with("/api/") {
+        request.headers_mut().remove(header::ACCEPT);
+        request.headers_mut().remove(header::REFERER);
+    }
+    next.run(request).await
+}
+
+/// The failure of what is asked of an address that has no handler, unless it may be a file or a page.
+pub fn no_handler(request: &Request) -> Option<Response> {
+    let mut response = Response::new(Body::empty());
+    if request.uri().path().starts_with("/api/") {
+        *response.status_mut() = StatusCode::NOT_FOUND;
+    } else if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return None;
+    } else {
+        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        let questions = HeaderValue::from_static("GET,HEAD");
+        response.headers_mut().insert(header::ALLOW, questions);
+    }
+    Some(response)
 }

@@ -84,8 +84,14 @@ pub(super) fn Page() -> impl IntoView {
     let scroller = desk.scroll.scroller;
     let column = desk.scroll.column;
     let title = Memo::new(move |_| chat.title.get());
+    // The server writes the title into the head when the page is done, and outside of its signals:
+    // it must be text by then.
+    #[cfg(feature = "ssr")]
+    let named = title.get_untracked();
+    #[cfg(not(feature = "ssr"))]
+    let named = move || title.get();
     view! {
-        <Title text=move || title.get()/>
+        <Title text=named/>
         <main class="page" class:fresh=flag(move || fresh.get()) inert=flag(move || frame.drawer.get())>
             <Head title/>
             <div

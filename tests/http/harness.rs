@@ -7,6 +7,7 @@ use headwater::{
     server::{
         App,
         config::{Config, Flags},
+        connections::{self, Limits},
         guard::Hosts,
         provider::sse::Decoder,
         router,
@@ -18,7 +19,7 @@ use std::{
     io::{BufRead, BufReader, Read},
     path::Path,
     process::{Child, Command, Stdio},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 use tempfile::TempDir;
@@ -180,6 +181,11 @@ impl InProcess {
     }
 
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::within(Limits::default(), change).await
+    }
+
+    /// With other limits on its sockets.
+    pub async fn within(limits: Limits, change: impl FnOnce(&mut Config)) -> Self {
         let data = tempfile::tempdir().expect("folder");
         let mut config = config(data.path());
         change(&mut config);
@@ -190,7 +196,8 @@ impl InProcess {
         let address = listener.local_addr().expect("address");
         let options = LeptosOptions::builder().output_name("headwater").build();
         let routes = router(app.clone(), options, Hosts::default());
-        tokio::spawn(async move { axum::serve(listener, routes).await });
+        let ended = app.shutdown.cut.clone();
+        tokio::spawn(connections::serve(listener, routes, limits, ended));
         let api = Api::new(&format!("http://{address}"));
         Self {
             api,
@@ -220,6 +227,7 @@ pub fn config(data: &Path) -> Config {
 pub struct Process {
     pub child: Child,
     pub api: Api,
+    stderr: Arc<Mutex<String>>,
 }
 
 impl Process {
@@ -236,7 +244,7 @@ impl Process {
     /// The same with a command that ends in the program.
     pub fn serve(mut program: Command, arguments: &[&str]) -> Result<Self, String> {
         let mut child = program
-            .args(["--addr", "127.0.0.1:0"])
+            .env("HEADWATER_ADDR", "127.0.0.1:0")
             .args(arguments)
             .arg("serve")
             .stdout(Stdio::piped())
@@ -248,12 +256,21 @@ impl Process {
         BufReader::new(stdout).read_line(&mut line).expect("a line");
         match line.trim().strip_prefix("listening on ") {
             Some(base) => {
-                // Nobody reads it, and a full pipe would stop the program.
-                let mut stderr = child.stderr.take().expect("stderr");
-                std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
+                // It is read at once: a full pipe would stop the program.
+                let stderr = child.stderr.take().expect("stderr");
+                let said = Arc::<Mutex<String>>::default();
+                let hear = said.clone();
+                std::thread::spawn(move || {
+                    for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                        let mut said = hear.lock().expect("lock");
+                        said.push_str(&line);
+                        said.push('\n');
+                    }
+                });
                 Ok(Self {
                     api: Api::new(base),
                     child,
+                    stderr: said,
                 })
             }
             None => {
@@ -268,6 +285,11 @@ impl Process {
                 Err(error)
             }
         }
+    }
+
+    /// What it has said on standard error so far.
+    pub fn said(&self) -> String {
+        self.stderr.lock().expect("lock").clone()
     }
 
     /// `kill -9`.

@@ -7,9 +7,11 @@ use crate::protocol::{Error, ErrorCode};
 use rusqlite::{Connection, OpenFlags, types::ValueRef};
 use std::{
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 /// Version of the schema below, kept in `PRAGMA user_version`: how many steps it has.
 const SCHEMA_VERSION: i64 = SCHEMA.len() as i64;
@@ -80,11 +82,24 @@ const IMAGES: &str = "
 /// Reading connections that are kept open; a burst may open more for a moment.
 const IDLE: usize = 8;
 
+/// Reads at once. More of them wait without a thread and without a connection.
+const READS: usize = 16;
+
+/// Searches at once. Each reads everything there is, so two are enough for one person and as much
+/// as others should have to wait for.
+const SEARCHES: usize = 2;
+
+/// Steps of SQLite's machine between two looks at whether anybody still waits for a search. A row
+/// takes a few, and what is done in Rust for a row is one.
+const STEPS: std::ffi::c_int = 50;
+
 /// The database file and idle connections to read from it.
 #[derive(Debug)]
 pub struct Db {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
+    reads: Arc<Semaphore>,
+    searches: Arc<Semaphore>,
 }
 
 impl Db {
@@ -116,11 +131,7 @@ impl Db {
                     &format!("it has version {newer}, this program knows {SCHEMA_VERSION}"),
                 )),
             })?;
-        let db = Self {
-            path,
-            idle: Mutex::default(),
-        };
-        Ok((db, writer))
+        Ok((Self::at(path), writer))
     }
 
     /// Opens the file in `dir` to read only, beside the process that writes it if there is one.
@@ -138,24 +149,78 @@ impl Db {
                 ),
             ));
         }
-        Ok(Self {
-            path,
-            idle: Mutex::default(),
-        })
+        Ok(Self::at(path))
     }
 
-    /// Reads on a thread that may block.
+    fn at(path: PathBuf) -> Self {
+        Self {
+            path,
+            idle: Mutex::default(),
+            reads: Arc::new(Semaphore::new(READS)),
+            searches: Arc::new(Semaphore::new(SEARCHES)),
+        }
+    }
+
+    /// Reads on a thread that may block; what is short, because it is finished even if nobody
+    /// waits for it any more. At most 16 at once.
     ///
     /// # Errors
     /// What `read` says, or `storage` if the database cannot be read.
     pub async fn read<T: Send + 'static>(
-        self: &std::sync::Arc<Self>,
+        self: &Arc<Self>,
         read: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
+        let place = self.reads.clone().acquire_owned().await;
+        self.on_a_thread(place, move |db| db.read_now(read)).await
+    }
+
+    /// Reads what may take long, such as a search: at most two at once, and only as long as
+    /// somebody waits for it. When this future is dropped, the statement ends.
+    ///
+    /// # Errors
+    /// See [`Db::read`].
+    pub async fn search<T: Send + 'static>(
+        self: &Arc<Self>,
+        read: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let place = self.searches.clone().acquire_owned().await;
+        let gone = CancellationToken::new();
+        let _waiting = gone.clone().drop_guard();
+        self.on_a_thread(place, move |db| {
+            let mut connection = db.take()?;
+            let heard = gone.clone();
+            connection
+                .progress_handler(STEPS, Some(move || heard.is_cancelled()))
+                .map_err(storage)?;
+            let result = read(&connection);
+            // Whoever reads with it next is somebody else.
+            connection
+                .progress_handler(0, None::<fn() -> bool>)
+                .map_err(storage)?;
+            db.give_back(connection);
+            result
+        })
+        .await
+    }
+
+    /// Runs `read` on a thread that may block, and holds `place` until it has ended, whether
+    /// anybody waits for it or not.
+    async fn on_a_thread<T: Send + 'static>(
+        self: &Arc<Self>,
+        place: Result<OwnedSemaphorePermit, AcquireError>,
+        read: impl FnOnce(&Self) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let failed = |why: &dyn std::fmt::Display| {
+            Error::new(ErrorCode::Internal, format!("Reading failed: {why}"))
+        };
+        let place = place.map_err(|why| failed(&why))?;
         let db = self.clone();
-        tokio::task::spawn_blocking(move || db.read_now(read))
-            .await
-            .map_err(|why| Error::new(ErrorCode::Internal, format!("Reading failed: {why}")))?
+        tokio::task::spawn_blocking(move || {
+            let _place = place;
+            read(&db)
+        })
+        .await
+        .map_err(|why| failed(&why))?
     }
 
     /// Reads on this thread.
@@ -166,17 +231,25 @@ impl Db {
         &self,
         read: impl FnOnce(&Connection) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let idle = self.lock().pop();
-        let db = match idle {
-            Some(db) => db,
-            None => self.connect()?,
-        };
+        let db = self.take()?;
         let result = read(&db);
+        self.give_back(db);
+        result
+    }
+
+    fn take(&self) -> Result<Connection, Error> {
+        let idle = self.lock().pop();
+        match idle {
+            Some(db) => Ok(db),
+            None => self.connect(),
+        }
+    }
+
+    fn give_back(&self, db: Connection) {
         let mut idle = self.lock();
         if idle.len() < IDLE {
             idle.push(db);
         }
-        result
     }
 
     fn connect(&self) -> Result<Connection, Error> {

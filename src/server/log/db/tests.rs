@@ -63,3 +63,96 @@ fn a_database_of_a_newer_version_is_refused_and_left_alone() {
     let error = Db::open(folder.path(), 0).unwrap_err();
     assert!(error.message.contains("version 99"), "{error}");
 }
+
+/// A statement without an end.
+fn count_for_ever(db: &Connection) -> Result<i64, Error> {
+    let sql =
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
+    db.query_row(sql, [], |row| row.get(0)).map_err(storage)
+}
+
+#[tokio::test]
+async fn a_search_ends_when_nobody_waits_for_it_and_holds_up_no_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = Arc::new(Db::open(folder.path(), 0).unwrap().0);
+    let (begun, mut begins) = tokio::sync::mpsc::unbounded_channel();
+    // Several rounds: the places come back, and so do the connections.
+    for _ in 0..3 {
+        let searches: Vec<_> = (0..SEARCHES)
+            .map(|_| {
+                let (db, begun) = (db.clone(), begun.clone());
+                tokio::spawn(async move {
+                    db.search(move |db| {
+                        begun.send(()).unwrap();
+                        count_for_ever(db)
+                    })
+                    .await
+                })
+            })
+            .collect();
+        for _ in 0..SEARCHES {
+            tokio::time::timeout(Duration::from_secs(20), begins.recv())
+                .await
+                .expect("the searches before have ended")
+                .unwrap();
+        }
+        assert_eq!(db.read(|_| Ok(7)).await.unwrap(), 7);
+        for search in searches {
+            search.abort();
+        }
+    }
+    let found = tokio::time::timeout(Duration::from_secs(20), db.search(|_| Ok(7)));
+    assert_eq!(found.await.expect("a place is free").unwrap(), 7);
+    let rows = db
+        .read(|db| {
+            db.query_row("SELECT 7", [], |row| row.get(0))
+                .map_err(storage)
+        })
+        .await;
+    assert_eq!(rows, Ok(7), "a connection is as it was");
+}
+
+#[tokio::test]
+async fn reads_do_not_take_more_threads_and_connections_than_there_are_places() {
+    use std::sync::{
+        atomic::{AtomicUsize, Ordering::SeqCst},
+        mpsc,
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let db = Arc::new(Db::open(folder.path(), 0).unwrap().0);
+    let (begun, mut begins) = tokio::sync::mpsc::unbounded_channel();
+    let (go, gate) = mpsc::channel::<()>();
+    let gate = Arc::new(Mutex::new(gate));
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let all = 10 * READS;
+    let reads: Vec<_> = (0..all)
+        .map(|_| {
+            let (db, begun, gate) = (db.clone(), begun.clone(), gate.clone());
+            let (now, most) = (now.clone(), most.clone());
+            tokio::spawn(async move {
+                db.read(move |_| {
+                    most.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
+                    begun.send(()).unwrap();
+                    gate.lock().unwrap().recv().unwrap();
+                    now.fetch_sub(1, SeqCst);
+                    Ok(())
+                })
+                .await
+            })
+        })
+        .collect();
+    for number in 0..all {
+        begins.recv().await.unwrap();
+        // The places are full before the first read ends.
+        if number + 1 >= READS {
+            go.send(()).unwrap();
+        }
+    }
+    for _ in 0..READS - 1 {
+        go.send(()).unwrap();
+    }
+    for read in reads {
+        read.await.unwrap().unwrap();
+    }
+    assert_eq!(most.load(SeqCst), READS);
+}

@@ -1,0 +1,149 @@
+//! Sockets: how many there may be, and how long one may be silent.
+//!
+//! A browser asks at once. What connects and says nothing, or half a request, is let go, so that
+//! it cannot use up what everybody shares. A connection that waits for *us*, such as an event
+//! stream, lasts as long as its answer.
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use std::{io, pin::pin, sync::Arc, time::Duration};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// What sockets may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How long the head of a request may take, and how long a connection may wait for its next
+    /// request.
+    pub head: Duration,
+    /// Connections at once. Those beyond it wait until one ends.
+    pub connections: usize,
+}
+
+impl Default for Limits {
+    /// Half a minute, as hyper has it; half of the files that the process may open, because
+    /// the database, the providers and the tools need some too.
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(30),
+            connections: (open_files() / 2).clamp(32, 8192),
+        }
+    }
+}
+
+/// How many files the process may open, after asking for all that it can have: many systems give
+/// 1024 to start with, because of programs of another age.
+#[cfg(unix)]
+fn open_files() -> usize {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    /// More than this is of no use here.
+    const ENOUGH: u64 = 65_536;
+    let mut limit = getrlimit(Resource::Nofile);
+    let now = limit.current.unwrap_or(ENOUGH);
+    let wanted = limit.maximum.unwrap_or(ENOUGH).min(ENOUGH);
+    if wanted > now {
+        limit.current = Some(wanted);
+        if setrlimit(Resource::Nofile, limit).is_ok() {
+            return wanted as usize;
+        }
+    }
+    now.min(ENOUGH) as usize
+}
+
+#[cfg(not(unix))]
+fn open_files() -> usize {
+    1024
+}
+
+/// Serves until `ended`, then lets every connection finish the answer it is at, and returns.
+pub async fn serve(
+    listener: TcpListener,
+    routes: Router,
+    limits: Limits,
+    ended: CancellationToken,
+) {
+    let free = Arc::new(Semaphore::new(limits.connections));
+    let open = TaskTracker::new();
+    let mut server = http1::Builder::new();
+    server
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head);
+    let mut full = false;
+    loop {
+        let next = async {
+            let place = match free.clone().try_acquire_owned() {
+                Ok(place) => {
+                    full = false;
+                    place
+                }
+                Err(_) => {
+                    if !std::mem::replace(&mut full, true) {
+                        tracing::warn!(limits.connections, "all connections are in use");
+                    }
+                    free.clone().acquire_owned().await.ok()?
+                }
+            };
+            Some((accept(&listener).await, place))
+        };
+        let Some(Some((socket, place))) = ended.run_until_cancelled(next).await else {
+            break;
+        };
+        let service = TowerToHyperService::new(routes.clone());
+        let connection = server
+            .serve_connection(TokioIo::new(socket), service)
+            .with_upgrades();
+        let ended = ended.clone();
+        open.spawn(async move {
+            let mut connection = pin!(connection);
+            let served = tokio::select! {
+                served = connection.as_mut() => served,
+                () = ended.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(why) = served {
+                tracing::debug!(%why, "a connection ended");
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    open.close();
+    open.wait().await;
+}
+
+/// The next socket. What can go wrong goes wrong for one of them, or passes.
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((socket, _)) => {
+                // A token is one small packet; waiting for a second one to fill it would cost 40 ms.
+                let _ = socket.set_nodelay(true);
+                return socket;
+            }
+            Err(why) if has_left(&why) => {}
+            Err(why) => {
+                tracing::error!(%why, "no connection can be taken; trying again in a second");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+/// Whether a client left before it was served.
+fn has_left(why: &io::Error) -> bool {
+    matches!(
+        why.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+    )
+}
