@@ -224,4 +224,4 @@ fn key(request: &ChatRequest) -> (String, Option<u8>) {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may fail by panic")]
-mod tests;
+pub(super) mod tests;
