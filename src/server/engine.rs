@@ -20,12 +20,13 @@ pub mod recovery;
 
 use super::{
     health::Health,
+    images::Images,
     log::{Log, live::Live, writer::Writer},
     provider::{ChatRequest, Provider},
     tool::Tools,
 };
 use crate::{
-    chat::Answer,
+    chat::{Answer, Message},
     protocol::{Error, ErrorCode, Event, Finish, FinishReason, Seq, SpanNo, Stage, Status},
 };
 use attempt::{Attempt, Outcome};
@@ -75,8 +76,12 @@ pub struct Job {
     pub model: String,
     /// Who answers: the first one that can. At least one.
     pub candidates: Vec<Candidate>,
-    /// What is asked; the model's name in it is each candidate's own.
+    /// What is asked, but for the model's name and the turns, which are made for each candidate.
     pub request: ChatRequest,
+    /// The messages before the one that is answered, oldest first.
+    pub before: Vec<Message>,
+    /// The pictures of these messages.
+    pub images: Images,
     /// The earlier runs of the same message, where this one goes on with it.
     pub earlier: Vec<Answer>,
     /// What the model may call.

@@ -3,6 +3,14 @@
 //! An answer that called tools is several turns: the model's own, each up to its calls, and between
 //! them what the tools gave back. Providers refuse a call without a result, so one that never got
 //! any (a stop, a crash) is answered by a sentence that says so.
+//!
+//! What a model gave that it wants back unread (signatures, its thoughts where its server insists on
+//! them, its identifiers of calls) goes back to that very model of that very provider, and to
+//! nobody else. `normalize` makes of the turns a conversation that the strictest server takes.
+
+mod normalize;
+
+pub use normalize::{normalize, without_tools};
 
 use super::{
     images::Images,
@@ -13,7 +21,6 @@ use crate::{
     protocol::{BlockKind, SpanNo, Status, ToolCall},
 };
 use serde_json::{Value, json};
-use std::collections::HashSet;
 
 /// In place of the result of a call that has none.
 pub const CANCELLED: &str = "The call was cancelled before it was done.";
@@ -33,7 +40,7 @@ pub fn turns(messages: &[Message], images: &Images, model: &str) -> Vec<ChatMess
             Role::User => {
                 let shown = message.images.iter().filter_map(|id| images.get(id));
                 let mut parts: Vec<Part> = shown.cloned().map(Part::Image).collect();
-                if !message.text.is_empty() || parts.is_empty() {
+                if !message.text.trim().is_empty() || parts.is_empty() {
                     parts.push(Part::Text(message.text.clone()));
                 }
                 let role = Speaker::User;
@@ -44,71 +51,11 @@ pub fn turns(messages: &[Message], images: &Images, model: &str) -> Vec<ChatMess
                 for answer in &message.answers {
                     said.add(answer, None);
                 }
-                let mut said = said.turns();
-                if said.is_empty() {
-                    // It failed before its first word. Some models insist on turns that alternate.
-                    said.push(ChatMessage {
-                        role: Speaker::Assistant,
-                        parts: Vec::new(),
-                    });
-                }
-                turns.append(&mut said);
+                turns.append(&mut said.turns());
             }
         }
     }
     turns
-}
-
-/// Leaves tools out, for a model that may not call any: providers refuse a conversation with calls
-/// of tools that the request does not name.
-pub fn without_tools(messages: &mut Vec<ChatMessage>) {
-    let is_of_tools = |part: &Part| matches!(part, Part::ToolCall { .. } | Part::ToolResult { .. });
-    messages.retain_mut(|message| {
-        let before = message.parts.len();
-        message.parts.retain(|part| !is_of_tools(part));
-        before == 0 || !message.parts.is_empty()
-    });
-    messages.dedup_by(|next, before| {
-        let joins = next.role == Speaker::Assistant && before.role == Speaker::Assistant;
-        if joins && before.text_len() > 0 && next.text_len() > 0 {
-            before.parts.push(Part::Text(PARAGRAPH.into()));
-        }
-        if joins {
-            before.parts.append(&mut next.parts);
-        }
-        joins
-    });
-}
-
-/// Makes the identifiers of calls unique in a conversation, as Anthropic wants them. Where a provider
-/// has none, ours begin anew in each of the model's turns.
-pub fn number_calls(messages: &mut [ChatMessage]) {
-    let mut seen = HashSet::new();
-    let mut next = 1_u32;
-    let mut renamed: Vec<(String, String)> = Vec::new();
-    for message in messages {
-        if message.role == Speaker::Assistant {
-            renamed.clear();
-        }
-        for part in &mut message.parts {
-            match part {
-                Part::ToolCall { call, .. } => {
-                    let old = call.id.clone();
-                    while !seen.insert(call.id.clone()) {
-                        call.id = format!("call_{next}");
-                        next += 1;
-                    }
-                    renamed.push((old, call.id.clone()));
-                }
-                Part::ToolResult { call, .. } => {
-                    if let Some(place) = renamed.iter().position(|(old, _)| *old == call.id) {
-                        call.id = renamed.remove(place).1;
-                    }
-                }
-                _ => {}
-            }
-        }
-    }
 }
 
 /// The turns of one message of the assistant, collected from the runs that wrote it.
@@ -124,8 +71,8 @@ pub struct Said<'a> {
 }
 
 impl<'a> Said<'a> {
-    /// Nothing yet. What `model` itself thought, and signed, it gets back; others' thoughts it does
-    /// not.
+    /// Nothing yet. What `model` itself gave to be given back, it gets back; what others gave, it
+    /// does not.
     pub fn new(model: &'a str) -> Self {
         Self {
             model,
@@ -154,14 +101,18 @@ impl<'a> Said<'a> {
                     self.turn_to(block.span);
                     Part::Text(self.without_break(&block.text).to_owned())
                 }
-                BlockKind::Reasoning if !block.value.is_null() && self.thought(answer, block) => {
+                BlockKind::Reasoning if !block.value.is_null() && self.wrote(answer, block) => {
                     Part::Reasoning {
                         text: block.text.clone(),
                         value: block.value.clone(),
                     }
                 }
                 BlockKind::ToolInput => match call.as_ref().and_then(called) {
-                    Some((call, result)) => {
+                    Some((mut call, mut result)) => {
+                        if !self.wrote(answer, block) {
+                            unname(&mut call);
+                            unname(&mut result);
+                        }
                         self.turn_to(block.span);
                         self.results.push(result);
                         call
@@ -181,7 +132,8 @@ impl<'a> Said<'a> {
         self.turns
     }
 
-    fn thought(&self, answer: &Answer, block: &Block) -> bool {
+    /// Whether it was this model that wrote a block.
+    fn wrote(&self, answer: &Answer, block: &Block) -> bool {
         let mut spans = answer.spans.iter();
         spans.any(|span| span.span == block.span && span.name == self.model)
     }
@@ -214,6 +166,14 @@ impl<'a> Said<'a> {
                 self.turns.push(ChatMessage { role, parts });
             }
         }
+    }
+}
+
+/// Takes the identifier from a call of another model, whose form this one may refuse.
+/// [`normalize`] gives it one that everybody takes.
+fn unname(part: &mut Part) {
+    if let Part::ToolCall { call, .. } | Part::ToolResult { call, .. } = part {
+        call.id.clear();
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub use crate::chat::Effort;
 use crate::protocol::{BlockKind, Error, FinishReason, ModelInfo, Stage, ToolCall, Usage};
+pub use blocks::made_up_id;
 use futures::{future::BoxFuture, stream::BoxStream};
 use serde_json::Value;
 
@@ -28,7 +29,7 @@ pub mod secret;
 pub mod sse;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may fail by panic")]
-mod testing;
+pub(super) mod testing;
 mod think;
 mod who;
 
@@ -103,6 +104,16 @@ impl ChatMessage {
         self.texts().map(str::len).sum()
     }
 
+    /// Whether it asks about pictures. Those before a [paragraph](crate::server::prompt::PARAGRAPH)
+    /// of its own belong to earlier messages that nobody answered.
+    pub fn shows_pictures(&self) -> bool {
+        let mut parts = self.parts.iter().rev();
+        let is_break =
+            |part: &Part| matches!(part, Part::Text(text) if text == super::prompt::PARAGRAPH);
+        let own = parts.by_ref().take_while(|part| !is_break(part));
+        own.into_iter().any(|part| matches!(part, Part::Image(_)))
+    }
+
     fn texts(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().filter_map(|part| match part {
             Part::Text(text) => Some(text.as_str()),
@@ -118,12 +129,13 @@ pub enum Part {
     Text(String),
     /// A picture.
     Image(Image),
-    /// What this very model thought in an earlier turn.
+    /// What this very model thought in an earlier turn, or gave beside its words to be given back.
     Reasoning {
         /// The thinking as far as the provider shows it.
         text: String,
         /// What the provider gave with [`ProviderEvent::BlockFinished`]: signatures and the like,
-        /// which it wants back unchanged.
+        /// which it wants back unchanged. Where it belongs to a call of this turn, its field `call`
+        /// is the call's identifier.
         value: Value,
     },
     /// A call of a tool that the model made.

@@ -64,7 +64,7 @@ impl Tools {
         let fits = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
         let wrong = if name.is_empty() || name.len() > 64 || !name.chars().all(fits) {
             "its name needs 1 to 64 letters, digits, “_” or “-”"
-        } else if self.find(name).is_some() {
+        } else if self.0.iter().any(|tool| tool.definition().name == *name) {
             "another tool has its name"
         } else if !parameters.is_object() {
             "its parameters must be a JSON Schema of an object"
@@ -84,8 +84,10 @@ impl Tools {
         self.0.is_empty()
     }
 
-    /// The tool of a name.
+    /// The tool of a name, as [`meant`] reads it.
     pub fn find(&self, name: &str) -> Option<&Arc<dyn Tool>> {
+        let names = self.0.iter().map(|tool| tool.definition().name.as_str());
+        let name = meant(name, names)?;
         self.0.iter().find(|tool| tool.definition().name == name)
     }
 
@@ -93,5 +95,41 @@ impl Tools {
     pub fn definitions(&self) -> Vec<ToolDefinition> {
         let all = self.0.iter();
         all.map(|tool| tool.definition().clone()).collect()
+    }
+}
+
+/// Which of the names a model means that said `said`: the very name, or the only one that is left
+/// when white space, a server's prefix (`functions.search`, `default_api:search`) and capital
+/// letters are passed over.
+pub fn meant<'a>(said: &str, names: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
+    if let Some(name) = names.clone().find(|name| *name == said) {
+        return Some(name);
+    }
+    let bare = said.trim().rsplit(['.', ':', '/']).next()?;
+    let mut alike = names.filter(|name| name.eq_ignore_ascii_case(bare));
+    let name = alike.next()?;
+    alike.next().is_none().then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_a_server_altered_is_still_known() {
+        let names = ["search", "web_search", "Clock", "clock"];
+        for (said, name) in [
+            ("search", Some("search")),
+            ("functions.search", Some("search")),
+            ("default_api:web_search", Some("web_search")),
+            (" Search\n", Some("search")),
+            ("clock", Some("clock")),
+            // Two are alike.
+            ("functions.CLOCK", None),
+            ("websearch", None),
+            ("", None),
+        ] {
+            assert_eq!(meant(said, names.iter().copied()), name, "{said:?}");
+        }
     }
 }

@@ -12,6 +12,7 @@ mod differential;
 mod failures;
 mod guard;
 mod harness;
+mod history;
 mod images;
 mod llmock;
 mod matrix;

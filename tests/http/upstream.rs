@@ -72,21 +72,26 @@ pub struct Upstream {
 impl Upstream {
     /// Gives one answer after the other, and the last one for ever.
     pub async fn start(replies: Vec<Reply>) -> Self {
+        Self::deciding(move |number, _| replies[number.min(replies.len() - 1)].clone()).await
+    }
+
+    /// Answers each request as it deserves: by its number, from 0, and its body.
+    pub async fn deciding(decide: impl Fn(usize, &str) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
         let address = listener.local_addr().expect("address");
         let requests = Arc::<Mutex<Vec<String>>>::default();
         let seen = requests.clone();
-        let replies: Vec<Arc<[u8]>> = replies.iter().map(|reply| reply.bytes().into()).collect();
+        let decide = Arc::new(decide);
         let accepting = tokio::spawn(async move {
             for number in 0.. {
                 let Ok((socket, _)) = listener.accept().await else {
                     return;
                 };
-                let reply = replies[number.min(replies.len() - 1)].clone();
-                let seen = seen.clone();
+                let (decide, seen) = (decide.clone(), seen.clone());
                 tokio::spawn(async move {
+                    let reply = |request: &str| decide(number, request).bytes();
                     // Whoever asks may close whenever it wants.
-                    let _ = answer(socket, &reply, &seen).await;
+                    let _ = answer(socket, reply, &seen).await;
                 });
             }
         });
@@ -111,12 +116,13 @@ impl Drop for Upstream {
 
 async fn answer(
     mut socket: TcpStream,
-    reply: &[u8],
+    reply: impl Fn(&str) -> Vec<u8>,
     requests: &Mutex<Vec<String>>,
 ) -> io::Result<()> {
     let request = request(&mut socket).await?;
+    let reply = reply(&request);
     requests.lock().expect("no panic").push(request);
-    socket.write_all(reply).await?;
+    socket.write_all(&reply).await?;
     socket.shutdown().await
 }
 

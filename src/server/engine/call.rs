@@ -5,7 +5,7 @@ use crate::{
     protocol::{Event, SpanKind, SpanNo, Usage},
     server::{
         prompt::{self, Said},
-        provider::{ChatMessage, ChatRequest, Part, Role},
+        provider::{ChatMessage, ChatRequest, Role},
     },
 };
 use serde_json::{Value, json};
@@ -104,57 +104,55 @@ enum GoesOn {
     Paragraph,
 }
 
-/// The request for a candidate: the conversation, what this message holds by now, and, where the
-/// model was speaking, that it is to go on.
+/// The request for a candidate.
 fn request(job: &Job, candidate: usize, replaced: Option<SpanNo>) -> (ChatRequest, GoesOn) {
     let candidate = &job.candidates[candidate];
     let mut request = job.request.clone();
     request.model.clone_from(&candidate.model);
-    if candidate.full != job.model {
-        // Another model's thoughts carry another model's signatures.
-        for message in &mut request.messages {
-            message
-                .parts
-                .retain(|part| !matches!(part, Part::Reasoning { .. }));
-        }
+    request.messages = prompt::turns(&job.before, &job.images, &candidate.full);
+    if candidate.tools {
+        request.tools = job.tools.definitions();
     }
     let mut said = Said::new(&candidate.full);
     for answer in &job.earlier {
         said.add(answer, None);
     }
     job.live.with_answer(|answer| said.add(answer, replaced));
+    let prefill = candidate.provider.can_prefill(&candidate.model);
+    let goes_on = go_on(&mut request, said, prefill);
+    (request, goes_on)
+}
+
+/// Adds to a conversation what this message holds by now, and, where the model was speaking, that it
+/// is to go on.
+fn go_on(request: &mut ChatRequest, said: Said<'_>, prefill: bool) -> GoesOn {
     let mut said = said.turns();
-    if candidate.tools {
-        request.tools = job.tools.definitions();
-    }
     if request.tools.is_empty() {
         prompt::without_tools(&mut request.messages);
         prompt::without_tools(&mut said);
     }
     let spoke = |turn: &ChatMessage| turn.role == Role::Assistant && turn.text_len() > 0;
-    let written = match said.pop_if(|turn| turn.role == Role::Assistant) {
-        Some(turn) => turn.text(),
-        None => String::new(),
-    };
+    let half = said.pop_if(|turn| turn.role == Role::Assistant);
     let spoke = said.iter().any(spoke);
     request.messages.append(&mut said);
-    prompt::number_calls(&mut request.messages);
-    if written.is_empty() {
-        let paragraph = if spoke {
-            GoesOn::Paragraph
-        } else {
-            GoesOn::Plainly
+    prompt::normalize(&mut request.messages, &request.tools);
+    let Some(half) = half.filter(|turn| !turn.text().trim().is_empty()) else {
+        return match spoke {
+            true => GoesOn::Paragraph,
+            false => GoesOn::Plainly,
         };
-        return (request, paragraph);
-    }
-    if candidate.provider.can_prefill(&candidate.model) {
+    };
+    let written = half.text();
+    if prefill {
         request.prefill = Some(written);
-        return (request, GoesOn::Plainly);
+        return GoesOn::Plainly;
     }
     let overlap = Overlap::new(&written);
-    request.messages.extend([
-        ChatMessage::new(Role::Assistant, written),
-        ChatMessage::new(Role::User, GO_ON),
-    ]);
-    (request, GoesOn::Asked(overlap))
+    let go_on = ChatMessage::new(Role::User, GO_ON);
+    request.messages.extend([half, go_on]);
+    GoesOn::Asked(overlap)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+mod tests;

@@ -1,9 +1,10 @@
 use super::*;
 use crate::{
+    chat::Role,
     protocol::{BlockKind, ConversationId, Entry, MessageId, RunId},
     server::{
         log::packed::Packed,
-        provider::{ChatMessage, Role, ToolDefinition, scripted::Scripted},
+        provider::{ToolDefinition, scripted::Scripted},
         tool::Tool,
     },
 };
@@ -79,10 +80,18 @@ async fn a_panic_anywhere_in_a_run_ends_it_with_an_error_and_keeps_its_text() {
             deadlines: Deadlines::default(),
             tools: true,
         }],
-        request: ChatRequest {
-            messages: vec![ChatMessage::new(Role::User, "Go")],
-            ..ChatRequest::default()
-        },
+        request: ChatRequest::default(),
+        before: vec![Message {
+            id: MessageId::new(),
+            parent: None,
+            role: Role::User,
+            created: 0,
+            text: "Go".into(),
+            images: Vec::new(),
+            answers: Vec::new(),
+            branches: Vec::new(),
+        }],
+        images: Images::default(),
         earlier: Vec::new(),
         tools,
         recovery: Recovery::default(),

@@ -332,25 +332,97 @@ fn identifiers_of_calls_are_unique_in_a_conversation() {
         ]
         .concat(),
     );
-    let mut said = Said::new("p/m");
-    said.add(&answer, None);
-    let mut turns = said.turns();
-    number_calls(&mut turns);
+    let turns = normal(&answer);
     let short: Vec<String> = turns.iter().map(in_short).collect();
     assert_eq!(
         short,
         [
+            "user: ?",
             "assistant: call call_1 {}, call call_2 {}",
             "user: result call_1: one, result call_2: two",
-            "assistant: call call_3 {}",
-            "user: result call_3: three",
+            "assistant: call c00000001 {}",
+            "user: result c00000001: three",
         ]
     );
 }
 
+/// A question and its answer, as a vendor is told.
+fn normal(answer: &Answer) -> Vec<ChatMessage> {
+    let mut said = Said::new("p/m");
+    said.add(answer, None);
+    let mut turns = vec![ChatMessage::new(Speaker::User, "?")];
+    turns.extend(said.turns());
+    normalize(&mut turns, &[]);
+    turns
+}
+
 #[test]
-fn an_answer_that_failed_before_its_first_word_is_still_a_turn() {
-    let message = |role, text: &str, answers| Message {
+fn identifiers_of_another_models_calls_are_of_the_form_that_everybody_takes() {
+    let call = |id: &str| {
+        [
+            vec![span(1, SpanKind::ChatModel, "p/other")],
+            input(1, 1, id, "{}"),
+            block(1, 2, BlockKind::Reasoning, None, "", json!({"call": id})),
+            vec![ended(1, Status::Ok), span(2, SpanKind::Tool, "search")],
+            output(2, 3, id, "one"),
+            vec![ended(2, Status::Ok)],
+        ]
+        .concat()
+    };
+    for id in ["toolu_01", "functions.search:0", &"x".repeat(300), ""] {
+        let short: Vec<String> = normal(&answer(&call(id))).iter().map(in_short).collect();
+        assert_eq!(
+            short[1..],
+            [
+                "assistant: call c00000001 {}",
+                "user: result c00000001: one"
+            ]
+        );
+    }
+}
+
+#[test]
+fn what_belongs_to_a_call_follows_its_new_identifier() {
+    let round = |first: u32, number: BlockNo| {
+        [
+            vec![model(first)],
+            block(
+                first,
+                number,
+                BlockKind::Reasoning,
+                None,
+                "",
+                json!({"call": "a", "n": first}),
+            ),
+            input(first, number + 1, "a", "{}"),
+            vec![
+                ended(first, Status::Ok),
+                span(first + 1, SpanKind::Tool, "search"),
+            ],
+            output(first + 1, number + 2, "a", "x"),
+            vec![ended(first + 1, Status::Ok)],
+        ]
+        .concat()
+    };
+    let turns = normal(&answer(&[round(1, 1), round(3, 4)].concat()));
+    let extras = turns
+        .iter()
+        .flat_map(|turn| &turn.parts)
+        .filter_map(|part| match part {
+            Part::Reasoning { value, .. } => Some(value.clone()),
+            _ => None,
+        });
+    assert_eq!(
+        extras.collect::<Vec<_>>(),
+        [
+            json!({"call": "a", "n": 1}),
+            json!({"call": "c00000001", "n": 3})
+        ]
+    );
+}
+
+fn message(role: Role, text: &str, answers: Vec<Answer>) -> Message {
+    Message {
         id: crate::protocol::MessageId::new(),
         parent: None,
         role,
@@ -359,15 +431,152 @@ fn an_answer_that_failed_before_its_first_word_is_still_a_turn() {
         images: Vec::new(),
         answers,
         branches: Vec::new(),
+    }
+}
+
+#[test]
+fn an_answer_without_a_word_is_left_out_and_the_questions_become_one_turn() {
+    let thought = block(
+        1,
+        1,
+        BlockKind::Reasoning,
+        None,
+        "Hm.",
+        json!({"field": "f"}),
+    );
+    for nothing in [
+        vec![model(1), ended(1, Status::Error)],
+        [vec![model(1)], thought, vec![ended(1, Status::Ok)]].concat(),
+        [
+            vec![model(1)],
+            text(1, 1, " \n"),
+            vec![ended(1, Status::Cancelled)],
+        ]
+        .concat(),
+        [
+            vec![model(1)],
+            input(1, 1, "a", "{\"q"),
+            vec![ended(1, Status::Error)],
+        ]
+        .concat(),
+    ] {
+        let messages = [
+            message(Role::User, "?", Vec::new()),
+            message(Role::Assistant, "", vec![answer(&nothing)]),
+            message(Role::User, "Again?", Vec::new()),
+        ];
+        let mut turns = turns(&messages, &Images::new(), "p/m");
+        without_tools(&mut turns);
+        normalize(&mut turns, &[]);
+        let short: Vec<String> = turns.iter().map(in_short).collect();
+        assert_eq!(short, ["user: ?, \n\n, Again?"]);
+    }
+}
+
+#[test]
+fn whatever_the_turns_are_they_become_a_conversation() {
+    let call = |id: &str, name: &str| Part::ToolCall {
+        call: ToolCall {
+            id: id.into(),
+            name: name.into(),
+        },
+        arguments: json!({}),
     };
-    let failed = answer(&[model(1), ended(1, Status::Error)]);
-    let messages = [
-        message(Role::User, "?", Vec::new()),
-        message(Role::Assistant, "", vec![failed]),
-        message(Role::User, "Again?", Vec::new()),
+    let result = |id: &str| Part::ToolResult {
+        call: tool(id),
+        text: "one".into(),
+        failed: false,
+    };
+    let of = |role, parts| ChatMessage { role, parts };
+    let said = |text: &str| ChatMessage::new(Speaker::Assistant, text);
+    let asked = |text: &str| ChatMessage::new(Speaker::User, text);
+    let cases: [(Vec<ChatMessage>, &[&str]); 6] = [
+        // It begins with the model's words.
+        (
+            vec![said("Hello."), asked("?")],
+            &[
+                "user: (The beginning of the conversation is left out.)",
+                "assistant: Hello.",
+                "user: ?",
+            ],
+        ),
+        // A result that answers nothing, and a call that nothing answers.
+        (
+            vec![
+                asked("?"),
+                of(
+                    Speaker::Assistant,
+                    vec![call("a", "search"), call("b", "search")],
+                ),
+                of(Speaker::User, vec![result("b"), result("z")]),
+                said("So."),
+            ],
+            &[
+                "user: ?",
+                "assistant: call a {}, call b {}",
+                &format!("user: result a failed: {CANCELLED}, result b: one"),
+                "assistant: So.",
+            ],
+        ),
+        // The person speaks where results should be, and behind them.
+        (
+            vec![
+                asked("?"),
+                of(Speaker::Assistant, vec![call("a", "search")]),
+                asked("Stop!"),
+            ],
+            &[
+                "user: ?",
+                "assistant: call a {}",
+                &format!("user: result a failed: {CANCELLED}"),
+                "assistant: (There was no answer.)",
+                "user: Stop!",
+            ],
+        ),
+        (
+            vec![asked("?"), of(Speaker::User, vec![result("a")]), asked("!")],
+            &["user: ?, \n\n, !"],
+        ),
+        // Nobody says anything.
+        (
+            vec![asked(" "), said(""), said("\n")],
+            &["user: (The message is empty.)"],
+        ),
+        // Two of the model's.
+        (
+            vec![asked("?"), said("A."), said("B.")],
+            &["user: ?", "assistant: A., \n\n, B."],
+        ),
     ];
-    let mut turns = turns(&messages, &Images::new(), "p/m");
-    without_tools(&mut turns);
-    let short: Vec<String> = turns.iter().map(in_short).collect();
-    assert_eq!(short, ["user: ?", "assistant: ", "user: Again?"]);
+    for (mut turns, wanted) in cases {
+        normalize(&mut turns, &[]);
+        let short: Vec<String> = turns.iter().map(in_short).collect();
+        assert_eq!(short, wanted);
+        // Once is enough.
+        let once = turns.clone();
+        normalize(&mut turns, &[]);
+        assert_eq!(turns, once);
+    }
+    let tools = [crate::server::provider::ToolDefinition {
+        name: "search".into(),
+        description: String::new(),
+        parameters: json!({}),
+    }];
+    for (altered, name) in [
+        ("functions.search", "search"),
+        ("Search ", "search"),
+        ("look up/now", "look_up_now"),
+        ("", "unknown"),
+    ] {
+        let parts = vec![call("a", altered)];
+        let mut turns = vec![asked("?"), of(Speaker::Assistant, parts)];
+        normalize(&mut turns, &tools);
+        for turn in &turns[1..] {
+            let (Part::ToolCall { call, .. } | Part::ToolResult { call, .. }) = &turn.parts[0]
+            else {
+                panic!("{turn:?}");
+            };
+            assert_eq!(call.name, name);
+        }
+    }
 }

@@ -186,4 +186,4 @@ impl Vendor for Shared {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may fail by panic")]
-mod tests;
+pub(super) mod tests;

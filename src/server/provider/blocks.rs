@@ -54,6 +54,15 @@ impl Blocks {
         true
     }
 
+    /// Says what the open block will end with, if it is of this kind.
+    pub(super) fn set_value(&mut self, kind: BlockKind, value: Value) {
+        if let Some((_, open, last)) = &mut self.open
+            && *open == kind
+        {
+            *last = value;
+        }
+    }
+
     /// Ends the open block.
     pub(super) fn close(&mut self, out: &mut Ready) {
         if let Some((index, _, value)) = self.open.take() {
@@ -73,7 +82,7 @@ impl Blocks {
         self.close(out);
         self.calls += 1;
         let id = match id {
-            "" => format!("{OURS}{}", self.calls),
+            "" => made_up_id(self.calls),
             id => id.into(),
         };
         let name = name.into();
@@ -119,12 +128,18 @@ impl Blocks {
     }
 }
 
-/// What identifiers of ours begin with.
-const OURS: &str = "call_";
+/// An identifier for a call that has none: nine letters and digits, which is the only form that
+/// Mistral takes (<https://github.com/mistralai/mistral-common/blob/main/src/mistral_common/protocol/instruct/validator.py>)
+/// and within the limits of all others.
+pub fn made_up_id(number: u32) -> String {
+    format!("c{number:08}")
+}
 
-/// Whether an identifier of a tool call looks like one that [`Blocks::call`] made up, which the
-/// provider does not know.
+/// Whether an identifier of a tool call looks like one that we made up, which the provider does not
+/// know. Older logs have them as `call_1`.
 pub(super) fn is_ours(id: &str) -> bool {
-    id.strip_prefix(OURS)
-        .is_some_and(|number| number.len() < 6 && number.bytes().all(|byte| byte.is_ascii_digit()))
+    let digits = |number: &str| number.bytes().all(|byte| byte.is_ascii_digit());
+    let old = id.strip_prefix("call_").filter(|number| number.len() < 6);
+    let new = id.strip_prefix('c').filter(|number| number.len() == 8);
+    old.or(new).is_some_and(digits)
 }

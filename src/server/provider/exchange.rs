@@ -20,6 +20,7 @@ use reqwest::{
 use serde::Serialize;
 use serde_json::Value;
 use std::{
+    borrow::Cow,
     collections::VecDeque,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -27,6 +28,7 @@ use std::{
 use tokio::time::{Instant, timeout, timeout_at};
 
 pub(super) mod memory;
+mod pictures;
 pub(super) mod reader;
 
 /// How much of an error's body is read.
@@ -260,28 +262,32 @@ fn keep_connection(mut body: impl Stream<Item = reqwest::Result<Bytes>> + Send +
 /// the head of its answer.
 async fn open<V: Vendor>(vendor: &V, request: &ChatRequest) -> Result<(Response, V::Shape), Error> {
     let who = vendor.who();
-    let mut shape = vendor.shape(request);
+    let mut request = Cow::Borrowed(request);
+    let mut shape = vendor.shape(&request);
     let mut tried = vec![shape];
     loop {
         let response = vendor
-            .call(request, shape)?
+            .call(&request, shape)?
             .send()
             .await
             .map_err(|error| http::unreachable(&error, &who.url))?;
         let status = response.status();
         if status.is_success() {
-            vendor.keep_shape(request, shape);
+            vendor.keep_shape(&request, shape);
             return Ok((response, shape));
         }
         let wait = http::retry_after_ms(response.headers(), SystemTime::now());
         let body = http::bounded(response, ERROR_BYTES, ERROR_PATIENCE).await;
         let other = match status.as_u16() {
-            400 | 422 if tried.len() < MOST_SHAPES => vendor.after_refusal(request, shape, &body),
+            400 | 422 if tried.len() < MOST_SHAPES => vendor.after_refusal(&request, shape, &body),
             _ => None,
         };
         match other.filter(|other| !tried.contains(other)) {
             Some(other) => shape = other,
-            None => return Err(fault::from_response(who, status.as_u16(), &body, wait)),
+            None => match pictures::left_out(&request, status.as_u16(), &body) {
+                Some(other) => request = Cow::Owned(other),
+                None => return Err(fault::from_response(who, status.as_u16(), &body, wait)),
+            },
         }
         tried.push(shape);
     }

@@ -32,7 +32,7 @@ mod weights;
 pub use model::ModelSummary;
 pub use sampler::SamplingDefaults;
 
-use super::{ChatRequest, Part, Provider, ProviderEvent};
+use super::{ChatMessage, ChatRequest, Provider, ProviderEvent};
 use crate::protocol::{Error, ErrorCode, ModelInfo};
 use futures::{
     future::BoxFuture,
@@ -159,10 +159,12 @@ impl Provider for LocalProvider {
     }
 
     fn stream(&self, request: ChatRequest) -> BoxStream<'static, Result<ProviderEvent, Error>> {
-        let is_image = |part: &Part| matches!(part, Part::Image(_));
-        // Those of earlier turns were somebody else's to look at.
-        let asked = request.messages.last();
-        if asked.is_some_and(|turn| turn.parts.iter().any(is_image)) {
+        // Those of earlier messages were somebody else's to look at.
+        if request
+            .messages
+            .last()
+            .is_some_and(ChatMessage::shows_pictures)
+        {
             let error = Error::new(
                 ErrorCode::InvalidRequest,
                 "The built-in model cannot see pictures. Choose another model for this question.",

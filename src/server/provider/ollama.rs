@@ -163,4 +163,4 @@ fn key(request: &ChatRequest) -> String {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may fail by panic")]
-mod tests;
+pub(super) mod tests;

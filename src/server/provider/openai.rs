@@ -6,6 +6,7 @@
 //!
 //! - `request`: the body, and what to leave out for a server that does not know it.
 //! - `decode`, `calls`, `words`: pieces of an answer to blocks.
+//! - `extras`: what a server wants back with the next request.
 //! - `models`: the list.
 
 use super::{
@@ -28,6 +29,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 mod calls;
 mod decode;
+mod extras;
 pub(super) mod models;
 pub(super) mod request;
 mod words;
@@ -144,7 +146,7 @@ impl Vendor for Shared {
     }
 
     fn after_refusal(&self, request: &ChatRequest, shape: Shape, said: &[u8]) -> Option<Shape> {
-        shape.after_refusal(said, &request.sampling)
+        shape.after_refusal(said, request)
     }
 
     fn keep_shape(&self, request: &ChatRequest, shape: Shape) {
@@ -168,4 +170,4 @@ impl Vendor for Shared {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may fail by panic")]
-mod tests;
+pub(super) mod tests;

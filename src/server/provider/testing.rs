@@ -144,3 +144,18 @@ pub(super) async fn failure(provider: &dyn Provider) -> Error {
         other => panic!("no error but {other:?}"),
     }
 }
+
+/// What each vendor over HTTP would be sent for a request. `prefill`: whether the server goes on
+/// from a half-written answer, where that is a matter of the server.
+pub(in crate::server) fn bodies(
+    request: &ChatRequest,
+    prefill: bool,
+) -> Vec<(&'static str, Value)> {
+    vec![
+        ("openai", super::openai::tests::body(request, prefill)),
+        ("responses", super::responses::tests::body(request, prefill)),
+        ("anthropic", super::anthropic::tests::body(request, prefill)),
+        ("gemini", super::gemini::tests::body(request, prefill)),
+        ("ollama", super::ollama::tests::body(request, prefill)),
+    ]
+}

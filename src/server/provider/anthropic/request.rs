@@ -72,6 +72,7 @@ pub(super) fn body(request: &ChatRequest, shape: Shape) -> Value {
 fn think(request: &ChatRequest, shape: Shape, limit: u32, body: &mut Map<String, Value>) -> bool {
     let effort = request.sampling.effort;
     match shape.thinking {
+        Thinking::Budget if calls_without_thought(body) => false,
         Thinking::Unsaid => false,
         Thinking::Off => {
             body.insert("thinking".into(), json!({"type": "disabled"}));
@@ -109,12 +110,30 @@ fn think(request: &ChatRequest, shape: Shape, limit: u32, body: &mut Map<String,
     }
 }
 
+/// Whether the model is told what tools gave that it called without a signed thought, as after an
+/// answer of another model. It may not be told to think then
+/// (<https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking>).
+fn calls_without_thought(body: &Map<String, Value>) -> bool {
+    let turns = body.get("messages").and_then(Value::as_array);
+    let Some([.., asked, results]) = turns.map(Vec::as_slice) else {
+        return false;
+    };
+    let begins =
+        |turn: &Value, kind: &str| turn.pointer("/content/0/type").is_some_and(|it| it == kind);
+    let first = asked.pointer("/content/0");
+    begins(results, "tool_result") && !first.is_some_and(is_thought)
+}
+
 /// The turns, one for each change of the speaker. The ends of the last two turns of the person are
 /// marked, so that the next request finds all before them in the provider's cache.
 fn messages(request: &ChatRequest, shape: Shape) -> Value {
     let mut turns: Vec<(Role, Vec<Value>)> = Vec::new();
     for message in &request.messages {
-        let blocks: Vec<_> = blocks(message, shape).collect();
+        let mut blocks: Vec<_> = blocks(message, shape).collect();
+        // A turn may not end with a thought.
+        while blocks.last().is_some_and(is_thought) {
+            blocks.pop();
+        }
         match turns.last_mut() {
             Some((role, turn)) if *role == message.role => turn.extend(blocks),
             _ if blocks.is_empty() => {}
@@ -202,14 +221,22 @@ fn thought(text: &str, value: &Value) -> Option<Value> {
     }
 }
 
-/// An identifier of another vendor may have characters that this one refuses.
+fn is_thought(block: &Value) -> bool {
+    block["type"] == "thinking" || block["type"] == "redacted_thinking"
+}
+
+/// A server that only speaks the format may give identifiers with characters that Anthropic refuses
+/// (`^[a-zA-Z0-9_-]+$`, <https://docs.anthropic.com/en/api/messages>). Each such character becomes
+/// its number, so that two identifiers never become one.
 fn identifier(id: &str) -> String {
-    id.chars()
-        .map(|c| match c {
-            'a'..='z' | 'A'..='Z' | '0'..='9' | '_' | '-' => c,
-            _ => '_',
-        })
-        .collect()
+    let mut written = String::with_capacity(id.len());
+    for c in id.chars() {
+        match c {
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '_' | '-' => written.push(c),
+            _ => written.push_str(&format!("_{:x}", u32::from(c))),
+        }
+    }
+    written
 }
 
 fn is_blank(text: &str) -> bool {

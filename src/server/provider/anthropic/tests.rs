@@ -25,3 +25,8 @@ fn provider(base_url: String, http: reqwest::Client) -> Anthropic {
     };
     Anthropic::new(config, http).unwrap()
 }
+
+/// What is sent for a request.
+pub(in crate::server::provider) fn body(request: &ChatRequest, _: bool) -> serde_json::Value {
+    request::body(request, shape::Shape::likely(request))
+}

@@ -26,3 +26,8 @@ fn config(base_url: String) -> GeminiConfig {
 fn provider(server: &Server) -> Gemini {
     Gemini::new(config(server.url("")), http_client().unwrap()).unwrap()
 }
+
+/// What is sent for a request.
+pub(in crate::server::provider) fn body(request: &ChatRequest, prefill: bool) -> serde_json::Value {
+    serde_json::to_value(request::body(request, Shape::for_request(request), prefill)).unwrap()
+}

@@ -69,6 +69,8 @@ impl Decoder {
         if !thinking.is_empty() {
             self.flush(out);
             self.say(BlockKind::Reasoning, thinking, out);
+            self.blocks
+                .set_value(BlockKind::Reasoning, json!({"field": "thinking"}));
         }
         // A model of which Ollama does not know that it thinks leaves its thoughts in the text.
         let mut parts = Vec::new();

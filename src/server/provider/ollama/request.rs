@@ -155,7 +155,12 @@ fn write<'a>(turn: &'a ChatMessage, messages: &mut Vec<Message<'a>>) {
         match part {
             Part::Text(text) => message.content.push_str(text),
             Part::Image(image) => message.images.push(base64::encode(&image.data)),
-            Part::Reasoning { text, .. } => message.thinking.push_str(text),
+            // What the server's own field told, and not what stood in the text.
+            Part::Reasoning { text, value } => {
+                if value.get("field").is_some_and(|field| field == "thinking") {
+                    message.thinking.push_str(text);
+                }
+            }
             Part::ToolCall { call, arguments } => message.tool_calls.push(json!({
                 "id": call.id,
                 "function": {"name": call.name, "arguments": match arguments {

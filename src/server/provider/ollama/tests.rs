@@ -32,3 +32,8 @@ fn make(base_url: String, http: reqwest::Client) -> Box<dyn Provider> {
 fn provider(server: &Server) -> Ollama {
     Ollama::new(config(server.url("")), http_client().unwrap()).unwrap()
 }
+
+/// What is sent for a request.
+pub(in crate::server::provider) fn body(request: &ChatRequest, prefill: bool) -> serde_json::Value {
+    serde_json::to_value(request::body(request, Think::for_request(request), prefill)).unwrap()
+}

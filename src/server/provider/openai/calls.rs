@@ -3,11 +3,12 @@
 //! The format says that pieces with the same index are one call. Servers leave the index out,
 //! give every call the index 0, repeat the name, or send the arguments as an object.
 
+use super::extras;
 use crate::{
     protocol::{BlockKind, ToolCall},
-    server::provider::{ProviderEvent, exchange::Ready},
+    server::provider::{ProviderEvent, exchange::Ready, made_up_id},
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// All tool calls of one answer.
 #[derive(Debug, Default)]
@@ -23,6 +24,8 @@ struct Call {
     block: Option<u32>,
     /// How much of the arguments was given out.
     told: usize,
+    /// What came on it to be given back, and is not told yet.
+    extra: Map<String, Value>,
 }
 
 impl Calls {
@@ -35,12 +38,13 @@ impl Calls {
         let index = piece.get("index").and_then(Value::as_u64);
         let id = piece.get("id").and_then(Value::as_str).unwrap_or_default();
         let function = piece.get("function").unwrap_or(&Value::Null);
-        self.add(index, id, function, blocks, out);
+        let extra = extras::of_call(piece);
+        self.add(index, id, function, extra, blocks, out);
     }
 
     /// Takes a piece of the older form that knows one call only.
     pub(super) fn legacy(&mut self, function: &Value, blocks: &mut u32, out: &mut Ready) {
-        self.add(Some(0), "", function, blocks, out);
+        self.add(Some(0), "", function, Map::new(), blocks, out);
     }
 
     fn add(
@@ -48,6 +52,7 @@ impl Calls {
         index: Option<u64>,
         id: &str,
         function: &Value,
+        extra: Map<String, Value>,
         blocks: &mut u32,
         out: &mut Ready,
     ) {
@@ -78,6 +83,7 @@ impl Calls {
             call.name = name.into();
         }
         call.arguments.push_str(&arguments);
+        call.extra.extend(extra);
         if !call.name.is_empty() {
             call.tell(place, blocks, out);
         }
@@ -133,7 +139,7 @@ impl Call {
         let index = *self.block.get_or_insert_with(|| {
             if self.id.is_empty() {
                 // The next turn must name the call, so it gets an identifier of ours.
-                self.id = format!("call_{}", place + 1);
+                self.id = made_up_id(u32::try_from(place + 1).unwrap_or(u32::MAX));
             }
             let index = *blocks;
             *blocks += 1;
@@ -147,6 +153,11 @@ impl Call {
             });
             index
         });
+        if !self.extra.is_empty() {
+            let mut value = std::mem::take(&mut self.extra);
+            value.insert("call".into(), self.id.clone().into());
+            extras::tell(Value::Object(value), blocks, out);
+        }
         if self.told < self.arguments.len() {
             out.push_back(ProviderEvent::Delta {
                 index,

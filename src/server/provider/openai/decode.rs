@@ -1,6 +1,6 @@
 //! Turns the pieces of a streamed answer into events, in all the dialects that are spoken.
 
-use super::{calls::Calls, words};
+use super::{calls::Calls, extras::Extras, words};
 use crate::{
     protocol::{BlockKind, Error, ErrorCode, FinishReason, Usage},
     server::provider::{
@@ -22,6 +22,8 @@ pub(super) struct Decoder {
     /// The open block of text, reasoning or refusal.
     prose: Option<(u32, BlockKind)>,
     calls: Calls,
+    /// What is to be given back.
+    extras: Extras,
     /// The number of the next block.
     blocks: u32,
     usage: Option<Usage>,
@@ -41,6 +43,7 @@ impl Decoder {
             think: Think::default(),
             prose: None,
             calls: Calls::default(),
+            extras: Extras::default(),
             blocks: 0,
             usage: None,
             usage_pause: 0,
@@ -106,6 +109,7 @@ impl Decoder {
     }
 
     fn delta(&mut self, delta: &Value, out: &mut Ready) {
+        self.extras.note(delta);
         let nonempty = |name: &str| {
             delta
                 .get(name)
@@ -208,11 +212,12 @@ impl Decoder {
     }
 
     fn close_prose(&mut self, out: &mut Ready) {
-        if let Some((index, _)) = self.prose.take() {
-            out.push_back(ProviderEvent::BlockFinished {
-                index,
-                value: Value::Null,
-            });
+        if let Some((index, kind)) = self.prose.take() {
+            let value = match kind {
+                BlockKind::Reasoning => self.extras.value(),
+                _ => Value::Null,
+            };
+            out.push_back(ProviderEvent::BlockFinished { index, value });
         }
     }
 
@@ -308,6 +313,7 @@ impl Decode for Decoder {
             }
         }
         self.close_prose(out);
+        self.extras.finish(&mut self.blocks, out);
         self.calls.finish(&mut self.blocks, out);
         out.push_back(ProviderEvent::Finished { reason, word });
     }

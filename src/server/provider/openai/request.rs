@@ -1,12 +1,18 @@
 //! Writes the request.
 
-use crate::server::provider::{
-    ChatMessage, ChatRequest, Effort, Image, Part, Role, Sampling, base64,
-};
+use super::extras;
+use crate::server::provider::{ChatMessage, ChatRequest, Effort, Image, Part, Role, base64};
 use reqwest::Url;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::borrow::Cow;
+
+/// Where DeepSeek and Kimi look for the thoughts of a turn.
+const THOUGHTS: &str = "reasoning_content";
+
+/// In place of thoughts that a server insists on, in a turn that has none of its own: it called a
+/// tool without a thought, or another model did. An empty text counts as none with some.
+const NO_THOUGHTS: &str = "(none)";
 
 /// What servers and models disagree about in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +25,20 @@ pub(super) struct Shape {
     pub(super) sampling: bool,
     /// How many words for the effort were refused.
     pub(super) efforts: usize,
+    /// Whether thoughts and the like go back.
+    pub(super) thoughts: Thoughts,
+}
+
+/// Whether a model's own thoughts, and what else came with them, go back to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Thoughts {
+    /// Where there are any, and [`NO_THOUGHTS`] on other turns with calls if this server is known to
+    /// need them.
+    Given,
+    /// Also [`NO_THOUGHTS`] on each turn with calls that has none.
+    Needed,
+    /// Not at all: the server does not take what it gave.
+    Refused,
 }
 
 impl Shape {
@@ -29,6 +49,7 @@ impl Shape {
             max_completion_tokens: url.host_str() == Some("api.openai.com"),
             sampling: true,
             efforts: 0,
+            thoughts: Thoughts::Given,
         }
     }
 
@@ -37,12 +58,14 @@ impl Shape {
         Self {
             sampling: true,
             efforts: 0,
+            thoughts: Thoughts::Given,
             ..self
         }
     }
 
     /// What to try instead when a server refused the request with these words.
-    pub(super) fn after_refusal(mut self, body: &[u8], sampling: &Sampling) -> Option<Self> {
+    pub(super) fn after_refusal(mut self, body: &[u8], request: &ChatRequest) -> Option<Self> {
+        let sampling = &request.sampling;
         let said = String::from_utf8_lossy(body).to_lowercase();
         let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
         let is_unknown = says(&[
@@ -55,8 +78,29 @@ impl Shape {
             "instead",
         ]);
         let knobs = sampling.temperature.is_some() || sampling.top_p.is_some();
+        let of_thoughts = says(&[
+            THOUGHTS,
+            "reasoning_details",
+            "extra_content",
+            "provider_specific_fields",
+            "thought_signature",
+            "'reasoning'",
+            "`reasoning`",
+            "\"reasoning\"",
+            "\\\"reasoning\\\"",
+            ".reasoning",
+        ]);
         if self.stream_options && says(&["stream_options", "include_usage"]) {
             self.stream_options = false;
+        } else if self.thoughts == Thoughts::Given
+            && of_thoughts
+            && has_calls(request)
+            && !is_unknown
+            && says(&["passed back", "missing", "required", "must ", "need"])
+        {
+            self.thoughts = Thoughts::Needed;
+        } else if self.thoughts != Thoughts::Refused && of_thoughts && has_thoughts(request) {
+            self.thoughts = Thoughts::Refused;
         } else if effort_word(sampling.effort, self.efforts).is_some()
             && says(&["reasoning_effort", "reasoning effort"])
         {
@@ -77,6 +121,33 @@ impl Shape {
             true => "max_completion_tokens",
             false => "max_tokens",
         }
+    }
+}
+
+fn parts(request: &ChatRequest) -> impl Iterator<Item = &Part> {
+    request.messages.iter().flat_map(|turn| &turn.parts)
+}
+
+fn has_calls(request: &ChatRequest) -> bool {
+    parts(request).any(|part| matches!(part, Part::ToolCall { .. }))
+}
+
+fn has_thoughts(request: &ChatRequest) -> bool {
+    parts(request).any(|part| matches!(part, Part::Reasoning { .. }))
+}
+
+/// The field that a turn with calls must have, if this is known: the server's own answers had it.
+fn needed(request: &ChatRequest, shape: Shape) -> Option<&'static str> {
+    let had = || {
+        parts(request).any(|part| {
+            matches!(part, Part::Reasoning { value, .. }
+                if value.get("field").is_some_and(|field| field == THOUGHTS))
+        })
+    };
+    match shape.thoughts {
+        Thoughts::Refused => None,
+        Thoughts::Needed => Some(THOUGHTS),
+        Thoughts::Given => had().then_some(THOUGHTS),
     }
 }
 
@@ -153,6 +224,9 @@ struct Message<'a> {
     tool_calls: Vec<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_call_id: Option<&'a str>,
+    /// What the server gave to be given back.
+    #[serde(flatten)]
+    extra: Map<String, Value>,
 }
 
 #[derive(Serialize)]
@@ -170,6 +244,7 @@ impl<'a> Message<'a> {
             content: Content::Text(text.into()),
             tool_calls: Vec::new(),
             tool_call_id: None,
+            extra: Map::new(),
         }
     }
 }
@@ -185,10 +260,11 @@ pub(super) fn body(request: &ChatRequest, shape: Shape, prefill: bool) -> Body<'
         .map(|text| Message::new("system", text))
         .into_iter()
         .collect();
+    let needed = needed(request, shape);
     for message in &request.messages {
         match message.role {
             Role::User => of_person(message, &mut messages),
-            Role::Assistant => messages.push(of_model(message)),
+            Role::Assistant => messages.push(of_model(message, shape, needed)),
         }
     }
     messages.extend(prefill.map(|text| Message::new("assistant", text)));
@@ -236,6 +312,8 @@ fn of_person<'a>(message: &'a ChatMessage, out: &mut Vec<Message<'a>>) {
     let has_image = message.parts.iter().any(|it| matches!(it, Part::Image(_)));
     if has_image {
         let parts = message.parts.iter().filter_map(|part| match part {
+            // Moonshot refuses a part without a word.
+            Part::Text(text) if text.trim().is_empty() => None,
             Part::Text(text) => Some(json!({"type": "text", "text": text})),
             Part::Image(image) => {
                 Some(json!({"type": "image_url", "image_url": {"url": data_url(image)}}))
@@ -251,24 +329,46 @@ fn of_person<'a>(message: &'a ChatMessage, out: &mut Vec<Message<'a>>) {
     }
 }
 
-/// The model's turn. What it thought is not wanted back.
-fn of_model(message: &ChatMessage) -> Message<'_> {
+/// The model's turn, with what its server gave to be given back.
+fn of_model<'a>(
+    message: &'a ChatMessage,
+    shape: Shape,
+    needed: Option<&'static str>,
+) -> Message<'a> {
+    let thoughts = message.parts.iter().filter_map(|part| match part {
+        Part::Reasoning { text, value } if shape.thoughts != Thoughts::Refused => {
+            Some((text.as_str(), value))
+        }
+        _ => None,
+    });
+    let (mut extra, of_calls) = extras::given_back(thoughts);
     let calls = message.parts.iter().filter_map(|part| match part {
-        Part::ToolCall { call, arguments } => Some(json!({
-            "id": call.id,
-            "type": "function",
-            "function": {"name": call.name, "arguments": arguments.to_string()},
-        })),
+        Part::ToolCall { call, arguments } => {
+            let mut written = json!({
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": arguments.to_string()},
+            });
+            for (_, value) in of_calls.iter().filter(|(id, _)| *id == call.id) {
+                extras::restore(&mut written, value);
+            }
+            Some(written)
+        }
         _ => None,
     });
     let tool_calls: Vec<_> = calls.collect();
-    let content = match message.text_len() {
-        0 if !tool_calls.is_empty() => Content::Nothing(()),
-        _ => Content::Text(message.text().into()),
+    if let Some(field) = needed.filter(|_| !tool_calls.is_empty()) {
+        extra.entry(field).or_insert_with(|| NO_THOUGHTS.into());
+    }
+    let text = message.text();
+    let content = match text.trim() {
+        "" if !tool_calls.is_empty() => Content::Nothing(()),
+        _ => Content::Text(text.into()),
     };
     Message {
         content,
         tool_calls,
+        extra,
         ..Message::new("assistant", "")
     }
 }

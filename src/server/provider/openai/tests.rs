@@ -27,3 +27,9 @@ fn config(server: &Server) -> OpenAiConfig {
 fn provider(server: &Server) -> OpenAi {
     OpenAi::new(config(server), http_client().unwrap()).unwrap()
 }
+
+/// What is sent for a request.
+pub(in crate::server::provider) fn body(request: &ChatRequest, prefill: bool) -> serde_json::Value {
+    let shape = request::Shape::for_url(&"http://acme.example/v1".parse().unwrap());
+    serde_json::to_value(request::body(request, shape, prefill)).unwrap()
+}

@@ -10,7 +10,7 @@ use crate::{
         ProviderEvent,
         exchange::{Decode, Flow, Ready},
         fault::from_object,
-        json, sse,
+        json, made_up_id, sse,
         who::Who,
     },
 };
@@ -122,7 +122,7 @@ impl Decoder {
             id: id
                 .into_iter()
                 .find(|id| !id.is_empty())
-                .map_or_else(|| format!("call_{}", item.saturating_add(1)), String::from),
+                .map_or_else(|| made_up(item), String::from),
             name: text(value, "name").into(),
         };
         let slot = Slot::Call;
@@ -302,6 +302,11 @@ impl Decode for Decoder {
         self.blocks.close_all(None, out);
         out.push_back(ProviderEvent::Finished { reason, word });
     }
+}
+
+/// The identifier of a call that has none.
+fn made_up(item: u64) -> String {
+    made_up_id(u32::try_from(item.saturating_add(1)).unwrap_or(u32::MAX))
 }
 
 /// A text of an object, or none.

@@ -141,7 +141,7 @@ fn of_person(message: &ChatMessage, input: &mut Vec<Value>) {
     let mut content = Vec::new();
     for part in &message.parts {
         match part {
-            Part::Text(text) if text.is_empty() => {}
+            Part::Text(text) if text.trim().is_empty() => {}
             Part::Text(text) => content.push(json!({"type": "input_text", "text": text})),
             Part::Image(image) => {
                 content.push(json!({
@@ -164,11 +164,12 @@ fn of_person(message: &ChatMessage, input: &mut Vec<Value>) {
 }
 
 /// The model's turn, in the order in which it was written: a thought stands right before what came
-/// of it.
+/// of it. One of which nothing came is refused
+/// (<https://github.com/openai/openai-node/issues/1567>), and is left out.
 fn of_model(message: &ChatMessage, shape: Shape, input: &mut Vec<Value>) {
     for part in &message.parts {
         match part {
-            Part::Text(text) if text.is_empty() => {}
+            Part::Text(text) if text.trim().is_empty() => {}
             Part::Text(text) => {
                 // The longer form with parts wants an identifier, which nobody keeps.
                 input.push(json!({"type": "message", "role": "assistant", "content": text}));
@@ -184,6 +185,9 @@ fn of_model(message: &ChatMessage, shape: Shape, input: &mut Vec<Value>) {
             })),
             Part::Reasoning { .. } | Part::Image(_) | Part::ToolResult { .. } => {}
         }
+    }
+    while input.last().is_some_and(|item| item["type"] == "reasoning") {
+        input.pop();
     }
 }
 

@@ -20,3 +20,8 @@ fn make(base: String, http: reqwest::Client) -> Box<dyn Provider> {
     };
     Box::new(Responses::new(config, http).unwrap())
 }
+
+/// What is sent for a request.
+pub(in crate::server::provider) fn body(request: &ChatRequest, _: bool) -> serde_json::Value {
+    request::body(request, request::Shape::default())
+}

@@ -112,10 +112,10 @@ fn everything_at_once() {
                 {"type": "thinking", "thinking": "Hm.", "signature": "s"},
                 {"type": "redacted_thinking", "data": "d"},
                 {"type": "text", "text": "I look."},
-                {"type": "tool_use", "id": "call_1", "name": "search", "input": {"q": 1}},
+                {"type": "tool_use", "id": "call_3a1", "name": "search", "input": {"q": 1}},
             ]},
             {"role": "user", "content": [
-                {"type": "tool_result", "tool_use_id": "call_1", "content": "nothing", "is_error": true},
+                {"type": "tool_result", "tool_use_id": "call_3a1", "content": "nothing", "is_error": true},
                 {"type": "text", "text": "And?"},
                 marked(json!({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "cG5n"}})),
             ]},

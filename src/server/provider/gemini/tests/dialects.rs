@@ -98,8 +98,8 @@ fn calls_come_whole_and_their_signature_goes_before_them() {
             reasoning: "I need the weather.".into(),
             text: "I look. ".into(),
             tools: vec![
-                tool("call_1", "weather", r#"{"city":"Zürich","days":2}"#),
-                tool("call_2", "weather", r#"{"city":"}\"{"}"#),
+                tool("c00000001", "weather", r#"{"city":"Zürich","days":2}"#),
+                tool("c00000002", "weather", r#"{"city":"}\"{"}"#),
                 tool("k3x9", "clock", "{}"),
             ],
             signatures: vec![signed("c2lnLWNhbGw=", "call")],

@@ -83,6 +83,10 @@ fn a_turn_with_tools_goes_back() {
         parts: vec![
             Part::Reasoning {
                 text: "Hm.".into(),
+                value: json!({"field": "thinking"}),
+            },
+            Part::Reasoning {
+                text: "In tags.".into(),
                 value: Value::Null,
             },
             Part::Text("I look.".into()),

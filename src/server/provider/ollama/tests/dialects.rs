@@ -63,6 +63,7 @@ fn plain_text_with_counts_at_the_end() {
         folded("whole.ndjson"),
         Folded {
             reasoning: "Hm.".into(),
+            signatures: vec![json!({"field": "thinking"})],
             text: "All at once.".into(),
             usage: usage(6, 5),
             finish: end(FinishReason::Stop, "stop"),
@@ -77,6 +78,7 @@ fn thinking_is_found_beside_the_text_and_in_it() {
         folded("thinking.ndjson"),
         Folded {
             reasoning: "Let me see.".into(),
+            signatures: vec![json!({"field": "thinking"})],
             text: "Seven <think> apples.".into(),
             usage: usage(20, 9),
             finish: end(FinishReason::Stop, "stop"),
@@ -117,8 +119,8 @@ fn calls_come_whole() {
         Folded {
             text: "I look.".into(),
             tools: vec![
-                tool("call_1", "weather", r#"{"city":"Zürich","days":2}"#),
-                tool("call_2", "weather", r#"{"city":"}\"{"}"#),
+                tool("c00000001", "weather", r#"{"city":"Zürich","days":2}"#),
+                tool("c00000002", "weather", r#"{"city":"}\"{"}"#),
                 tool("call_k3x9ab", "clock", "{}"),
             ],
             usage: usage(90, 40),

@@ -1,5 +1,5 @@
 use super::*;
-use crate::protocol::ToolCall;
+use crate::{protocol::ToolCall, server::provider::Sampling};
 
 fn written(request: &ChatRequest, shape: Shape, prefill: bool) -> Value {
     let text = serde_json::to_string(&body(request, shape, prefill)).unwrap();
@@ -54,9 +54,12 @@ fn a_request_holds_what_was_asked_and_no_more() {
 #[test]
 fn a_refusal_shows_what_to_leave_out() {
     let plain = shape("http://localhost/v1");
-    let limited = Sampling {
-        max_tokens: Some(9),
-        ..Sampling::default()
+    let limited = ChatRequest {
+        sampling: Sampling {
+            max_tokens: Some(9),
+            ..Sampling::default()
+        },
+        ..ChatRequest::default()
     };
     let next = |shape: Shape, body: &str| shape.after_refusal(body.as_bytes(), &limited);
     let without = next(plain, "Extra inputs are not permitted: body.stream_options").unwrap();
@@ -70,7 +73,7 @@ fn a_refusal_shows_what_to_leave_out() {
     );
     assert_eq!(next(plain, "max_tokens is too large: 100000"), None);
     assert_eq!(
-        plain.after_refusal(b"unsupported max_tokens", &Sampling::default()),
+        plain.after_refusal(b"unsupported max_tokens", &ChatRequest::default()),
         None
     );
     assert_eq!(next(plain, "no such model"), None);
@@ -169,9 +172,9 @@ fn an_effort_is_said_until_it_is_refused() {
     request.sampling.effort = Some(Effort::High);
     assert_eq!(word(&request, plain), "high");
     let said = b"Unrecognized request argument supplied: reasoning_effort";
-    let without = plain.after_refusal(said, &request.sampling).unwrap();
+    let without = plain.after_refusal(said, &request).unwrap();
     assert_eq!(word(&request, without), Value::Null);
-    assert_eq!(without.after_refusal(said, &request.sampling), None);
+    assert_eq!(without.after_refusal(said, &request), None);
     assert_eq!(without.of_server(), plain);
     // Not to think is said in other words.
     request.sampling.effort = Some(Effort::None);
@@ -179,13 +182,13 @@ fn an_effort_is_said_until_it_is_refused() {
     let mut now = plain;
     for wanted in ["none", "minimal", "low"] {
         assert_eq!(word(&request, now), wanted);
-        now = now.after_refusal(said, &request.sampling).unwrap();
+        now = now.after_refusal(said, &request).unwrap();
     }
     assert_eq!(word(&request, now), Value::Null);
     // Models that think do not all let others choose.
     request.sampling.temperature = Some(0.5);
     let said = b"Unsupported value: 'temperature' does not support 0.5 with this model.";
-    let cold = plain.after_refusal(said, &request.sampling).unwrap();
+    let cold = plain.after_refusal(said, &request).unwrap();
     assert_eq!(written(&request, cold, false)["temperature"], Value::Null);
-    assert_eq!(plain.after_refusal(said, &Sampling::default()), None);
+    assert_eq!(plain.after_refusal(said, &ChatRequest::default()), None);
 }

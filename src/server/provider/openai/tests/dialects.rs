@@ -92,6 +92,7 @@ fn reasoning_under_its_various_names() {
         folded("reasoning-content.sse"),
         Folded {
             reasoning: "Let me see.".into(),
+            signatures: vec![serde_json::json!({"field": "reasoning_content"})],
             text: "Yes.".into(),
             usage: Some(Usage {
                 input: 20,
@@ -108,6 +109,7 @@ fn reasoning_under_its_various_names() {
         folded("reasoning-both-names.sse"),
         Folded {
             reasoning: "Hmm.".into(),
+            signatures: vec![serde_json::json!({"field": "reasoning_content"})],
             text: "No.".into(),
             usage: usage(5, 6),
             finish: end(FinishReason::Length, "length"),
@@ -169,9 +171,9 @@ fn tool_calls_stay_apart() {
     assert_eq!(
         none.tools,
         [
-            tool("call_1", "search", r#"{"q":1}"#),
-            tool("call_2", "search", r#"{"q":2}"#),
-            tool("call_3", "clock", r#"{"zone":"utc"}"#),
+            tool("c00000001", "search", r#"{"q":1}"#),
+            tool("c00000002", "search", r#"{"q":2}"#),
+            tool("c00000003", "clock", r#"{"zone":"utc"}"#),
             tool("call_z", "broken", r#"{"half":"#),
         ]
     );

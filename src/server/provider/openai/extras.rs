@@ -1,0 +1,181 @@
+//! What a server gives beside its words and wants back with the next request: the name of the field
+//! in which its thoughts came, and what is not for people to read.
+//!
+//! It travels as the value of a block of reasoning, and so as
+//! [`Part::Reasoning`](crate::server::provider::Part::Reasoning). An object with
+//!
+//! - `field`: the name under which the thoughts of this block came, and go back. DeepSeek
+//!   (<https://api-docs.deepseek.com/guides/thinking_mode>) and Kimi refuse a turn with calls that
+//!   comes back without them;
+//! - `reasoning_details`: the list of OpenRouter and MiniMax, as it was
+//!   (<https://openrouter.ai/docs/use-cases/reasoning-tokens#preserving-reasoning-blocks>);
+//! - `extra_content` and the like: Google's signatures
+//!   (<https://ai.google.dev/gemini-api/docs/thought-signatures>), of the call whose identifier is
+//!   `call`, or of the whole message.
+
+use crate::{
+    protocol::BlockKind,
+    server::provider::{ProviderEvent, exchange::Ready},
+};
+use serde_json::{Map, Value, json};
+
+/// Where servers put thoughts. Those that know several names send the same text under all.
+const FIELDS: [&str; 2] = ["reasoning_content", "reasoning"];
+
+/// What may stand on a call, or on a message, to be given back as it is.
+const OPAQUE: [&str; 3] = [
+    "extra_content",
+    "provider_specific_fields",
+    "thought_signature",
+];
+
+/// What came and has not been told yet.
+#[derive(Debug, Default)]
+pub(super) struct Extras {
+    field: Option<&'static str>,
+    details: Vec<Value>,
+    message: Map<String, Value>,
+}
+
+impl Extras {
+    /// Takes note of a piece of a message.
+    pub(super) fn note(&mut self, delta: &Value) {
+        let has_text = |name: &str| {
+            let text = delta.get(name).and_then(Value::as_str);
+            text.is_some_and(|text| !text.is_empty())
+        };
+        if let Some(field) = FIELDS.into_iter().find(|name| has_text(name)) {
+            self.field = Some(field);
+        }
+        let details = delta.get("reasoning_details").and_then(Value::as_array);
+        for detail in details.into_iter().flatten() {
+            match self.details.iter_mut().find(|open| goes_on(open, detail)) {
+                Some(open) => extend(open, detail),
+                None => self.details.push(detail.clone()),
+            }
+        }
+        // Google also says in this field which text is a thought, which is nothing to give back.
+        if let Some(extra) = delta.get("extra_content")
+            && extra.pointer("/google/thought_signature").is_some()
+        {
+            self.message.insert("extra_content".into(), extra.clone());
+        }
+    }
+
+    /// The value of the block of reasoning that ends here.
+    pub(super) fn value(&mut self) -> Value {
+        let mut value = std::mem::take(&mut self.message);
+        if let Some(field) = self.field.take() {
+            value.insert("field".into(), field.into());
+        }
+        if !self.details.is_empty() {
+            let details = std::mem::take(&mut self.details);
+            value.insert("reasoning_details".into(), details.into());
+        }
+        match value.is_empty() {
+            true => Value::Null,
+            false => Value::Object(value),
+        }
+    }
+
+    /// Tells what belongs to no block that was shown.
+    pub(super) fn finish(&mut self, blocks: &mut u32, out: &mut Ready) {
+        self.field = None;
+        tell(self.value(), blocks, out);
+    }
+}
+
+/// What stands on a piece of a call to be given back.
+pub(super) fn of_call(piece: &Value) -> Map<String, Value> {
+    let found = OPAQUE.into_iter().filter_map(|name| {
+        let value = piece.get(name).filter(|value| !value.is_null())?;
+        Some((name.to_owned(), value.clone()))
+    });
+    found.collect()
+}
+
+/// Tells a value of its own, in a block without text. A block that is open stays open.
+pub(super) fn tell(value: Value, blocks: &mut u32, out: &mut Ready) {
+    if value.is_null() {
+        return;
+    }
+    let index = *blocks;
+    *blocks += 1;
+    out.push_back(ProviderEvent::BlockStarted {
+        index,
+        kind: BlockKind::Reasoning,
+        tool: None,
+    });
+    out.push_back(ProviderEvent::BlockFinished { index, value });
+}
+
+/// Whether a detail is the next piece of one that came before.
+fn goes_on(open: &Value, detail: &Value) -> bool {
+    let same = |name: &str| open.get(name) == detail.get(name);
+    // The later pieces of one may leave out its identifier.
+    let id = |value: &Value| value.get("id").and_then(Value::as_str).map(str::to_owned);
+    let one = match (id(open), id(detail)) {
+        (Some(open), Some(detail)) => open == detail,
+        _ => true,
+    };
+    same("type") && same("index") && detail.get("index").is_some() && one
+}
+
+/// Adds a piece to a detail: texts grow, everything else is what was said last.
+fn extend(open: &mut Value, piece: &Value) {
+    let (Value::Object(open), Value::Object(piece)) = (open, piece) else {
+        return;
+    };
+    for (name, value) in piece {
+        let grows = ["text", "summary", "data"].contains(&name.as_str());
+        match (open.get_mut(name), value) {
+            (Some(Value::String(text)), Value::String(more)) if grows => text.push_str(more),
+            (_, Value::Null) => {}
+            (_, value) => {
+                open.insert(name.clone(), value.clone());
+            }
+        }
+    }
+}
+
+/// The fields of an assistant's message that these values make, and those of each call by its
+/// identifier.
+pub(super) fn given_back<'a>(
+    thoughts: impl Iterator<Item = (&'a str, &'a Value)>,
+) -> (Map<String, Value>, Vec<(&'a str, &'a Value)>) {
+    let (mut message, mut calls) = (Map::new(), Vec::new());
+    for (text, value) in thoughts {
+        if let Some(id) = value.get("call").and_then(Value::as_str) {
+            calls.push((id, value));
+            continue;
+        }
+        if let Some(field) = value.get("field").and_then(Value::as_str) {
+            match message.entry(field).or_insert_with(|| json!("")) {
+                Value::String(whole) => whole.push_str(text),
+                other => *other = text.into(),
+            }
+        }
+        if let Some(Value::Array(details)) = value.get("reasoning_details") {
+            match message
+                .entry("reasoning_details")
+                .or_insert_with(|| json!([]))
+            {
+                Value::Array(all) => all.extend(details.iter().cloned()),
+                other => *other = details.clone().into(),
+            }
+        }
+        if let Some(extra) = value.get("extra_content") {
+            message.insert("extra_content".into(), extra.clone());
+        }
+    }
+    (message, calls)
+}
+
+/// Puts on a call what was on it when it came.
+pub(super) fn restore(call: &mut Value, value: &Value) {
+    for name in OPAQUE {
+        if let Some(extra) = value.get(name) {
+            call[name] = extra.clone();
+        }
+    }
+}
