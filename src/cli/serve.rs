@@ -10,13 +10,16 @@ use leptos::config::LeptosOptions;
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 use tokio::net::TcpListener;
 
 /// How long connections may take to close after the last run has ended.
 const CLOSE: Duration = Duration::from_secs(4);
+
+/// How often answers are looked for that nobody writes. There should be none.
+const LOST: Duration = Duration::from_secs(10);
 
 /// Serves until a signal, then ends in order.
 pub(super) async fn serve(config: Config) -> Result<(), Error> {
@@ -85,6 +88,7 @@ impl Server {
         let listener = listener.tap_io(|socket| {
             let _ = socket.set_nodelay(true);
         });
+        tokio::spawn(close_lost(Arc::downgrade(&app)));
         let ended = app.shutdown.cut.clone();
         let task = tokio::spawn(async move {
             let serving =
@@ -106,6 +110,19 @@ impl Server {
         self.app.shutdown.run(grace).await;
         if tokio::time::timeout(CLOSE, self.task).await.is_err() {
             tracing::warn!("some connections did not close in time");
+        }
+    }
+}
+
+/// Looks from time to time for answers that are stored as running and that nobody writes.
+async fn close_lost(app: Weak<App>) {
+    loop {
+        tokio::time::sleep(LOST).await;
+        let Some(app) = app.upgrade() else { return };
+        match app.close_lost().await {
+            Ok(0) => {}
+            Ok(count) => tracing::warn!(count, "answers without a task were closed"),
+            Err(why) => tracing::warn!(%why, "answers without a task could not be closed"),
         }
     }
 }

@@ -189,7 +189,8 @@ impl Reader {
         tokio::select! {
             biased;
             _ = watch.changed() => {}
-            _ = self.trouble.changed() => self.say_ping(),
+            // Not where the writer has gone: nobody can change anything any more.
+            Ok(()) = self.trouble.changed() => self.say_ping(),
             () = self.draining.cancelled(), if !self.told => {
                 self.told = true;
                 let notice = "The server is about to restart. It finishes this answer first if \

@@ -21,6 +21,12 @@ pub async fn ready(State(app): State<Arc<App>>) -> impl IntoResponse {
             "The server is ending.\n".to_owned(),
         );
     }
+    if !app.log.writer.is_alive() {
+        return (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Nothing can be stored any more.\n".to_owned(),
+        );
+    }
     match app.log.writer.trouble().borrow().as_ref() {
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
         None => (StatusCode::OK, "ready\n".to_owned()),

@@ -3,12 +3,15 @@
 use crate::{
     chat::Answer,
     protocol::{ConversationId, Entry, Event, RunId, Seq, UnixMs},
-    server::log::{frame, packed::Packed},
+    server::{
+        engine::Control,
+        log::{frame, packed::Packed},
+    },
 };
 use bytes::{Bytes, BytesMut};
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::watch;
 
@@ -31,6 +34,8 @@ pub struct Live {
     pub no: i64,
     /// When it was accepted.
     pub accepted: UnixMs,
+    /// How it is stopped.
+    pub control: Arc<Control>,
     state: Mutex<State>,
     head: watch::Sender<Head>,
 }
@@ -65,6 +70,7 @@ impl Live {
             conversation,
             no,
             accepted,
+            control: Arc::default(),
             state: Mutex::default(),
             head: watch::Sender::new(Head::default()),
         };
