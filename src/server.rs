@@ -33,7 +33,7 @@ pub mod tool;
 
 use crate::{
     api,
-    protocol::{Error, ErrorCode, Event, RunId},
+    protocol::{Error, ErrorCode, Event},
     ui,
 };
 use axum::{
@@ -45,7 +45,7 @@ use axum::{
     routing::{get, post},
 };
 use config::Config;
-use engine::{Control, recovery::Recovery};
+use engine::recovery::Recovery;
 use events::Delivery;
 use guard::Hosts;
 use leptos::{config::LeptosOptions, prelude::*};
@@ -53,10 +53,7 @@ use leptos_axum::{LeptosRoutes, generate_route_list};
 use log::Log;
 use registry::Registry;
 use shutdown::Shutdown;
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-};
+use std::sync::Arc;
 use tool::Tools;
 
 /// Everything that the handlers share.
@@ -75,7 +72,7 @@ pub struct App {
     pub tools: Tools,
     /// The way out.
     pub shutdown: Shutdown,
-    controls: Mutex<HashMap<RunId, Arc<Control>>>,
+    /// Held by whatever changes which runs there are.
     starts: tokio::sync::Mutex<()>,
 }
 
@@ -110,7 +107,6 @@ impl App {
             system: config.system.clone(),
             tools,
             shutdown: Shutdown::default(),
-            controls: Mutex::default(),
             starts: tokio::sync::Mutex::default(),
         })
     }

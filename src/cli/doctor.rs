@@ -3,7 +3,7 @@
 use super::lock::{self, Holder};
 use crate::{
     protocol::{Error, ErrorCode},
-    server::{config::Config, registry::Registry},
+    server::{config::Config, log::db, registry::Registry},
 };
 
 pub(super) async fn doctor(config: Config) -> Result<(), Error> {
@@ -22,6 +22,16 @@ pub(super) async fn doctor(config: Config) -> Result<(), Error> {
             );
         }
         Err(why) => say(false, why.message),
+    }
+    #[cfg(unix)]
+    for path in open_to_others(&config.data) {
+        say(
+            false,
+            format!(
+                "{0} can be read by others on this machine; `chmod go= {0}` closes it",
+                path.display()
+            ),
+        );
     }
     match tokio::net::TcpListener::bind(config.addr).await {
         Ok(_) => say(true, format!("address {} is free", config.addr)),
@@ -56,4 +66,14 @@ pub(super) async fn doctor(config: Config) -> Result<(), Error> {
             format!("{many} things are wrong."),
         )),
     }
+}
+
+/// What of the data folder others on this machine can read.
+#[cfg(unix)]
+fn open_to_others(data: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let files = db::FILES.iter().map(|name| data.join(name));
+    std::iter::once(data.to_owned())
+        .chain(files)
+        .filter(|path| std::fs::metadata(path).is_ok_and(|metadata| db::open_to_others(&metadata)))
+        .collect()
 }

@@ -1,7 +1,10 @@
 //! One process for each data folder. The log has one writer, and a second process would take the
 //! first one's running answers for those of a dead one.
 
-use crate::protocol::{Error, ErrorCode};
+use crate::{
+    protocol::{Error, ErrorCode},
+    server::log::db::{private_file, private_folder},
+};
 use std::{
     fs::{File, TryLockError},
     io::{Read, Seek, Write},
@@ -34,14 +37,8 @@ pub(super) fn take(data: &Path) -> Result<Holder, Error> {
             ),
         )
     };
-    std::fs::create_dir_all(data).map_err(|why| fail(&why))?;
-    let mut file = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .map_err(|why| fail(&why))?;
+    private_folder(data).map_err(|why| fail(&why))?;
+    let mut file = private_file(&path).map_err(|why| fail(&why))?;
     match file.try_lock() {
         Ok(()) => Ok(Holder::Us(Lock(file))),
         Err(TryLockError::WouldBlock) => {

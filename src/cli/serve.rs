@@ -9,13 +9,16 @@ use leptos::config::LeptosOptions;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 use tokio::net::TcpListener;
 
 /// How long connections may take to close after the last run has ended.
 const CLOSE: Duration = Duration::from_secs(4);
+
+/// How often answers are looked for that nobody writes. There should be none.
+const LOST: Duration = Duration::from_secs(10);
 
 /// Serves until a signal, then ends in order.
 pub(super) async fn serve(config: Config) -> Result<(), Error> {
@@ -80,6 +83,7 @@ impl Server {
             Hosts::new(&config.allow_hosts, local.ip()),
         );
         lock.publish(&address);
+        tokio::spawn(close_lost(Arc::downgrade(&app)));
         let limits = connections::Limits::default();
         let ended = app.shutdown.cut.clone();
         let task = tokio::spawn(connections::serve(listener, routes, limits, ended));
@@ -109,6 +113,19 @@ fn reachable(listening: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, listening.port())
+}
+
+/// Looks from time to time for answers that are stored as running and that nobody writes.
+async fn close_lost(app: Weak<App>) {
+    loop {
+        tokio::time::sleep(LOST).await;
+        let Some(app) = app.upgrade() else { return };
+        match app.close_lost().await {
+            Ok(0) => {}
+            Ok(count) => tracing::warn!(count, "answers without a task were closed"),
+            Err(why) => tracing::warn!(%why, "answers without a task could not be closed"),
+        }
+    }
 }
 
 async fn bind(addr: SocketAddr) -> Result<TcpListener, Error> {

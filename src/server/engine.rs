@@ -149,20 +149,14 @@ impl Control {
 pub async fn run(job: Job, log: Arc<Log>) {
     let live = job.live.clone();
     write_run(job, log.writer.clone()).await;
-    settle(&live, &log).await;
+    log.settle(&live).await;
 }
 
 /// Ends a run that could not even be asked for.
 pub async fn fail(live: Arc<Live>, log: Arc<Log>, why: Error) {
     let recorder = Recorder::new(live.clone(), log.writer.clone());
     recorder.finish(Status::Error, Some(why), None).await;
-    settle(&live, &log).await;
-}
-
-async fn settle(live: &Arc<Live>, log: &Log) {
-    if let Err(why) = log.settle(live).await {
-        tracing::warn!(run = %live.run, %why, "a finished run stays in segments");
-    }
+    log.settle(&live).await;
 }
 
 async fn write_run(job: Job, writer: Writer) {

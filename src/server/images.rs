@@ -7,7 +7,7 @@
 use super::{App, log::db::storage, provider::Image};
 use crate::{
     chat::Message,
-    protocol::{Error, ErrorCode, ImageId, MAX_IMAGE_BYTES, MessageId, UnixMs},
+    protocol::{ConversationId, Error, ErrorCode, ImageId, MAX_IMAGE_BYTES, MessageId, UnixMs},
 };
 use axum::{
     Json,
@@ -188,6 +188,10 @@ pub fn attach(db: &Connection, message: MessageId, images: &[ImageId]) -> Result
                 query.execute(params![message.0.as_bytes(), place as i64, image.0])
             })
             .map_err(storage)?;
+        // It waits no longer.
+        db.prepare_cached("UPDATE image SET at = 0 WHERE id = ?1")
+            .and_then(|mut query| query.execute([&image.0]))
+            .map_err(storage)?;
         if found == 0 {
             return Err(Error::new(
                 ErrorCode::NotFound,
@@ -212,6 +216,34 @@ pub fn attach(db: &Connection, message: MessageId, images: &[ImageId]) -> Result
         ));
     }
     Ok(())
+}
+
+/// Takes a conversation's pictures from its messages, and removes those that no other conversation
+/// shows. One that was uploaded again since its message was sent waits for a draft, and stays for as
+/// long as such may wait.
+///
+/// # Errors
+/// `storage`.
+pub(super) fn delete(db: &Connection, id: ConversationId, at: UnixMs) -> Result<(), Error> {
+    db.execute(
+        "DELETE FROM image WHERE at < ?2
+         AND id IN
+            (SELECT m.image FROM message_image AS m JOIN message ON message.id = m.message
+             WHERE message.conversation = ?1)
+         AND NOT EXISTS
+            (SELECT 1 FROM message_image AS m JOIN message ON message.id = m.message
+             WHERE m.image = image.id AND message.conversation != ?1)",
+        params![id.0.as_bytes(), at.saturating_sub(WAITS) as i64],
+    )
+    .and_then(|_| {
+        db.execute(
+            "DELETE FROM message_image
+             WHERE message IN (SELECT id FROM message WHERE conversation = ?1)",
+            [id.0.as_bytes()],
+        )
+    })
+    .map(|_| ())
+    .map_err(storage)
 }
 
 /// The pictures of a message, in order.

@@ -4,17 +4,19 @@
 //! - [`frame`]: the form on the wire.
 //! - [`live`]: a run while it is written.
 //! - [`writer`]: the one thread that writes, with group commit.
+//! - [`recover`]: the end of logs whose writer has died, and of damaged ones.
 //! - [`db`]: the file.
 
 pub mod db;
 pub mod frame;
 pub mod live;
 pub mod packed;
+pub mod recover;
 pub mod writer;
 
 use crate::{
     chat::Answer,
-    protocol::{ConversationId, Entry, Error, ErrorCode, Event, RunId, Seq, Status, Timing, Usage},
+    protocol::{ConversationId, Entry, Error, ErrorCode, RunId, Seq, Status},
 };
 use bytes::Bytes;
 use db::{Db, storage};
@@ -23,12 +25,16 @@ use packed::Packed;
 use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     path::Path,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 use tokio::sync::watch;
 use writer::Writer;
+
+/// The pause after a first try to store a finished run in one piece, and the longest one.
+const SETTLE_AGAIN: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(30)];
 
 /// All logs. One for each process; share it in an [`Arc`].
 #[derive(Debug)]
@@ -108,7 +114,9 @@ impl Log {
     /// `storage`, with a sentence for whoever starts the server.
     pub fn open(dir: &Path, limit_mb: u64) -> Result<(Self, usize), Error> {
         let (db, mut connection) = Db::open(dir, limit_mb)?;
-        let closed = close_open_runs(&mut connection)?;
+        let closed = recover::close_all(&mut connection)?;
+        // A process that was killed may have left there what was deleted.
+        db::empty_journal(&connection, Duration::ZERO);
         let log = Self {
             db: Arc::new(db),
             writer: Writer::spawn(connection),
@@ -141,22 +149,58 @@ impl Log {
             .collect()
     }
 
-    /// Stores a finished run's log in one piece and lets go of it. Readers that hold it go on.
-    ///
-    /// # Errors
-    /// `storage`. The segments stay then, and the run is read from them.
-    pub async fn settle(&self, live: &Arc<Live>) -> Result<(), Error> {
+    /// Stores a finished run's log in one piece and lets go of it. Readers that hold it go on. A
+    /// disk that does not take it is asked again until it does: the log is whole in its segments
+    /// and in memory meanwhile, and the next start stores it if this process does not come to it.
+    pub async fn settle(&self, live: &Arc<Live>) {
+        let [mut pause, longest] = SETTLE_AGAIN;
+        while let Err(why) = self.store_whole(live).await {
+            if why.code == ErrorCode::ShuttingDown {
+                return;
+            }
+            tracing::warn!(run = %live.run, %why, "a finished run stays in segments for now");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(longest);
+        }
+        // From here on the database answers.
+        self.lock().remove(&live.run);
+    }
+
+    async fn store_whole(&self, live: &Arc<Live>) -> Result<(), Error> {
         let (no, packed) = (live.no, live.packed());
         let status = live
             .with_answer(|answer| answer.status)
             .unwrap_or(Status::Error);
-        let result = self
-            .writer
-            .write(move |db| compact(db, no, &packed, status).map_err(storage))
-            .await;
-        // From here on the database answers. Its `log` row is there, or its segments are.
-        self.lock().remove(&live.run);
-        result
+        // Its segments have all of it, and they were synced with its end.
+        self.writer
+            .write_unsynced(move |db| compact(db, no, &packed, status).map_err(storage))
+            .await
+    }
+
+    /// Lets go of all runs of a conversation that was deleted.
+    pub fn forget(&self, conversation: ConversationId) {
+        self.lock()
+            .retain(|_, live| live.conversation != conversation);
+    }
+
+    /// Closes what is stored as running and is not being written by anybody. Returns how many runs
+    /// that were. Nothing may begin meanwhile.
+    ///
+    /// # Errors
+    /// `storage`.
+    pub async fn close_lost(&self) -> Result<usize, Error> {
+        let known: HashSet<i64> = self.lock().values().map(|live| live.no).collect();
+        let lost = move |db: &Connection| {
+            let open = recover::open_runs(db)?.into_iter();
+            Ok(open.filter(|no| !known.contains(no)).collect::<Vec<i64>>())
+        };
+        let lost = self.db.read(lost).await?;
+        if lost.is_empty() {
+            return Ok(0);
+        }
+        let count = lost.len();
+        let close = move |db: &Connection| lost.iter().try_for_each(|no| recover::close(db, *no));
+        self.writer.write(close).await.map(|()| count)
     }
 
     /// Where to read a run.
@@ -164,15 +208,20 @@ impl Log {
     /// # Errors
     /// `not_found`, or `storage`.
     pub async fn source(&self, run: RunId) -> Result<Source, Error> {
-        if let Some(live) = self.live(run) {
-            return Ok(Source::Live(live));
+        let mut found = None;
+        // A run may begin or end between the two looks of the first round; not of the second, too.
+        for _ in 0..2 {
+            if let Some(live) = self.live(run) {
+                return Ok(Source::Live(live));
+            }
+            found = self.db.read(move |db| stored(db, run)).await?;
+            if found.as_ref().is_some_and(Packed::is_finished) {
+                break;
+            }
         }
-        let packed = self.db.read(move |db| stored(db, run)).await?;
-        // A run may begin between the two looks; it cannot be in neither place after both.
-        match (packed, self.live(run)) {
-            (Some(packed), _) => Ok(Source::Stored(Arc::new(packed))),
-            (None, Some(live)) => Ok(Source::Live(live)),
-            (None, None) => Err(Error::new(ErrorCode::NotFound, "There is no such answer.")),
+        match found {
+            Some(packed) => Ok(Source::Stored(Arc::new(packed))),
+            None => Err(Error::new(ErrorCode::NotFound, "There is no such answer.")),
         }
     }
 
@@ -229,17 +278,28 @@ pub fn stored_by_no(db: &Connection, no: i64) -> Result<Packed, Error> {
     }
 }
 
-/// The log of a finished run.
+/// The log of a finished run. Where it is damaged, what can be read of it and an end that says so.
 fn whole(db: &Connection, no: i64) -> Result<Option<Packed>, Error> {
     let bytes: Option<Vec<u8>> = db
         .prepare_cached("SELECT bytes FROM log WHERE run = ?1")
         .and_then(|mut query| query.query_row([no], |row| row.get(0)).optional())
         .map_err(storage)?;
-    bytes.map(|bytes| Packed::from_bytes(&bytes)).transpose()
+    Ok(bytes.map(|bytes| {
+        let (mut packed, why) = Packed::readable(&bytes);
+        if !packed.is_finished() {
+            recover::end(&mut packed, why.unwrap_or_else(packed::damaged));
+        }
+        packed
+    }))
 }
 
-/// The log of a run that is being written.
+/// The log of a run that is being written, as far as it can be read.
 fn segments(db: &Connection, no: i64) -> Result<Packed, Error> {
+    segments_until(db, no).map(|(packed, _)| packed)
+}
+
+/// The log of a run that is being written, and what is wrong behind it.
+fn segments_until(db: &Connection, no: i64) -> Result<(Packed, Option<Error>), Error> {
     let mut packed = Packed::default();
     let mut query = db
         .prepare_cached(
@@ -249,17 +309,21 @@ fn segments(db: &Connection, no: i64) -> Result<Packed, Error> {
         .map_err(storage)?;
     let mut rows = query.query([no]).map_err(storage)?;
     while let Some(row) = rows.next().map_err(storage)? {
-        extend(&mut packed, &row.get::<_, Vec<u8>>(0).map_err(storage)?)?;
+        let bytes: Vec<u8> = row.get(0).map_err(storage)?;
+        if let Some(why) = extend(&mut packed, &bytes) {
+            return Ok((packed, Some(why)));
+        }
     }
-    Ok(packed)
+    Ok((packed, None))
 }
 
-/// Adds a segment to the end of a log.
-fn extend(packed: &mut Packed, segment: &[u8]) -> Result<(), Error> {
-    for entry in Packed::from_bytes(segment)?.after(0) {
+/// Adds a segment to the end of a log, and says what is wrong with it.
+fn extend(packed: &mut Packed, segment: &[u8]) -> Option<Error> {
+    let (segment, why) = Packed::readable(segment);
+    for entry in segment.after(0) {
         packed.push(entry.at, &entry.event);
     }
-    Ok(())
+    why
 }
 
 /// Writes the first segment of a run, inside of the transaction that makes the run.
@@ -278,13 +342,16 @@ fn add_segment(db: &Connection, no: i64, packed: &Packed) -> rusqlite::Result<()
 }
 
 /// Replaces a run's segments by one row, marks it finished, and removes the segments that no open
-/// run needs any more.
+/// run needs any more. A run that was deleted meanwhile leaves nothing.
 fn compact(db: &Connection, no: i64, packed: &Packed, status: Status) -> rusqlite::Result<()> {
     let status = super::store::status_word(status);
-    db.prepare_cached("INSERT OR REPLACE INTO log (run, bytes) VALUES (?1, ?2)")?
-        .execute(params![no, packed.as_bytes()])?;
-    db.prepare_cached("UPDATE run SET status = ?2 WHERE no = ?1")?
+    let there = db
+        .prepare_cached("UPDATE run SET status = ?2 WHERE no = ?1")?
         .execute(params![no, status])?;
+    if there > 0 {
+        db.prepare_cached("INSERT OR REPLACE INTO log (run, bytes) VALUES (?1, ?2)")?
+            .execute(params![no, packed.as_bytes()])?;
+    }
     // Runs get their numbers and their first segments in the same order.
     let oldest: Option<i64> = db
         .prepare_cached("SELECT segment FROM run WHERE status IS NULL ORDER BY no LIMIT 1")?
@@ -293,83 +360,6 @@ fn compact(db: &Connection, no: i64, packed: &Packed, status: Status) -> rusqlit
     db.prepare_cached("DELETE FROM segment WHERE no < ?1")?
         .execute([oldest.unwrap_or(i64::MAX)])?;
     Ok(())
-}
-
-/// The end of a run whose process died: what is there is kept, and the log gets its last entry.
-fn close_open_runs(db: &mut Connection) -> Result<usize, Error> {
-    let open: Vec<i64> = db
-        .prepare("SELECT no FROM run WHERE status IS NULL")
-        .and_then(|mut query| query.query_map([], |row| row.get(0))?.collect())
-        .map_err(storage)?;
-    let mut logs = open_logs(db)?;
-    for no in &open {
-        let mut packed = logs.remove(no).unwrap_or_default();
-        let answer = fold(&packed);
-        if answer.status.is_none() {
-            let at = packed.items_after(0).last().map_or(0, |(_, at, _)| at);
-            for event in interruption(&answer) {
-                packed.push(at, &event);
-            }
-        }
-        let status = answer.status.unwrap_or(Status::Interrupted);
-        let transaction = db.transaction().map_err(storage)?;
-        compact(&transaction, *no, &packed, status).map_err(storage)?;
-        transaction.commit().map_err(storage)?;
-    }
-    Ok(open.len())
-}
-
-/// All logs that lie in segments, in one pass: a server may have died with many open runs.
-fn open_logs(db: &Connection) -> Result<HashMap<i64, Packed>, Error> {
-    let mut logs: HashMap<i64, Packed> = HashMap::new();
-    let mut query = db
-        .prepare("SELECT run, bytes FROM segment ORDER BY no")
-        .map_err(storage)?;
-    let mut rows = query.query([]).map_err(storage)?;
-    while let Some(row) = rows.next().map_err(storage)? {
-        let log = logs.entry(row.get(0).map_err(storage)?).or_default();
-        extend(log, &row.get::<_, Vec<u8>>(1).map_err(storage)?)?;
-    }
-    Ok(logs)
-}
-
-/// The last entries of a run that was cut off by the end of its server.
-pub fn interruption(answer: &Answer) -> Vec<Event> {
-    let error = Error::new(
-        ErrorCode::Interrupted,
-        "The server stopped while this was being written.",
-    )
-    .at("writing");
-    let mut events: Vec<Event> = answer
-        .spans
-        .iter()
-        .filter(|span| span.status.is_none())
-        .map(|span| Event::SpanFinished {
-            span: span.span,
-            status: Status::Interrupted,
-            output: serde_json::Value::Null,
-            finish: None,
-            usage: None,
-            timing: None,
-            error: Some(error.clone()),
-        })
-        .collect();
-    let text = answer.visible_text();
-    events.push(Event::RunFinished {
-        status: Status::Interrupted,
-        usage: Usage {
-            estimated: true,
-            ..answer.usage
-        },
-        timing: Timing {
-            accepted: answer.accepted,
-            ..Timing::default()
-        },
-        error: Some(error),
-        length: text.len() as u64,
-        hash: hash(&text),
-    });
-    events
 }
 
 #[cfg(test)]

@@ -21,6 +21,10 @@ pub async fn ready(State(app): State<Arc<App>>) -> Response {
         let why = Error::new(ErrorCode::ShuttingDown, "The server is ending.");
         return status::answer(&why, false);
     }
+    if !app.log.writer.is_alive() {
+        let why = Error::new(ErrorCode::Storage, "Nothing can be stored any more.");
+        return status::answer(&why, false);
+    }
     match app.log.writer.trouble().borrow().as_ref() {
         Some(why) => status::answer(why, false),
         None => "ready\n".into_response(),

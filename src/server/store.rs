@@ -12,7 +12,8 @@ use super::{
 use crate::{
     chat::{Answer, Conversation, Message, Role, Settings, Summary},
     protocol::{
-        ConversationId, Error, ErrorCode, ImageId, MessageId, RunId, Started, Status, UnixMs,
+        ConversationId, Error, ErrorCode, FinishReason, ImageId, MessageId, RunId, Started, Status,
+        UnixMs,
     },
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -84,9 +85,7 @@ pub struct RunPlace {
 /// # Errors
 /// `not_found`, `conflict` (see [`crate::api::start_run`]), `storage`.
 pub fn begin_turn(db: &Connection, turn: &NewTurn) -> Result<Begun, Error> {
-    if let Some(client_id) = turn.client_id.as_deref()
-        && let Some(known) = by_client_id(db, client_id)?
-    {
+    if let Some(known) = known(db, turn)? {
         return Ok(Begun::Known(known));
     }
     let (conversation, head) = match turn.conversation {
@@ -150,7 +149,8 @@ pub fn begin_retry(db: &Connection, run: RunId, model: &str, at: UnixMs) -> Resu
 /// Starts a run that goes on with the message of `run`.
 ///
 /// # Errors
-/// `not_found`; `conflict` if a later run has gone on with it already, or it is whole; `storage`.
+/// `not_found`; `conflict` if a later run has gone on with it already, if it is whole, or if other
+/// messages follow it, which would be hidden; `storage`.
 pub fn begin_continue(
     db: &Connection,
     run: RunId,
@@ -158,25 +158,40 @@ pub fn begin_continue(
     at: UnixMs,
 ) -> Result<NewRun, Error> {
     let place = place(db, run)?;
-    let (last, status): (Uuid, Option<String>) = db
-        .prepare_cached("SELECT id, status FROM run WHERE message = ?1 ORDER BY no DESC LIMIT 1")
+    let (last, no, followed): (Uuid, i64, bool) = db
+        .prepare_cached(
+            "SELECT id, no, EXISTS (SELECT 1 FROM message
+                 WHERE message.conversation = run.conversation AND message.parent = run.message)
+             FROM run WHERE message = ?1 ORDER BY no DESC LIMIT 1",
+        )
         .and_then(|mut query| {
             query.query_row([place.message.0.as_bytes()], |row| {
-                Ok((uuid(row, 0)?, row.get(1)?))
+                Ok((uuid(row, 0)?, row.get(1)?, row.get(2)?))
             })
         })
         .map_err(storage)?;
+    let refused = |why: &str| Err(Error::new(ErrorCode::Conflict, why));
     if RunId(last) != run {
-        return Err(Error::new(
-            ErrorCode::Conflict,
-            "This answer has been continued already.",
-        ));
+        return refused("This answer has been continued already.");
     }
-    if status.is_none() {
-        return Err(Error::new(
-            ErrorCode::Conflict,
-            "This answer is still being written.",
-        ));
+    // The log says whether it has ended; the table knows that a moment later.
+    let answer = fold(&stored_by_no(db, no)?);
+    match answer.status {
+        None => return refused("This answer is still being written."),
+        // The model had more to say, and reached the limit of tokens.
+        Some(Status::Ok)
+            if answer
+                .finish()
+                .is_none_or(|end| end.reason != FinishReason::Length) =>
+        {
+            return refused("This answer is whole. There is nothing to go on with.");
+        }
+        Some(_) => {}
+    }
+    if followed {
+        return refused(
+            "The conversation went on after this answer. Regenerate it, which makes another branch.",
+        );
     }
     let turn = NewTurn::of_run(model, at);
     insert_run(
@@ -369,22 +384,19 @@ pub fn pin(db: &Connection, id: ConversationId, pinned: bool) -> Result<(), Erro
     )
 }
 
-/// Deletes a conversation with its messages, runs and logs.
+/// Deletes a conversation with its messages, runs, logs, and the pictures that no other one shows
+/// and no draft waits for. `at` is now.
 ///
 /// # Errors
 /// `not_found`, `storage`.
-pub fn delete(db: &Connection, id: ConversationId) -> Result<(), Error> {
+pub fn delete(db: &Connection, id: ConversationId, at: UnixMs) -> Result<(), Error> {
+    images::delete(db, id, at)?;
     for sql in [
+        "DELETE FROM segment
+         WHERE no >= (SELECT min(segment) FROM run WHERE conversation = ?1)
+         AND run IN (SELECT no FROM run WHERE conversation = ?1)",
         "DELETE FROM log WHERE run IN (SELECT no FROM run WHERE conversation = ?1)",
         "DELETE FROM run WHERE conversation = ?1",
-        // Another conversation may show the same picture.
-        "DELETE FROM image WHERE id IN
-            (SELECT m.image FROM message_image AS m JOIN message ON message.id = m.message
-             WHERE message.conversation = ?1)
-         AND NOT EXISTS
-            (SELECT 1 FROM message_image AS m JOIN message ON message.id = m.message
-             WHERE m.image = image.id AND message.conversation != ?1)",
-        "DELETE FROM message_image WHERE message IN (SELECT id FROM message WHERE conversation = ?1)",
         "DELETE FROM message WHERE conversation = ?1",
     ] {
         db.execute(sql, [id.0.as_bytes()]).map_err(storage)?;
@@ -392,21 +404,46 @@ pub fn delete(db: &Connection, id: ConversationId) -> Result<(), Error> {
     changed(db.execute("DELETE FROM conversation WHERE id = ?1", [id.0.as_bytes()]))
 }
 
-/// The run of a finished answer, by the command that started it.
-fn by_client_id(db: &Connection, client_id: &str) -> Result<Option<Started>, Error> {
-    db.prepare_cached("SELECT id, conversation, message FROM run WHERE client_id = ?1")
+/// The run that the same command has started before.
+///
+/// # Errors
+/// `conflict` if its key came with another message, `storage`.
+pub fn known(db: &Connection, turn: &NewTurn) -> Result<Option<Started>, Error> {
+    let Some(client_id) = &turn.client_id else {
+        return Ok(None);
+    };
+    let known = db
+        .prepare_cached(
+            "SELECT run.id, run.conversation, run.message, question.text, question.id
+             FROM run JOIN message AS answer ON answer.id = run.message
+             JOIN message AS question ON question.id = answer.parent WHERE run.client_id = ?1",
+        )
         .and_then(|mut query| {
             query
                 .query_row([client_id], |row| {
-                    Ok(Started {
+                    let started = Started {
                         run: RunId(uuid(row, 0)?),
                         conversation: ConversationId(uuid(row, 1)?),
                         message: MessageId(uuid(row, 2)?),
-                    })
+                    };
+                    Ok((started, row.get::<_, String>(3)?, MessageId(uuid(row, 4)?)))
                 })
                 .optional()
         })
-        .map_err(storage)
+        .map_err(storage)?;
+    let Some((started, text, question)) = known else {
+        return Ok(None);
+    };
+    let same_place = turn
+        .conversation
+        .is_none_or(|id| id == started.conversation);
+    if !same_place || text != turn.text || images::of_message(db, question)? != turn.images {
+        return Err(Error::new(
+            ErrorCode::Conflict,
+            "The field “client_id” came before with another message. Each message needs its own.",
+        ));
+    }
+    Ok(Some(started))
 }
 
 fn head(db: &Connection, id: ConversationId) -> Result<Option<MessageId>, Error> {

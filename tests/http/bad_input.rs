@@ -129,6 +129,27 @@ fn a_data_folder_that_cannot_be_written_is_a_sentence() {
     assert!(error.contains("database"), "{error}");
 }
 
+#[cfg(unix)]
+#[test]
+fn doctor_tells_of_a_data_folder_that_others_can_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let data = tempfile::tempdir().expect("folder");
+    let doctor = || {
+        let output = program(data.path())
+            .args(["--addr", "127.0.0.1:0", "doctor"])
+            .output()
+            .expect("ran");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let said = doctor();
+    assert!(!said.contains("others"), "{said}");
+    let open = PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(data.path(), open).expect("set");
+    let said = doctor();
+    let line = said.lines().find(|line| line.starts_with("BAD "));
+    assert!(line.is_some_and(|line| line.contains("chmod")), "{said}");
+}
+
 #[test]
 fn a_second_server_on_the_same_folder_is_refused() {
     let data = tempfile::tempdir().expect("folder");

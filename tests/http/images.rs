@@ -189,3 +189,32 @@ async fn ask_takes_pictures_from_files() {
     let said = String::from_utf8_lossy(&missing.expect("no panic").stderr).into_owned();
     assert!(said.contains("b.png cannot be read"), "{said}");
 }
+
+#[tokio::test]
+async fn a_picture_that_a_draft_waits_for_survives_the_deletion_of_another_conversation() {
+    let server = InProcess::start().await;
+    let image = kept(&server.api, PNG).await;
+    let form = [
+        ("text", "x"),
+        ("images", &image.0),
+        ("model", "scripted/hello"),
+    ];
+    let first = server.api.try_start(&form).await.expect("started");
+    server.api.fold(first.run).await;
+    // Uploaded again for a draft, before the conversation that shows it is deleted.
+    assert_eq!(kept(&server.api, PNG).await, image);
+    server
+        .app
+        .delete(first.conversation)
+        .await
+        .expect("deleted");
+    let sent = server
+        .api
+        .try_start(&form)
+        .await
+        .expect("it is still there");
+    server.api.fold(sent.run).await;
+    server.app.delete(sent.conversation).await.expect("deleted");
+    let shown = server.api.get(&image.address()).await;
+    assert_eq!(shown.status().as_u16(), 404);
+}

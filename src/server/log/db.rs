@@ -1,7 +1,8 @@
 //! The database file: opening, schema, and connections to read with.
 //!
-//! SQLite in WAL mode with `synchronous = NORMAL`: a commit survives the death of the process at
-//! any moment. (After a power cut the last commits may be missing; the file stays whole.)
+//! SQLite in WAL mode: a commit survives the death of the process at any moment. After a power cut
+//! those may be missing that were not synced ([`super::writer`] says which are); the file stays
+//! whole. What is deleted is overwritten (`secure_delete`), and the files are the owner's alone.
 
 use crate::protocol::{Error, ErrorCode};
 use rusqlite::{Connection, OpenFlags, types::ValueRef};
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 const SCHEMA_VERSION: i64 = SCHEMA.len() as i64;
 
 /// The schema, step by step; a database of an older version is brought up by the later ones.
-const SCHEMA: [&str; 4] = [TABLES, SEGMENTS_IN_ORDER, SETTINGS, IMAGES];
+const SCHEMA: [&str; 5] = [TABLES, SEGMENTS_IN_ORDER, SETTINGS, IMAGES, NUMBERS_ONCE];
 
 /// The tables as the first version made them; later steps change them.
 ///
@@ -79,6 +80,38 @@ const IMAGES: &str = "
     CREATE INDEX message_image_by_image ON message_image (image);
 ";
 
+/// Numbers of runs are never given again, so that what a deleted run may have left behind can never
+/// be taken for a part of another one; and what deleted runs did leave behind goes. A picture that a
+/// message shows waits for none any more, which its time says.
+const NUMBERS_ONCE: &str = "
+    CREATE TABLE numbered_run (
+        no INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE, conversation BLOB NOT NULL,
+        message BLOB NOT NULL, continues BLOB, model TEXT NOT NULL, accepted INTEGER NOT NULL,
+        status TEXT, client_id TEXT UNIQUE, segment INTEGER NOT NULL DEFAULT 0
+    );
+    INSERT INTO numbered_run
+        (no, id, conversation, message, continues, model, accepted, status, client_id, segment)
+        SELECT no, id, conversation, message, continues, model, accepted, status, client_id, segment
+        FROM run ORDER BY no;
+    DROP TABLE run;
+    ALTER TABLE numbered_run RENAME TO run;
+    CREATE INDEX run_by_message ON run (message);
+    CREATE INDEX run_by_conversation ON run (conversation);
+    CREATE INDEX run_open ON run (no) WHERE status IS NULL;
+    DELETE FROM log WHERE run NOT IN (SELECT no FROM run);
+    DELETE FROM segment WHERE NOT EXISTS
+        (SELECT 1 FROM run WHERE run.no = segment.run AND run.status IS NULL
+         AND run.segment <= segment.no);
+    UPDATE image SET at = 0
+        WHERE EXISTS (SELECT 1 FROM message_image AS m WHERE m.image = image.id);
+";
+
+/// The database, its journal, and the index of that.
+pub const FILES: [&str; 3] = ["headwater.db", "headwater.db-wal", "headwater.db-shm"];
+
+/// How long a connection waits for another process that holds the file.
+const BUSY: Duration = Duration::from_secs(5);
+
 /// Reading connections that are kept open; a burst may open more for a moment.
 const IDLE: usize = 8;
 
@@ -119,8 +152,15 @@ impl Db {
                 ),
             )
         };
-        std::fs::create_dir_all(dir).map_err(|why| fail("Cannot make the data folder", &why))?;
+        private_folder(dir).map_err(|why| fail("Cannot make the data folder", &why))?;
         let path = dir.join("headwater.db");
+        // SQLite gives its other files the permissions of the first; those of an older version of
+        // this program may be open to others.
+        for file in FILES.map(|name| dir.join(name)) {
+            if file == path || file.exists() {
+                private_file(&file).map_err(|why| fail("Cannot write the database in", &why))?;
+            }
+        }
         let writer = Connection::open(&path)
             .and_then(|db| prepare(&db, limit_mb).map(|version| (db, version)))
             .map_err(|why| fail("Cannot write the database in", &why))
@@ -255,7 +295,7 @@ impl Db {
     fn connect(&self) -> Result<Connection, Error> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(&self.path, flags).map_err(storage)?;
-        db.busy_timeout(Duration::from_secs(5)).map_err(storage)?;
+        db.busy_timeout(BUSY).map_err(storage)?;
         contains_function(&db).map_err(storage)?;
         Ok(db)
     }
@@ -267,9 +307,10 @@ impl Db {
 
 /// Sets the connection up, makes the tables in a new file or upgrades an old one, and returns the schema's version.
 fn prepare(db: &Connection, limit_mb: u64) -> rusqlite::Result<i64> {
-    db.busy_timeout(Duration::from_secs(5))?;
+    db.busy_timeout(BUSY)?;
     db.pragma_update(None, "journal_mode", "WAL")?;
     db.pragma_update(None, "synchronous", "NORMAL")?;
+    db.pragma_update_and_check(None, "secure_delete", "ON", |_| Ok(()))?;
     db.set_prepared_statement_cache_capacity(64);
     if limit_mb > 0 {
         let page: i64 = db.pragma_query_value(None, "page_size", |row| row.get(0))?;
@@ -288,6 +329,61 @@ fn prepare(db: &Connection, limit_mb: u64) -> rusqlite::Result<i64> {
     // Opening proves nothing about writing: a read-only file says so only here.
     db.execute_batch("BEGIN IMMEDIATE; UPDATE run SET status = status WHERE 0; COMMIT;")?;
     Ok(version)
+}
+
+/// Copies the journal into the database and empties it. `false` if somebody still reads an older
+/// state after `patience`, or the disk does not take it.
+pub(super) fn empty_journal(db: &Connection, patience: Duration) -> bool {
+    let empty = || {
+        db.busy_timeout(patience)?;
+        let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
+        db.query_row(sql, [], |row| row.get::<_, i64>(0))
+    };
+    let busy = empty();
+    let reset = db.busy_timeout(BUSY);
+    matches!(busy, Ok(0)) && reset.is_ok()
+}
+
+/// Makes a folder that nobody but its owner can enter. One that is there is left as it is: others
+/// may have a right to it. The files in it are private by themselves.
+///
+/// # Errors
+/// The folder cannot be made.
+pub fn private_folder(dir: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    if let Some(parent) = dir.parent().filter(|_| !dir.exists()) {
+        std::fs::create_dir_all(parent)?;
+    }
+    builder.recursive(true).create(dir)
+}
+
+/// Opens or makes a file that nobody but its owner can read; one that others can read is closed to
+/// them.
+///
+/// # Errors
+/// The file cannot be made or written, or belongs to somebody else.
+pub fn private_file(path: &Path) -> std::io::Result<std::fs::File> {
+    let mut options = std::fs::File::options();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        if open_to_others(&file.metadata()?) {
+            file.set_permissions(PermissionsExt::from_mode(0o600))?;
+        }
+    }
+    Ok(file)
+}
+
+/// Whether others than the owner can do anything with a file or a folder.
+#[cfg(unix)]
+pub fn open_to_others(metadata: &std::fs::Metadata) -> bool {
+    std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o077 != 0
 }
 
 /// `answer_contains(log, words)`: whether the visible text of a packed log has the words, without

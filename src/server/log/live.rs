@@ -3,15 +3,18 @@
 use crate::{
     chat::Answer,
     protocol::{BlockNo, ConversationId, Entry, Event, RunId, Seq, UnixMs},
-    server::log::{
-        frame,
-        packed::{Item, Packed},
+    server::{
+        engine::Control,
+        log::{
+            frame,
+            packed::{Item, Packed},
+        },
     },
 };
 use bytes::{Bytes, BytesMut};
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::watch;
 
@@ -34,6 +37,8 @@ pub struct Live {
     pub no: i64,
     /// When it was accepted.
     pub accepted: UnixMs,
+    /// How it is stopped.
+    pub control: Arc<Control>,
     state: Mutex<State>,
     head: watch::Sender<Head>,
 }
@@ -68,6 +73,7 @@ impl Live {
             conversation,
             no,
             accepted,
+            control: Arc::default(),
             state: Mutex::default(),
             head: watch::Sender::new(Head::default()),
         };

@@ -96,23 +96,40 @@ impl Packed {
     /// # Errors
     /// `storage`, if the bytes are not a log: the file was damaged or written by something else.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        match Self::readable(bytes) {
+            (packed, None) => Ok(packed),
+            (_, Some(why)) => Err(why),
+        }
+    }
+
+    /// The entries that can be read, and what is wrong behind them if anything is.
+    pub fn readable(bytes: &[u8]) -> (Self, Option<Error>) {
         let mut packed = Self::default();
         let mut reader = Reader {
             bytes,
             offset: 0,
             state: State::default(),
         };
+        let mut why = None;
         while reader.offset < bytes.len() {
-            let mark = Mark {
-                offset: u32::try_from(reader.offset).map_err(|_| damaged())?,
-                before: reader.state,
+            let (start, before) = (reader.offset, reader.state);
+            let offset = u32::try_from(start).ok();
+            let Some(offset) = offset.filter(|_| reader.next_item().is_some()) else {
+                (reader.offset, reader.state) = (start, before);
+                why = Some(damaged());
+                break;
             };
-            reader.next_item().ok_or_else(damaged)?;
-            packed.index.push(mark);
+            packed.index.push(Mark { offset, before });
         }
         packed.state = reader.state;
-        packed.bytes = bytes.to_vec();
-        Ok(packed)
+        packed.bytes = bytes[..reader.offset].to_vec();
+        (packed, why)
+    }
+
+    /// Whether the last entry is the last one that there will be.
+    pub fn is_finished(&self) -> bool {
+        let last = self.items_after(self.len().saturating_sub(1)).last();
+        last.is_some_and(|(_, _, item)| item.into_event().is_terminal())
     }
 
     /// The entries after `after`, oldest first.
@@ -234,7 +251,8 @@ fn put(bytes: &mut Vec<u8>, mut value: u64) {
     bytes.push(value as u8);
 }
 
-fn damaged() -> Error {
+/// What is said of bytes that are no log.
+pub fn damaged() -> Error {
     Error::new(
         ErrorCode::Storage,
         "A stored answer is damaged and cannot be read.",

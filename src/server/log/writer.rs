@@ -1,13 +1,20 @@
 //! The one thread that writes: group commit.
 //!
-//! Jobs queue up in a bounded channel. The thread takes all that are there, writes them in one
+//! Jobs queue up in bounded channels. The thread takes all that are there, writes them in one
 //! transaction, and only then publishes: an event is in the log before anybody sees it. Under load
 //! batches grow by themselves, so the cost of a commit is shared by more entries.
 //!
-//! When the disk does not take a batch, its appends are kept and tried again until it does; the
-//! channel fills, the engines wait, and the providers are read no further. Commands in the batch
-//! are answered with the error. Nothing that was published is ever lost, and nothing that could
-//! not be stored is published.
+//! When the disk does not take a batch, its appends are kept and tried again until it does; their
+//! queue fills, the engines wait, and the providers are read no further. Commands have a queue of
+//! their own and are written by themselves meanwhile: each is done, or answered with the error.
+//! Nothing that was published is ever lost, and nothing that could not be stored is published.
+//!
+//! A command and the end of a run are synced to the disk before anybody hears of them. What a model
+//! writes is synced with the next of them, or when SQLite copies its journal into the database: a
+//! power cut may take it back, the death of the process cannot.
+//!
+//! A fault of this thread ends the process. Nothing could be stored without it, and the next start
+//! closes what was being written, as after any other sudden end.
 
 use super::{
     db::storage,
@@ -16,29 +23,38 @@ use super::{
 };
 use crate::protocol::{Entry, Error, ErrorCode};
 use rusqlite::Connection;
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// Jobs that may wait. With 200 runs at 50 tokens a second, this is half a second of text.
+/// Jobs of each sort that may wait. With 200 runs at 50 tokens a second, this is half a second of text.
 const QUEUE: usize = 4096;
 
-/// The most jobs in one transaction, so that the first of them is not kept waiting by the last.
+/// The most jobs of each sort in one transaction, so that the first of them is not kept waiting by the last.
 const BATCH: usize = 512;
 
 /// Pauses between two tries to write what the disk did not take.
 const RETRY: Duration = Duration::from_millis(250);
 
+/// How long a deletion waits for readers of the file before it leaves the end of its traces to a
+/// later moment.
+const ERASE: Duration = Duration::from_millis(200);
+
+/// Pauses between two tries to remove what was deleted from the journal.
+const ERASE_AGAIN: Duration = Duration::from_secs(1);
+
+/// The process's exit status where this thread failed: `EX_SOFTWARE` of `sysexits.h`.
+const WRITER_FAILED: i32 = 70;
+
 /// A handle to the thread. Cheap to clone; the thread ends when the last one is gone.
 #[derive(Clone, Debug)]
 pub struct Writer {
-    jobs: mpsc::Sender<Job>,
+    appends: mpsc::Sender<Append>,
+    commands: mpsc::Sender<Box<dyn Command>>,
     trouble: watch::Receiver<Option<Error>>,
-}
-
-#[derive(Debug)]
-enum Job {
-    Append(Append),
-    Command(Box<dyn Command>),
 }
 
 #[derive(Debug)]
@@ -48,16 +64,65 @@ struct Append {
     frames: Vec<bytes::Bytes>,
 }
 
+impl Append {
+    fn ends(&self) -> bool {
+        self.entries.iter().any(|entry| entry.event.is_terminal())
+    }
+}
+
+/// What a command wants of the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Care {
+    /// It may be missing after a power cut, because everything in it is stored in another place.
+    Unsynced,
+    /// It is on the disk before it is answered.
+    Synced,
+    /// So it is, and what it deletes is neither in the database nor in its journal any more.
+    Erased,
+}
+
 impl Writer {
     /// Starts the thread.
     pub fn spawn(db: Connection) -> Self {
-        let (jobs, queue) = mpsc::channel(QUEUE);
+        let (appends, more_appends) = mpsc::channel(QUEUE);
+        let (commands, more_commands) = mpsc::channel(QUEUE);
         let (say, trouble) = watch::channel(None);
+        let thread = Thread {
+            db,
+            appends: more_appends,
+            commands: more_commands,
+            say,
+            synced: false,
+            erase: None,
+        };
         std::thread::Builder::new()
             .name("log-writer".into())
-            .spawn(move || run(db, queue, &say))
+            .spawn(move || {
+                let work = std::panic::AssertUnwindSafe(|| thread.run());
+                if std::panic::catch_unwind(work).is_err() {
+                    tracing::error!(
+                        "the log's writer failed, so nothing can be stored any more: the process \
+                         ends, and the next start closes what was being written"
+                    );
+                    std::process::exit(WRITER_FAILED);
+                }
+            })
             .expect("the system can start a thread at start-up");
-        Self { jobs, trouble }
+        Self {
+            appends,
+            commands,
+            trouble,
+        }
+    }
+
+    /// A handle to a thread that has died.
+    #[cfg(test)]
+    pub(crate) fn gone() -> Self {
+        Self {
+            appends: mpsc::channel(1).0,
+            commands: mpsc::channel(1).0,
+            trouble: watch::channel(None).1,
+        }
     }
 
     /// What keeps the log from being written now, if anything does.
@@ -65,34 +130,73 @@ impl Writer {
         self.trouble.clone()
     }
 
+    /// Whether there is a thread that writes.
+    pub fn is_alive(&self) -> bool {
+        !self.commands.is_closed()
+    }
+
     /// A place in the queue, for one append. Waits while the queue is full; nothing is taken from
     /// whoever waits, so it may give up at any time.
     pub async fn place(&self) -> Place<'_> {
-        let place = self.jobs.reserve().await;
+        let place = self.appends.reserve().await;
         if place.is_err() {
             tracing::error!("the log's writer is gone");
         }
         Place(place.ok())
     }
 
-    /// Runs `work` in the next transaction and returns what it returned once that is committed.
-    /// What it wrote is undone if it fails.
+    /// Runs `work` in the next transaction and returns what it returned once that is committed and
+    /// synced. What it wrote is undone if it fails. Work that is queued is done, whether or not
+    /// whoever asked for it is still there.
     ///
     /// # Errors
-    /// What `work` says, or `storage` if the transaction cannot be committed.
+    /// What `work` says, or `storage` if the transaction cannot be committed; nothing of `work` is
+    /// stored then.
     pub async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
+        self.queue(Care::Synced, work).await
+    }
+
+    /// As [`Writer::write`], for what a power cut may take back because it is stored elsewhere.
+    ///
+    /// # Errors
+    /// See [`Writer::write`].
+    pub async fn write_unsynced<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.queue(Care::Unsynced, work).await
+    }
+
+    /// As [`Writer::write`], for deletions: what was deleted is removed from the journal as well,
+    /// at once or, where somebody is just reading it, soon.
+    ///
+    /// # Errors
+    /// See [`Writer::write`].
+    pub async fn erase<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.queue(Care::Erased, work).await
+    }
+
+    async fn queue<T: Send + 'static>(
+        &self,
+        care: Care,
+        work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
         let command = Work {
+            care,
             work: Some(work),
             result: None,
             reply: Some(reply),
         };
         let gone = || Error::new(ErrorCode::ShuttingDown, "The server is ending.");
-        self.jobs
-            .send(Job::Command(Box::new(command)))
+        self.commands
+            .send(Box::new(command))
             .await
             .map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
@@ -101,31 +205,37 @@ impl Writer {
 
 /// A place in the writer's queue.
 #[derive(Debug)]
-pub struct Place<'a>(Option<mpsc::Permit<'a, Job>>);
+pub struct Place<'a>(Option<mpsc::Permit<'a, Append>>);
 
 impl Place<'_> {
     /// Appends to a run. It is visible when it is committed, which [`Live::watch`] tells.
     pub fn append(self, live: Arc<Live>, entries: Vec<Entry>) {
         let frames = encode_all(&entries);
         if let Some(place) = self.0 {
-            place.send(Job::Append(Append {
+            place.send(Append {
                 live,
                 entries,
                 frames,
-            }));
+            });
         }
     }
 }
 
 /// Something to write and somebody who waits for it.
 trait Command: Send + std::fmt::Debug {
-    /// Writes, inside the transaction.
-    fn run(&mut self, db: &Connection);
+    /// What it wants of the disk.
+    fn care(&self) -> Care;
+    /// Writes, inside the transaction. An error says that the transaction is lost, with all that
+    /// was written in it before.
+    fn run(&mut self, db: &Connection) -> Result<(), Error>;
+    /// Whether it was run; it can be run once only.
+    fn has_run(&self) -> bool;
     /// Answers, after the transaction.
     fn settle(&mut self, committed: Result<(), Error>);
 }
 
 struct Work<T, F> {
+    care: Care,
     work: Option<F>,
     result: Option<Result<T, Error>>,
     reply: Option<oneshot::Sender<Result<T, Error>>>,
@@ -138,28 +248,40 @@ impl<T, F> std::fmt::Debug for Work<T, F> {
 }
 
 impl<T: Send, F: FnOnce(&Connection) -> Result<T, Error> + Send> Command for Work<T, F> {
-    fn run(&mut self, db: &Connection) {
-        let Some(work) = self.work.take() else { return };
+    fn care(&self) -> Care {
+        self.care
+    }
+
+    fn run(&mut self, db: &Connection) -> Result<(), Error> {
+        let Some(work) = self.work.take() else {
+            return Ok(());
+        };
+        db.execute_batch("SAVEPOINT command").map_err(storage)?;
         // A panic in one command must not take the log's only writer with it.
-        let result =
-            db.execute_batch("SAVEPOINT command")
-                .map_err(storage)
-                .and_then(|()| {
-                    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(db)))
-                        .unwrap_or_else(|_| {
-                            Err(Error::new(
-                                ErrorCode::Internal,
-                                "Saving failed unexpectedly.",
-                            ))
-                        })
-                });
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(db)))
+            .unwrap_or_else(|_| {
+                Err(Error::new(
+                    ErrorCode::Internal,
+                    "Saving failed unexpectedly.",
+                ))
+            });
+        if db.is_autocommit() {
+            // A full disk ends the transaction on its own. The next statement would be one by
+            // itself, and stay.
+            let lost = || Error::new(ErrorCode::Storage, "The database gave up a transaction.");
+            return Err(result.err().unwrap_or_else(lost));
+        }
         let end = match &result {
             Ok(_) => "RELEASE command",
             Err(_) => "ROLLBACK TO command; RELEASE command",
         };
-        // A full disk may have ended the transaction already; its commit will say so.
-        let _ = db.execute_batch(end);
+        db.execute_batch(end).map_err(storage)?;
         self.result = Some(result);
+        Ok(())
+    }
+
+    fn has_run(&self) -> bool {
+        self.work.is_none()
     }
 
     fn settle(&mut self, committed: Result<(), Error>) {
@@ -175,81 +297,161 @@ impl<T: Send, F: FnOnce(&Connection) -> Result<T, Error> + Send> Command for Wor
     }
 }
 
-fn run(db: Connection, mut queue: mpsc::Receiver<Job>, say: &watch::Sender<Option<Error>>) {
-    let mut appends: Vec<Append> = Vec::new();
-    let mut commands: Vec<Box<dyn Command>> = Vec::new();
-    loop {
-        if appends.is_empty() {
-            let Some(job) = queue.blocking_recv() else {
-                return;
-            };
-            sort(job, &mut appends, &mut commands);
-        }
-        while appends.len() + commands.len() < BATCH {
-            let Ok(job) = queue.try_recv() else { break };
-            sort(job, &mut appends, &mut commands);
-        }
-        let committed = commit(&db, &appends, &mut commands);
-        for mut command in commands.drain(..) {
-            command.settle(committed.clone());
-        }
-        match committed {
-            Ok(()) => {
-                for Append {
-                    live,
-                    entries,
-                    frames,
-                } in appends.drain(..)
-                {
-                    live.publish(entries, frames);
-                }
-                say.send_if_modified(|trouble| trouble.take().is_some());
+/// What the thread has.
+struct Thread {
+    db: Connection,
+    appends: mpsc::Receiver<Append>,
+    commands: mpsc::Receiver<Box<dyn Command>>,
+    say: watch::Sender<Option<Error>>,
+    /// Whether SQLite is set to sync each transaction.
+    synced: bool,
+    /// Since when something deleted is to be removed from the journal.
+    erase: Option<Instant>,
+}
+
+impl Thread {
+    fn run(mut self) {
+        let mut appends: Vec<Append> = Vec::new();
+        let mut commands: Vec<Box<dyn Command>> = Vec::new();
+        while self.take(&mut appends, &mut commands) {
+            if self.say.borrow().is_some() {
+                // The disk did not take the appends, and may still take these.
+                commands.drain(..).for_each(|one| self.write_alone(one));
             }
-            Err(why) => {
-                if !appends.is_empty() {
-                    say.send_if_modified(|trouble| {
-                        let new = trouble.as_ref() != Some(&why);
-                        if new {
-                            tracing::error!(%why, "the log cannot be written; trying again");
-                            *trouble = Some(why);
-                        }
-                        new
-                    });
-                    if queue.is_closed() && queue.is_empty() {
+            let committed = self.commit(&appends, &mut commands);
+            for mut command in commands.drain(..) {
+                match &committed {
+                    Err(_) if !command.has_run() => self.write_alone(command),
+                    done => self.settle(command.as_mut(), done.clone()),
+                }
+            }
+            match committed {
+                Ok(()) => {
+                    for append in appends.drain(..) {
+                        append.live.publish(append.entries, append.frames);
+                    }
+                    self.say
+                        .send_if_modified(|trouble| trouble.take().is_some());
+                }
+                Err(why) if !appends.is_empty() => {
+                    self.say_trouble(why);
+                    if self.appends.is_closed() && self.appends.is_empty() {
                         // The server ends and the disk is still full: what nobody saw is given up.
                         return;
                     }
                     std::thread::sleep(RETRY);
                 }
+                Err(_) => {}
+            }
+            if self
+                .erase
+                .is_some_and(|since| since.elapsed() > ERASE_AGAIN)
+            {
+                self.erase_journal();
             }
         }
     }
-}
 
-fn sort(job: Job, appends: &mut Vec<Append>, commands: &mut Vec<Box<dyn Command>>) {
-    match job {
-        Job::Append(append) => appends.push(append),
-        Job::Command(command) => commands.push(command),
-    }
-}
-
-/// Writes a batch in one transaction; on any failure nothing of it is stored.
-fn commit(
-    db: &Connection,
-    appends: &[Append],
-    commands: &mut [Box<dyn Command>],
-) -> Result<(), Error> {
-    db.execute_batch("BEGIN IMMEDIATE").map_err(storage)?;
-    let written = write_segments(db, appends).map_err(storage).and_then(|()| {
-        for command in commands {
-            command.run(db);
+    /// Takes what waits, or waits for the first job. `false` if there is none and no more can come.
+    fn take(&mut self, appends: &mut Vec<Append>, commands: &mut Vec<Box<dyn Command>>) -> bool {
+        if appends.is_empty() {
+            let (next_append, next_command) = (&mut self.appends, &mut self.commands);
+            let found = futures::executor::block_on(async {
+                tokio::select! {
+                    biased;
+                    Some(command) = next_command.recv() => commands.push(command),
+                    Some(append) = next_append.recv() => appends.push(append),
+                    else => return false,
+                }
+                true
+            });
+            if !found {
+                return false;
+            }
         }
-        db.execute_batch("COMMIT").map_err(storage)
-    });
-    if written.is_err() && !db.is_autocommit() {
-        let _ = db.execute_batch("ROLLBACK");
+        while commands.len() < BATCH
+            && let Ok(command) = self.commands.try_recv()
+        {
+            commands.push(command);
+        }
+        while appends.len() < BATCH
+            && let Ok(append) = self.appends.try_recv()
+        {
+            appends.push(append);
+        }
+        true
     }
-    written
+
+    /// Writes one command in a transaction of its own, and answers it.
+    fn write_alone(&mut self, mut command: Box<dyn Command>) {
+        let committed = self.commit(&[], std::slice::from_mut(&mut command));
+        self.settle(command.as_mut(), committed);
+    }
+
+    fn settle(&mut self, command: &mut dyn Command, committed: Result<(), Error>) {
+        if committed.is_ok() && command.care() == Care::Erased {
+            self.erase_journal();
+        }
+        command.settle(committed);
+    }
+
+    fn say_trouble(&self, why: Error) {
+        self.say.send_if_modified(|trouble| {
+            let new = trouble.as_ref() != Some(&why);
+            if new {
+                tracing::error!(%why, "the log cannot be written; trying again");
+                *trouble = Some(why);
+            }
+            new
+        });
+    }
+
+    /// Writes a batch in one transaction; on any failure nothing of it is stored.
+    fn commit(
+        &mut self,
+        appends: &[Append],
+        commands: &mut [Box<dyn Command>],
+    ) -> Result<(), Error> {
+        if appends.is_empty() && commands.is_empty() {
+            return Ok(());
+        }
+        self.sync(
+            appends.iter().any(Append::ends)
+                || commands.iter().any(|one| one.care() != Care::Unsynced),
+        )?;
+        self.db.execute_batch("BEGIN IMMEDIATE").map_err(storage)?;
+        let written = self.write(appends, commands);
+        if written.is_err() && !self.db.is_autocommit() {
+            let _ = self.db.execute_batch("ROLLBACK");
+        }
+        written
+    }
+
+    fn write(&self, appends: &[Append], commands: &mut [Box<dyn Command>]) -> Result<(), Error> {
+        write_segments(&self.db, appends).map_err(storage)?;
+        for command in commands {
+            command.run(&self.db)?;
+        }
+        self.db.execute_batch("COMMIT").map_err(storage)
+    }
+
+    /// Sets whether the next transactions are synced. One that is takes all earlier ones with it.
+    fn sync(&mut self, synced: bool) -> Result<(), Error> {
+        if self.synced != synced {
+            let level = if synced { "FULL" } else { "NORMAL" };
+            let set = self.db.pragma_update(None, "synchronous", level);
+            set.map_err(storage)?;
+            self.synced = synced;
+        }
+        Ok(())
+    }
+
+    /// Copies the journal into the database and empties it, because it still has what was deleted.
+    fn erase_journal(&mut self) {
+        let done = super::db::empty_journal(&self.db, ERASE);
+        // While somebody reads an older state of the file, that state has to stay.
+        self.erase = (!done).then(Instant::now);
+    }
 }
 
 /// One row for each run in the batch, whatever the number of its entries.
@@ -264,3 +466,7 @@ fn write_segments(db: &Connection, appends: &[Append]) -> rusqlite::Result<()> {
     rows.iter()
         .try_for_each(|(run, packed)| super::add_segment(db, *run, packed))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+mod tests;

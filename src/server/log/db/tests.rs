@@ -156,3 +156,120 @@ async fn reads_do_not_take_more_threads_and_connections_than_there_are_places() 
     }
     assert_eq!(most.load(SeqCst), READS);
 }
+
+/// A run's rows: its number and its log, or its first segment.
+fn old_run(db: &Connection, no: i64, id: u128, status: Option<&str>, segment: i64) {
+    db.execute(
+        "INSERT INTO run (no, id, conversation, message, model, accepted, status, client_id, segment)
+         VALUES (?1, ?2, x'02', x'03', 'a/b', 9, ?3, ?4, ?5)",
+        rusqlite::params![
+            no,
+            uuid::Uuid::from_u128(id).as_bytes(),
+            status,
+            format!("key {id}"),
+            segment
+        ],
+    )
+    .unwrap();
+}
+
+#[tokio::test]
+async fn numbers_that_were_given_twice_are_told_apart_by_the_upgrade_and_given_once_from_then_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = Connection::open(folder.path().join("headwater.db")).unwrap();
+    old.execute_batch(&SCHEMA[..4].concat()).unwrap();
+    old.pragma_update(None, "user_version", 4).unwrap();
+    let log_of = |run: u128, text: &str| {
+        let mut packed = super::super::packed::Packed::default();
+        for event in [
+            serde_json::json!({"type": "run_started", "protocol": 1,
+                "run": uuid::Uuid::from_u128(run), "conversation": uuid::Uuid::from_u128(2),
+                "message": uuid::Uuid::from_u128(3), "parent": uuid::Uuid::from_u128(4),
+                "model": "a/b", "at": 9}),
+            serde_json::json!({"type": "span_started", "span": 1, "kind": "chat_model", "name": text}),
+        ] {
+            packed.push(0, &serde_json::from_value(event).unwrap());
+        }
+        packed
+    };
+    let segment = |run: i64, id: u128, text: &str| {
+        old.execute(
+            "INSERT INTO segment (run, bytes) VALUES (?1, ?2)",
+            rusqlite::params![run, log_of(id, text).as_bytes()],
+        )
+        .unwrap();
+        old.last_insert_rowid()
+    };
+    // One is open; the next one was deleted, and left its segment and its log to a third, which has
+    // its number; a fourth was deleted and left its log.
+    old_run(&old, 1, 1, None, segment(1, 1, "first"));
+    segment(2, 2, "deleted");
+    old_run(&old, 2, 3, None, segment(2, 3, "third"));
+    old.execute("INSERT INTO log (run, bytes) VALUES (7, x'00')", [])
+        .unwrap();
+    drop(old);
+
+    let (log, closed) = Log::open(folder.path(), 0).unwrap();
+    assert_eq!(closed, 2);
+    for (id, name) in [(1, "first"), (3, "third")] {
+        let run = crate::protocol::RunId(uuid::Uuid::from_u128(id));
+        let answer = log.source(run).await.unwrap().answer();
+        assert_eq!(answer.run, Some(run));
+        let names: Vec<_> = answer.spans.iter().map(|span| span.name.as_str()).collect();
+        assert_eq!(names, [name]);
+        assert_eq!(answer.status, Some(crate::protocol::Status::Interrupted));
+    }
+    let numbers = log.writer.write(|db| {
+        let mut numbers = Vec::new();
+        for id in 10..13_u128 {
+            db.execute(
+                "INSERT INTO run (id, conversation, message, model, accepted)
+                 VALUES (?1, x'02', x'03', 'a/b', 9)",
+                [uuid::Uuid::from_u128(id).as_bytes()],
+            )
+            .unwrap();
+            numbers.push(db.last_insert_rowid());
+            db.execute("DELETE FROM run WHERE no = last_insert_rowid()", [])
+                .unwrap();
+        }
+        let mut query = db.prepare("SELECT run FROM log ORDER BY run").unwrap();
+        let logs: Vec<i64> = query
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        Ok((numbers, logs))
+    });
+    let (numbers, logs) = numbers.await.unwrap();
+    assert_eq!(numbers, [3, 4, 5]);
+    assert_eq!(logs, [1, 2], "nothing is left of what was deleted");
+}
+
+#[cfg(unix)]
+#[test]
+fn the_data_folder_and_its_files_are_the_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let files = |data: &Path| FILES.map(|name| mode(&data.join(name)));
+    // A new folder, also below one that is not there.
+    let new = folder.path().join("a/b");
+    let open = Db::open(&new, 0).unwrap();
+    assert_eq!(mode(&new), 0o700);
+    assert_eq!(files(&new), [0o600; 3]);
+    drop(open);
+    // One of an older version of this program.
+    let old = folder.path().join("old");
+    std::fs::create_dir(&old).unwrap();
+    std::fs::set_permissions(&old, PermissionsExt::from_mode(0o755)).unwrap();
+    for name in FILES {
+        let path = old.join(name);
+        std::fs::write(&path, "").unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
+        assert!(open_to_others(&std::fs::metadata(&path).unwrap()));
+    }
+    let _open = Db::open(&old, 0).unwrap();
+    assert_eq!(files(&old), [0o600; 3]);
+    // The folder may be shared for a reason; `doctor` tells of it.
+    assert!(open_to_others(&std::fs::metadata(&old).unwrap()));
+}
