@@ -1,6 +1,12 @@
 //! One attempt to answer: a call of a provider, and at most one rival of it.
 
-use super::{Job, call::Call, clock::Clock, recorder::Recorder};
+use super::{
+    Job,
+    bounds::{call_weight, weight},
+    call::Call,
+    clock::Clock,
+    recorder::Recorder,
+};
 use crate::{
     chat::beginning,
     protocol::{BlockKind, Error, ErrorCode, Event, Finish, FinishReason, SpanNo, Stage, Status},
@@ -17,8 +23,11 @@ use tokio::time::{Instant, sleep_until};
 /// The most provider events that go to the log in one append.
 const BATCH: usize = 64;
 
-/// The most that a rival may tell before its first text; more is no beginning of an answer.
+/// The most events that a rival may tell before its first text; more is no beginning of an answer.
 const MAX_HELD: usize = 256;
+
+/// The most bytes in them.
+const MAX_HELD_BYTES: usize = 1_000_000;
 
 /// The most of a provider's own word for its end that is kept, in bytes.
 const MAX_WORD: usize = 200;
@@ -78,6 +87,8 @@ struct Rival {
     stream: BoxStream<'static, Item>,
     /// What it told before its first text.
     held: Vec<ProviderEvent>,
+    /// How many bytes more it may tell.
+    room: usize,
 }
 
 impl Attempt {
@@ -336,14 +347,21 @@ impl Attempt {
             call,
             stream: job.candidates[candidate].provider.stream(request),
             held: Vec::new(),
+            room: MAX_HELD_BYTES,
         });
     }
 
     /// Keeps what a rival says before its first text; the answer is whether there is room for it.
     fn rival_told(&mut self, event: ProviderEvent) -> bool {
         if let Some(rival) = &mut self.rival {
-            if rival.held.len() == MAX_HELD {
-                return false;
+            let length = match &event {
+                ProviderEvent::BlockStarted { tool, .. } => tool.as_ref().map_or(0, call_weight),
+                ProviderEvent::BlockFinished { value, .. } => weight(value),
+                _ => 0,
+            };
+            match rival.room.checked_sub(length) {
+                Some(room) if rival.held.len() < MAX_HELD => rival.room = room,
+                _ => return false,
             }
             match &event {
                 ProviderEvent::Usage(usage) => rival.call.counted = Some(*usage),
