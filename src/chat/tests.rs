@@ -241,3 +241,37 @@ fn delivery_events_never_move_the_cursor() {
         assert_eq!(answer.seq, 2);
     }
 }
+
+/// Providers may say any number.
+#[test]
+fn counts_beyond_all_numbers_add_up_to_the_largest() {
+    let most = Usage {
+        input: u64::MAX,
+        output: u64::MAX,
+        cache_read: u64::MAX,
+        cache_write: u64::MAX,
+        reasoning: u64::MAX,
+        estimated: false,
+    };
+    assert_eq!(most.plus(most), most);
+}
+
+/// A cut within a character ends the text there, and nothing behind it is shown.
+#[test]
+fn a_damaged_length_cuts_before_a_character_and_shows_nothing_behind_it() {
+    let block = |block| Event::BlockStarted {
+        span: 1,
+        block,
+        kind: BlockKind::Text,
+        tool: None,
+    };
+    let delta = |block, text: &str| Event::Delta {
+        span: 1,
+        block,
+        text: text.into(),
+        from: None,
+    };
+    let events = [block(3), delta(3, "a✂"), block(4), delta(4, "behind")];
+    let answer = fold(&log(events.to_vec(), 2));
+    assert_eq!(answer.visible_text(), "a");
+}

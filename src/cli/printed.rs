@@ -6,7 +6,7 @@
 
 use crate::{
     chat::{Answer, Applied},
-    protocol::{Event, Seq},
+    protocol::{Event, Seq, Status},
 };
 use std::io::{self, Write};
 
@@ -58,6 +58,10 @@ impl<W: Write> Printed<W> {
             }
             Event::SpanStarted {
                 replaces: Some(_), ..
+            }
+            | Event::SpanFinished {
+                status: Status::Superseded,
+                ..
             } => self.reprint("The answer is begun anew; what stands is on a new line.")?,
             Event::RunFinished { .. } | Event::Snapshot { .. } => {
                 self.reprint("Not all of this was kept; the text that was is on a new line.")?
@@ -109,7 +113,7 @@ impl<W: Write> Printed<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{BlockKind, SpanKind, Status, Timing, Usage};
+    use crate::protocol::{BlockKind, SpanKind, Timing, Usage};
     use serde_json::Value;
 
     fn span(span: u32, replaces: Option<u32>) -> Event {

@@ -307,6 +307,26 @@ async fn a_rival_that_fails_harms_nobody() {
 }
 
 #[tokio::test]
+async fn a_rival_that_tells_without_end_and_says_nothing_has_lost() {
+    let server = server(|config| {
+        let chatty = r#"
+            [[scenario]]
+            name = "chatty"
+            steps = [{ repeat = 1000, steps = [{ usage = { input = 1 } }] }, { text = "chatty" }]
+        "#;
+        config.script = script(&[HARE_AND_TORTOISE, chatty].concat());
+        config.recovery.hedge = true;
+        config.deadlines.first_token = Duration::from_secs(10);
+        config.fallback = vec!["scripted/chatty".into()];
+    })
+    .await;
+    used_to(&server, "scripted/slow", Duration::from_millis(100));
+    let answer = ask(&server, "slow").await;
+    assert_eq!(answer.visible_text(), "slow");
+    assert_eq!(answer.spans[1].status, Some(Status::Error));
+}
+
+#[tokio::test]
 async fn a_provider_that_fails_again_and_again_is_asked_less_and_that_is_shown() {
     let server = server(|_| {}).await;
     let answer = ask(&server, "error-before-overloaded").await;

@@ -416,6 +416,24 @@ async fn without_tools_a_call_is_only_shown() {
     assert_eq!(answer.status, Some(Status::Ok));
 }
 
+#[tokio::test]
+async fn a_model_is_told_only_the_beginning_of_what_it_wrote_wrong() {
+    let long = "x".repeat(100_000);
+    let script = format!(
+        "[[scenario]]\nname = \"wrong\"\nsteps = [{{ tool = \"search\", arguments = \"{long}\" }}, \
+         {{ tool = \"{long}\" }}, {{ end = \"tool_calls\" }}, {{ text = \"Fine.\" }}]\n"
+    );
+    let server = server(vec![tool("search", "cat")], &script).await;
+    let (_, answer) = ask(&server, "wrong").await;
+    assert_eq!(answer.visible_text(), "Fine.");
+    let outputs = outputs(&answer);
+    assert_eq!(outputs.len(), 2);
+    for (_, text, status) in outputs {
+        assert_eq!(status, Some(Status::Error));
+        assert!(text.len() < 1200, "{} bytes", text.len());
+    }
+}
+
 /// The variables of a process can be read by others of the same user, unless it asks the system
 /// not to.
 #[cfg(target_os = "linux")]

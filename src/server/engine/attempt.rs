@@ -10,15 +10,16 @@ use crate::{
     },
 };
 use futures::{FutureExt, StreamExt, stream::BoxStream};
+use rival::{Rival, is_content, next_of};
 use serde_json::Value;
 use std::{future, time::Duration};
+
 use tokio::time::{Instant, sleep_until};
+
+mod rival;
 
 /// The most provider events that go to the log in one append.
 const BATCH: usize = 64;
-
-/// The most that a rival may tell before its first text; more is no beginning of an answer.
-const MAX_HELD: usize = 256;
 
 /// The most of a provider's own word for its end that is kept, in bytes.
 const MAX_WORD: usize = 200;
@@ -70,14 +71,6 @@ pub(super) struct Attempt {
     replaces: Option<SpanNo>,
     /// The other provider that was asked because this one is slow.
     rival: Option<Rival>,
-}
-
-/// A second call that has not said anything yet.
-struct Rival {
-    call: Call,
-    stream: BoxStream<'static, Item>,
-    /// What it told before its first text.
-    held: Vec<ProviderEvent>,
 }
 
 impl Attempt {
@@ -166,8 +159,12 @@ impl Attempt {
                     self.take(Some(Ok(event)), recorder, &mut clock)
                 }
                 Heard::Rival(Some(Ok(event))) => {
-                    if !self.rival_told(event) {
-                        self.dismiss(Status::Error, Some(too_much_told()), recorder, job);
+                    let told = self
+                        .rival
+                        .as_mut()
+                        .map_or(Ok(()), |rival| rival.told(event));
+                    if let Err(error) = told {
+                        self.dismiss(Status::Error, Some(error), recorder, job);
                     }
                     None
                 }
@@ -332,27 +329,8 @@ impl Attempt {
     fn hedge(&mut self, job: &Job, recorder: &mut Recorder) {
         let candidate = self.call.candidate + 1;
         let (call, request) = Call::begin(job, candidate, self.replaces, true, recorder);
-        self.rival = Some(Rival {
-            call,
-            stream: job.candidates[candidate].provider.stream(request),
-            held: Vec::new(),
-        });
-    }
-
-    /// Keeps what a rival says before its first text; the answer is whether there is room for it.
-    fn rival_told(&mut self, event: ProviderEvent) -> bool {
-        if let Some(rival) = &mut self.rival {
-            if rival.held.len() == MAX_HELD {
-                return false;
-            }
-            match &event {
-                ProviderEvent::Usage(usage) => rival.call.counted = Some(*usage),
-                ProviderEvent::Connected => rival.call.reached = true,
-                _ => {}
-            }
-            rival.held.push(event);
-        }
-        true
+        let stream = job.candidates[candidate].provider.stream(request);
+        self.rival = Some(Rival::new(call, stream));
     }
 
     /// Notes the end of this attempt's own call, which has lost against its rival.
@@ -407,14 +385,6 @@ enum Heard {
     TimeToHedge,
 }
 
-/// What a rival says next; never, if there is none.
-async fn next_of(rival: &mut Option<Rival>) -> Option<Item> {
-    match rival {
-        Some(rival) => rival.stream.next().await,
-        None => future::pending().await,
-    }
-}
-
 async fn sleep_at(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,
@@ -428,23 +398,6 @@ fn begin_paragraph(text: &str) -> String {
         "" => String::new(),
         text => [PARAGRAPH, text].concat(),
     }
-}
-
-/// What a person would call the first sign of an answer; an end without text is one too.
-fn is_content(event: &ProviderEvent) -> bool {
-    match event {
-        ProviderEvent::Delta { text, .. } => !text.is_empty(),
-        ProviderEvent::Finished { .. } => true,
-        _ => false,
-    }
-}
-
-fn too_much_told() -> Error {
-    Error::new(
-        ErrorCode::Malformed,
-        "The provider sent much that is no answer.",
-    )
-    .at("writing")
 }
 
 fn truncated() -> Error {

@@ -3,7 +3,7 @@
 //! A run is kept in memory while it is written (its log, its frames and its fold), and every page
 //! that shows it holds it again. A provider that never ends would fill all of that within its time.
 
-use crate::protocol::{Error, ErrorCode, Event};
+use crate::protocol::{Error, ErrorCode, Event, ToolCall};
 use serde_json::Value;
 
 /// The most text of a run in bytes, thoughts, arguments and output of tools included: about four
@@ -33,9 +33,7 @@ impl Held {
             Event::Delta { text, .. } => self.add(text.len()),
             Event::BlockStarted { tool, .. } => {
                 self.blocks += 1;
-                if let Some(tool) = tool {
-                    self.add(tool.id.len() + tool.name.len());
-                }
+                self.add(tool.as_ref().map_or(0, call_weight));
             }
             Event::BlockFinished { value, .. } => self.add(weight(value)),
             Event::SpanStarted { input, .. } => self.add(weight(input)),
@@ -64,8 +62,13 @@ impl Held {
     }
 }
 
+/// How many bytes the names of a call take.
+pub(super) fn call_weight(call: &ToolCall) -> usize {
+    call.id.len() + call.name.len()
+}
+
 /// About how many bytes a value takes.
-fn weight(value: &Value) -> usize {
+pub(super) fn weight(value: &Value) -> usize {
     match value {
         Value::Null => 0,
         Value::Bool(_) | Value::Number(_) => 8,

@@ -2,6 +2,7 @@
 
 use super::{Job, attempt::Outcome, recorder::Recorder};
 use crate::{
+    chat::beginning,
     protocol::{
         BlockKind, Error, ErrorCode, Event, SpanKind, SpanNo, Stage, Status, ToolCall, Usage,
     },
@@ -18,6 +19,9 @@ use tokio::time::{Instant, timeout_at};
 /// How many calls of one answer are run. A model that asks for more reads that it cannot have them:
 /// each may be a process.
 const MAX_AT_ONCE: usize = 32;
+
+/// How much of what a model wrote wrong it is told again, in bytes.
+const MAX_QUOTE: usize = 1000;
 
 /// A call that the model made.
 pub(super) struct Called {
@@ -106,16 +110,14 @@ pub(super) async fn run(
         };
         let work = &mut works[at];
         match heard {
-            Heard::Output(text) => {
-                work.output(text, recorder);
-                if let Some(error) = recorder.excess() {
-                    break Err(Outcome::Failed(error));
-                }
-            }
+            Heard::Output(text) => work.output(text, recorder),
             Heard::End(error) => {
                 work.end(error, recorder);
                 tell_stage(&works, &mut told, recorder);
             }
+        }
+        if let Some(error) = recorder.excess() {
+            break Err(Outcome::Failed(error));
         }
         tokio::select! {
             biased;
@@ -200,13 +202,16 @@ impl Work {
 fn heard(job: &Job, called: Called) -> BoxStream<'static, Heard> {
     let name = &called.call.name;
     let Some(tool) = job.tools.find(name).cloned() else {
-        return failed(format!("There is no tool “{name}”."));
+        return failed(format!(
+            "There is no tool “{}”.",
+            beginning(name, MAX_QUOTE)
+        ));
     };
     match called.arguments {
         Some(arguments) => within_limits(tool, arguments).boxed(),
         None => failed(format!(
             "The arguments are not a JSON object: {}",
-            called.text
+            beginning(&called.text, MAX_QUOTE)
         )),
     }
 }
