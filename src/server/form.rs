@@ -44,6 +44,10 @@ pub async fn check(request: Request, next: Next) -> Response {
 /// # Errors
 /// `invalid_request` if it breaks off or stands still for half a minute.
 pub async fn read(body: Body, limit: usize) -> Result<Option<Bytes>, Error> {
+    read_within(PAUSE, body, limit).await
+}
+
+async fn read_within(pause: Duration, body: Body, limit: usize) -> Result<Option<Bytes>, Error> {
     let broken = || {
         Error::new(
             ErrorCode::InvalidRequest,
@@ -52,7 +56,7 @@ pub async fn read(body: Body, limit: usize) -> Result<Option<Bytes>, Error> {
     };
     let mut pieces = body.into_data_stream();
     let mut whole = BytesMut::new();
-    while let Some(piece) = tokio::time::timeout(PAUSE, pieces.next())
+    while let Some(piece) = tokio::time::timeout(pause, pieces.next())
         .await
         .map_err(|_| broken())?
     {
@@ -96,8 +100,33 @@ fn is_utf8(form: &[u8]) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panic")]
 mod tests {
-    use super::is_utf8;
+    use super::*;
+    use futures::stream;
+
+    type Piece = Result<&'static str, std::io::Error>;
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_or_stands_still_is_not_taken_for_a_large_one() {
+        let read = |pieces| read_within(Duration::from_millis(50), pieces, 10);
+        let body = |pieces: Vec<Piece>| Body::from_stream(stream::iter(pieces));
+        let whole = read(body(vec![Ok("12345"), Ok("67890")])).await;
+        assert_eq!(whole.unwrap().unwrap(), "1234567890");
+        assert_eq!(
+            read(body(vec![Ok("12345"), Ok("678901")])).await.unwrap(),
+            None
+        );
+        let broken = body(vec![
+            Ok("12345"),
+            Err(std::io::ErrorKind::ConnectionReset.into()),
+        ]);
+        let still = stream::iter([Ok("12345")]).chain(stream::pending::<Piece>());
+        for body in [broken, Body::from_stream(still)] {
+            let why = read(body).await.unwrap_err();
+            assert_eq!(why.code, ErrorCode::InvalidRequest, "{why}");
+        }
+    }
 
     #[test]
     fn percent_encoded_bytes_are_looked_at() {

@@ -47,3 +47,64 @@ fn failed(why: &dyn std::fmt::Display) -> Response {
         "This page could not be made. Your conversations are safe; please load it again.";
     plain::problem(&Error::new(ErrorCode::Internal, sentence))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+mod tests {
+    use super::*;
+    use axum::{Router, middleware, response::Html, routing::get};
+    use futures::FutureExt;
+    use std::sync::Arc;
+    use tokio::sync::{Notify, mpsc};
+    use tower::Service;
+
+    fn ask(path: &str) -> Request {
+        Request::builder().uri(path).body(Body::empty()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_page_that_fails_half_way_is_answered_as_a_failure() {
+        async fn half() -> Html<Body> {
+            let pieces = ["<p>Half a page", ""];
+            Html(Body::from_stream(futures::stream::iter(pieces).map(
+                |piece| match piece {
+                    "" => panic!("a fault of ours"),
+                    piece => Ok::<_, axum::Error>(piece),
+                },
+            )))
+        }
+        use futures::StreamExt;
+        let mut router = Router::new()
+            .route("/", get(half))
+            .layer(middleware::from_fn(render));
+        let response = Service::call(&mut router, ask("/")).await.unwrap();
+        assert_eq!(response.status(), 500);
+        let page = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        let page = String::from_utf8_lossy(&page);
+        assert!(page.contains("load it again"), "{page}");
+        assert!(!page.contains("Half a page"), "{page}");
+    }
+
+    #[tokio::test]
+    async fn a_page_is_rendered_to_its_end_when_its_reader_leaves() {
+        let (go, (said, mut says)) = (Arc::new(Notify::new()), mpsc::unbounded_channel());
+        let handler = {
+            let go = go.clone();
+            async move || {
+                said.send("begun").unwrap();
+                go.notified().await;
+                said.send("done").unwrap();
+                Html("<p>A page</p>")
+            }
+        };
+        let mut router = Router::new()
+            .route("/", get(handler))
+            .layer(middleware::from_fn(render));
+        let mut asked = Service::call(&mut router, ask("/"));
+        assert!((&mut asked).now_or_never().is_none());
+        assert_eq!(says.recv().await, Some("begun"));
+        drop(asked);
+        go.notify_one();
+        assert_eq!(says.recv().await, Some("done"));
+    }
+}

@@ -148,3 +148,38 @@ pub fn no_handler(request: &Request) -> Option<Response> {
     }
     Some(response)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+mod tests {
+    use super::*;
+    use axum::{Router, middleware, routing::get};
+    use tower::Service;
+
+    async fn boom() -> &'static str {
+        panic!("a fault of ours")
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_panics_is_answered_as_a_failure() {
+        let mut router = Router::new()
+            .route("/api/boom", get(boom))
+            .layer(middleware::from_fn(from_error));
+        for (accept, kind) in [("*/*", "application/json"), ("text/html", "text/html")] {
+            let request = Request::builder().uri("/api/boom").header("accept", accept);
+            let request = request.body(Body::empty()).unwrap();
+            let response = Service::call(&mut router, request).await.unwrap();
+            assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+            let headers = response.headers();
+            assert!(
+                headers[header::CONTENT_TYPE]
+                    .as_bytes()
+                    .starts_with(kind.as_bytes())
+            );
+            let body = to_bytes(response.into_body(), LONGEST).await.unwrap();
+            let body = String::from_utf8_lossy(&body);
+            assert!(body.contains("The server failed"), "{body}");
+            assert!(!body.contains("a fault of ours"), "{body}");
+        }
+    }
+}

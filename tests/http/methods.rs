@@ -222,3 +222,49 @@ async fn pages_and_data_stay_in_no_cache() {
         assert!(cache.starts_with("no-store"), "{path}: {cache}");
     }
 }
+
+#[tokio::test]
+async fn no_request_line_makes_the_server_fail() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let server = InProcess::start().await;
+    let address = server.api.base.trim_start_matches("http://");
+    for line in [
+        "OPTIONS *",
+        "CONNECT localhost:80",
+        "GET http://localhost/",
+        "GET http://localhost",
+        "GET //",
+        "GET //evil.example/x",
+        "GET /%",
+        "GET /%ff%00",
+        "GET /c/%ff",
+        "GET /c/",
+        "GET /c/../../etc/passwd",
+        "GET /pkg/../../Cargo.toml",
+        "GET /plain/%2e%2e%2f",
+        "GET /?%ff=%zz&&&=",
+        "GET /api/",
+        "GET /api/runs/events?run=%ff",
+        "GET /api/conversations/list?query=%ff",
+        "GET /api/images/%ff",
+        "HEAD /api/images/..",
+        "POST /api/runs/start?text=x",
+        "BREW /",
+    ] {
+        let mut socket = tokio::net::TcpStream::connect(address)
+            .await
+            .expect("connected");
+        let request = format!("{line} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.expect("sent");
+        let mut heard = Vec::new();
+        socket.read_to_end(&mut heard).await.expect("answered");
+        let heard = String::from_utf8_lossy(&heard);
+        let status = heard
+            .strip_prefix("HTTP/1.1 ")
+            .and_then(|rest| rest.get(..3));
+        let status: u16 = status.and_then(|status| status.parse().ok()).unwrap_or(0);
+        assert!((200..500).contains(&status), "{line}: {heard}");
+        assert!(!heard.contains("root:"), "{line}: {heard}");
+        assert!(!heard.contains("[package]"), "{line}: {heard}");
+    }
+}
