@@ -8,7 +8,7 @@ use super::{
     prompt,
     provider::ChatRequest,
     settings,
-    store::{self, Begun, NewRun, NewTurn},
+    store::{self, Begun, Listing, NewRun, NewTurn, Window},
 };
 use crate::{
     api::Catalog,
@@ -197,28 +197,31 @@ impl App {
         })
     }
 
-    /// Conversations for the sidebar.
+    /// A page of the list of conversations.
     ///
     /// # Errors
     /// `storage`.
-    pub async fn list(&self, query: Option<String>) -> Result<Vec<Summary>, Error> {
+    pub async fn list(&self, listing: Listing) -> Result<Vec<Summary>, Error> {
         let log = self.log.clone();
         self.log
             .db
-            .read(move |db| store::list(db, &log, query.as_deref()))
+            .read(move |db| store::list(db, &log, &listing))
             .await
     }
 
-    /// A conversation with its current branch.
+    /// A conversation with a part of its current branch.
     ///
     /// # Errors
     /// `not_found`, `storage`.
-    pub async fn load(&self, id: ConversationId) -> Result<Conversation, Error> {
+    pub async fn load(&self, id: ConversationId, part: Window) -> Result<Conversation, Error> {
         let log = self.log.clone();
-        self.log.db.read(move |db| store::load(db, &log, id)).await
+        self.log
+            .db
+            .read(move |db| store::load(db, &log, id, part))
+            .await
     }
 
-    /// Makes another branch the current one, and returns the conversation.
+    /// Makes another branch the current one, and returns the conversation, back to `message`.
     ///
     /// # Errors
     /// `conflict` while an answer is being written, `not_found`, `storage`.
@@ -232,7 +235,11 @@ impl App {
             .writer
             .write(move |db| store::select(db, id, message))
             .await?;
-        self.load(id).await
+        let part = Window {
+            back_to: Some(message),
+            ..Window::default()
+        };
+        self.load(id, part).await
     }
 
     /// Renames a conversation.

@@ -15,6 +15,7 @@ pub mod writer;
 use crate::{
     chat::Answer,
     protocol::{ConversationId, Entry, Error, ErrorCode, Event, RunId, Seq, Status, Timing, Usage},
+    server::search,
 };
 use bytes::Bytes;
 use db::{Db, storage};
@@ -147,12 +148,12 @@ impl Log {
     /// `storage`. The segments stay then, and the run is read from them.
     pub async fn settle(&self, live: &Arc<Live>) -> Result<(), Error> {
         let (no, packed) = (live.no, live.packed());
-        let status = live
-            .with_answer(|answer| answer.status)
-            .unwrap_or(Status::Error);
+        let (status, text) = live.with_answer(|answer| (answer.status, answer.visible_text()));
+        let status = status.unwrap_or(Status::Error);
+        let text = search::folded(&text);
         let result = self
             .writer
-            .write(move |db| compact(db, no, &packed, status).map_err(storage))
+            .write(move |db| finish(db, no, &packed, status, &text).map_err(storage))
             .await;
         // From here on the database answers. Its `log` row is there, or its segments are.
         self.lock().remove(&live.run);
@@ -277,6 +278,22 @@ fn add_segment(db: &Connection, no: i64, packed: &Packed) -> rusqlite::Result<()
     Ok(())
 }
 
+/// Stores the log of a run that has ended in one piece, and makes its answer findable: `text` is
+/// what [`search::folded`] makes of it.
+///
+/// # Errors
+/// What SQLite says.
+pub fn finish(
+    db: &Connection,
+    no: i64,
+    packed: &Packed,
+    status: Status,
+    text: &str,
+) -> rusqlite::Result<()> {
+    compact(db, no, packed, status)?;
+    search::put_answer(db, no, text)
+}
+
 /// Replaces a run's segments by one row, marks it finished, and removes the segments that no open
 /// run needs any more.
 fn compact(db: &Connection, no: i64, packed: &Packed, status: Status) -> rusqlite::Result<()> {
@@ -313,7 +330,8 @@ fn close_open_runs(db: &mut Connection) -> Result<usize, Error> {
         }
         let status = answer.status.unwrap_or(Status::Interrupted);
         let transaction = db.transaction().map_err(storage)?;
-        compact(&transaction, *no, &packed, status).map_err(storage)?;
+        let text = search::folded(&answer.visible_text());
+        finish(&transaction, *no, &packed, status, &text).map_err(storage)?;
         transaction.commit().map_err(storage)?;
     }
     Ok(open.len())

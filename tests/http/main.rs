@@ -23,3 +23,4 @@ mod streams;
 mod tools;
 mod upstream;
 mod vendors;
+mod years;

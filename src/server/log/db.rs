@@ -3,8 +3,11 @@
 //! SQLite in WAL mode with `synchronous = NORMAL`: a commit survives the death of the process at
 //! any moment. (After a power cut the last commits may be missing; the file stays whole.)
 
-use crate::protocol::{Error, ErrorCode};
-use rusqlite::{Connection, OpenFlags, types::ValueRef};
+use crate::{
+    protocol::{Error, ErrorCode},
+    server::search,
+};
+use rusqlite::{Connection, OpenFlags};
 use std::{
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
@@ -15,7 +18,13 @@ use std::{
 const SCHEMA_VERSION: i64 = SCHEMA.len() as i64;
 
 /// The schema, step by step; a database of an older version is brought up by the later ones.
-const SCHEMA: [&str; 4] = [TABLES, SEGMENTS_IN_ORDER, SETTINGS, IMAGES];
+const SCHEMA: [&str; 5] = [
+    TABLES,
+    SEGMENTS_IN_ORDER,
+    SETTINGS,
+    IMAGES,
+    search::PASSAGES,
+];
 
 /// The tables as the first version made them; later steps change them.
 ///
@@ -183,7 +192,6 @@ impl Db {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(&self.path, flags).map_err(storage)?;
         db.busy_timeout(Duration::from_secs(5)).map_err(storage)?;
-        contains_function(&db).map_err(storage)?;
         Ok(db)
     }
 
@@ -206,6 +214,7 @@ fn prepare(db: &Connection, limit_mb: u64) -> rusqlite::Result<i64> {
     }
     let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if (0..SCHEMA_VERSION).contains(&version) {
+        search::upgrade_functions(db)?;
         let missing = SCHEMA[version as usize..].concat();
         db.execute_batch(&format!(
             "BEGIN IMMEDIATE; {missing} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
@@ -215,24 +224,6 @@ fn prepare(db: &Connection, limit_mb: u64) -> rusqlite::Result<i64> {
     // Opening proves nothing about writing: a read-only file says so only here.
     db.execute_batch("BEGIN IMMEDIATE; UPDATE run SET status = status WHERE 0; COMMIT;")?;
     Ok(version)
-}
-
-/// `answer_contains(log, words)`: whether the visible text of a packed log has the words, without
-/// regard to case. Answers are stored only once, as logs, so search reads them there.
-fn contains_function(db: &Connection) -> rusqlite::Result<()> {
-    use rusqlite::functions::FunctionFlags;
-    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
-    db.create_scalar_function("answer_contains", 2, flags, |context| {
-        let (ValueRef::Blob(bytes), Ok(words)) = (context.get_raw(0), context.get::<String>(1))
-        else {
-            return Ok(false);
-        };
-        let Ok(log) = super::packed::Packed::from_bytes(bytes) else {
-            return Ok(false);
-        };
-        let text = super::fold(&log).visible_text();
-        Ok(text.to_lowercase().contains(&words.to_lowercase()))
-    })
 }
 
 /// A failure of the database as a sentence.
