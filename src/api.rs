@@ -118,22 +118,49 @@ pub async fn retry_run(
         .map_err(ApiError)
 }
 
-/// Conversations, pinned first, then the newest; with `query`, those that contain it.
+/// A page of the list of conversations, pinned first, then the newest.
+///
+/// - `query`: only those that contain it in their title, questions or answers, without regard to
+///   case in any alphabet.
+/// - `limit`: how many at most, 50 if not said, 200 at most. Fewer are the last ones.
+/// - `after`: those behind this place, the [`crate::chat::ListPlace`] of the last one on the page
+///   before. Conversations that come meanwhile are before it, so none is skipped or repeated.
 #[server(endpoint = "conversations/list", input = GetUrl)]
 pub async fn list_conversations(
     #[server(default)] query: Option<String>,
+    #[server(default)] limit: Option<usize>,
+    #[server(default)] after: Option<String>,
 ) -> Result<Vec<Summary>, ApiError> {
-    crate::server::app()?.list(query).await.map_err(ApiError)
+    let listing = crate::server::store::Listing {
+        query,
+        limit,
+        after: crate::server::store::place_in_list(after.as_deref()).map_err(ApiError)?,
+    };
+    crate::server::app()?.list(listing).await.map_err(ApiError)
 }
 
-/// A conversation with the messages of its current branch. A running answer is included as far as
-/// it is; follow its run after [`crate::chat::Answer::seq`].
+/// A conversation with messages of its current branch: the newest ones. A running answer is
+/// included as far as it is; follow its run after [`crate::chat::Answer::seq`].
+///
+/// - `before`: in place of the newest those before this message. Where the first message has a
+///   parent there are more before it, and it is the next `before`.
+/// - `limit`: how many, 40 if not said, 200 at most; fewer where they are long.
 #[server(endpoint = "conversations/load", input = GetUrl)]
-pub async fn load_conversation(id: ConversationId) -> Result<Conversation, ApiError> {
-    crate::server::app()?.load(id).await.map_err(ApiError)
+pub async fn load_conversation(
+    id: ConversationId,
+    #[server(default)] before: Option<MessageId>,
+    #[server(default)] limit: Option<usize>,
+) -> Result<Conversation, ApiError> {
+    let part = crate::server::store::Window {
+        before,
+        limit,
+        ..crate::server::store::Window::default()
+    };
+    crate::server::app()?.load(id, part).await.map_err(ApiError)
 }
 
-/// Makes the branch that contains `message` the current one.
+/// Makes the branch that contains `message` the current one, and loads it back to that message,
+/// unless that is further up than can be loaded at once.
 #[server(endpoint = "conversations/select", input = PostUrl)]
 pub async fn select_branch(
     id: ConversationId,

@@ -4,9 +4,11 @@
 //! same [`Answer::apply`], so that screen and disk cannot disagree. It is pure: no clock, no I/O.
 
 mod arguments;
+mod list;
 mod settings;
 
 pub use arguments::Arguments;
+pub use list::{ListPlace, Summary};
 pub use settings::{Effort, Settings};
 
 use crate::protocol::{
@@ -26,22 +28,7 @@ pub enum Role {
     Assistant,
 }
 
-/// A conversation as the sidebar lists it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Summary {
-    /// Its identifier.
-    pub id: ConversationId,
-    /// Its name; at first the beginning of the first message.
-    pub title: String,
-    /// Whether it stays at the top.
-    pub pinned: bool,
-    /// When something was last said.
-    pub updated: UnixMs,
-    /// Whether an answer is being written now.
-    pub running: bool,
-}
-
-/// A conversation with the messages of its current branch.
+/// A conversation with messages of its current branch: the newest ones, or a page of earlier ones.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Conversation {
     /// Its identifier.
@@ -54,11 +41,18 @@ pub struct Conversation {
     /// How its answers are asked for.
     #[serde(default, skip_serializing_if = "Settings::is_empty")]
     pub settings: Settings,
-    /// From the first message to the last of the current branch.
+    /// Messages of the current branch one after the other. Where there are more before the first
+    /// one, it has a parent.
     pub messages: Vec<Message>,
 }
 
 impl Conversation {
+    /// The first message, if there are more before it: the cursor to the page before.
+    pub fn earlier(&self) -> Option<MessageId> {
+        let first = self.messages.first()?;
+        first.parent.map(|_| first.id)
+    }
+
     /// The last message of the current branch: what the next message answers.
     pub fn head(&self) -> Option<MessageId> {
         self.messages.last().map(|message| message.id)
@@ -89,6 +83,12 @@ pub struct Message {
 }
 
 impl Message {
+    /// Bytes of all text in it, also of what is folded away on the page.
+    pub fn weight(&self) -> usize {
+        let blocks = self.answers.iter().flat_map(|answer| &answer.blocks);
+        self.text.len() + blocks.map(|block| block.text.len()).sum::<usize>()
+    }
+
     /// The whole visible text: a person's words, or the texts of all runs one after the other.
     pub fn visible_text(&self) -> String {
         match self.role {

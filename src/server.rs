@@ -2,6 +2,7 @@
 //!
 //! - [`config`], [`registry`], [`health`]: what is set up, which providers there are, how they do.
 //! - [`provider`]: vendors. [`engine`]: time. [`log`]: order. [`store`]: conversations.
+//!   [`search`]: what can be found in them.
 //! - [`prompt`]: what a model is told of a conversation. [`tool`]: what it may call. [`images`]:
 //!   pictures with messages.
 //! - [`commands`], [`events`]: what can be asked for, how a run is followed.
@@ -25,6 +26,7 @@ pub mod plain;
 pub mod prompt;
 pub mod provider;
 pub mod registry;
+pub mod search;
 pub mod settings;
 pub mod shutdown;
 pub mod status;
@@ -173,6 +175,7 @@ pub fn router(app: Arc<App>, leptos: LeptosOptions, hosts: Hosts) -> Router {
         .route("/health", get(metrics::health))
         .route("/ready", get(metrics::ready))
         .route("/metrics", get(metrics::metrics))
+        .route(plain::LIST, get(plain::list))
         .route("/plain/{conversation}", get(plain::page))
         .route(api::IMAGES, post(images::upload))
         .route("/api/images/{id}", get(images::show))

@@ -16,7 +16,7 @@ mod nursery;
 mod words;
 
 pub use body::Body;
-pub use chats::Chats;
+pub use chats::{Chats, PAGE};
 
 use crate::{
     chat::{Message, Role},
@@ -40,7 +40,7 @@ pub struct Chat {
     /// How its answers are asked for, from the next one on: JSON of [`crate::chat::Settings`], or
     /// nothing where nothing is chosen.
     pub settings: RwSignal<String>,
-    /// The messages of the current branch, oldest first. The list changes when messages come or go,
+    /// The messages of the current branch as far as they are loaded, oldest first. The list changes when messages come or go,
     /// never when text arrives: that is inside each [`MessageView`].
     pub messages: RwSignal<Vec<MessageView>>,
     /// How the stream of the running answer is doing.
@@ -80,6 +80,8 @@ struct Inner {
     unconfirmed: bool,
     /// The page has taken over what the server rendered.
     hydrated: bool,
+    /// Earlier messages are on their way.
+    fetching: bool,
 }
 
 /// A message on the screen. Cheap to clone; equal by identity for keyed lists.

@@ -5,7 +5,7 @@ mod runs;
 use super::{
     App,
     log::{Source, live::Live},
-    store,
+    store::{self, Listing, Window},
 };
 use crate::{
     api::Catalog,
@@ -41,32 +41,33 @@ impl App {
         })
     }
 
-    /// Conversations for the sidebar.
+    /// A page of the list of conversations.
     ///
     /// # Errors
     /// `storage`.
-    pub async fn list(&self, query: Option<String>) -> Result<Vec<Summary>, Error> {
+    pub async fn list(&self, listing: Listing) -> Result<Vec<Summary>, Error> {
         let log = self.log.clone();
-        let searches = query
-            .as_deref()
-            .is_some_and(|words| !words.trim().is_empty());
-        let list = move |db: &rusqlite::Connection| store::list(db, &log, query.as_deref());
+        let searches = listing.is_search();
+        let list = move |db: &rusqlite::Connection| store::list(db, &log, &listing);
         match searches {
             true => self.log.db.search(list).await,
             false => self.log.db.read(list).await,
         }
     }
 
-    /// A conversation with its current branch.
+    /// A conversation with a part of its current branch.
     ///
     /// # Errors
     /// `not_found`, `storage`.
-    pub async fn load(&self, id: ConversationId) -> Result<Conversation, Error> {
+    pub async fn load(&self, id: ConversationId, part: Window) -> Result<Conversation, Error> {
         let log = self.log.clone();
-        self.log.db.read(move |db| store::load(db, &log, id)).await
+        self.log
+            .db
+            .read(move |db| store::load(db, &log, id, part))
+            .await
     }
 
-    /// Makes another branch the current one, and returns the conversation.
+    /// Makes another branch the current one, and returns the conversation, back to `message`.
     ///
     /// # Errors
     /// `conflict` while an answer is being written, `not_found`, `storage`.
@@ -84,7 +85,11 @@ impl App {
                 .write(move |db| store::select(db, id, message))
                 .await?;
         }
-        self.load(id).await
+        let part = Window {
+            back_to: Some(message),
+            ..Window::default()
+        };
+        self.load(id, part).await
     }
 
     /// Renames a conversation.

@@ -17,6 +17,7 @@ pub mod writer;
 use crate::{
     chat::Answer,
     protocol::{ConversationId, Entry, Error, ErrorCode, RunId, Seq, Status},
+    server::search,
 };
 use bytes::Bytes;
 use db::{Db, storage};
@@ -168,12 +169,12 @@ impl Log {
 
     async fn store_whole(&self, live: &Arc<Live>) -> Result<(), Error> {
         let (no, packed) = (live.no, live.packed());
-        let status = live
-            .with_answer(|answer| answer.status)
-            .unwrap_or(Status::Error);
+        let (status, text) = live.with_answer(|answer| (answer.status, answer.visible_text()));
+        let status = status.unwrap_or(Status::Error);
+        let text = search::folded(&text);
         // Its segments have all of it, and they were synced with its end.
         self.writer
-            .write_unsynced(move |db| compact(db, no, &packed, status).map_err(storage))
+            .write_unsynced(move |db| finish(db, no, &packed, status, &text).map_err(storage))
             .await
     }
 
@@ -339,6 +340,22 @@ fn add_segment(db: &Connection, no: i64, packed: &Packed) -> rusqlite::Result<()
     db.prepare_cached("INSERT INTO segment (run, bytes) VALUES (?1, ?2)")?
         .execute(params![no, packed.as_bytes()])?;
     Ok(())
+}
+
+/// Stores the log of a run that has ended in one piece, and makes its answer findable: `text` is
+/// what [`search::folded`] makes of it.
+///
+/// # Errors
+/// What SQLite says.
+pub fn finish(
+    db: &Connection,
+    no: i64,
+    packed: &Packed,
+    status: Status,
+    text: &str,
+) -> rusqlite::Result<()> {
+    compact(db, no, packed, status)?;
+    search::put_answer(db, no, text)
 }
 
 /// Replaces a run's segments by one row, marks it finished, and removes the segments that no open

@@ -4,16 +4,21 @@
 //! It is led to `/plain/{conversation}`, a document that the server goes on writing, block by
 //! block, until the answer is whole.
 
-use super::{App, commands::StartRun, log::Source};
+use super::{
+    App,
+    commands::StartRun,
+    log::Source,
+    store::{DEFAULT_PAGE, Listing, Window, place_in_list},
+};
 use crate::{
-    chat::{Answer, Conversation, Message, Role},
+    chat::{Answer, Conversation, Message, Role, Summary},
     markdown::{self, Renderer},
     protocol::{ConversationId, Error, ErrorCode, RunId, Started},
 };
 use axum::{
     Form,
     body::Body,
-    extract::{FromRequest, Path, Request, State},
+    extract::{FromRequest, Path, Query, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Redirect, Response},
@@ -184,29 +189,95 @@ fn failure(why: &Error, text: &str) -> Response {
     document(Body::from(page), super::status::of(why), None)
 }
 
-/// `GET /plain/{conversation}`: the conversation as a document; a running answer streams into it.
-pub async fn page(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {
-    let loaded = match id.parse() {
-        Ok(id) => app.load(id).await,
-        Err(_) => Err(Error::new(
-            ErrorCode::NotFound,
-            "There is no such conversation.",
-        )),
+/// Which part of what is shown.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Part {
+    before: String,
+    after: String,
+}
+
+/// Where the conversations are listed without script.
+pub const LIST: &str = "/plain/conversations";
+
+/// `GET /plain/conversations`: the list of conversations, page by page.
+pub async fn list(State(app): State<Arc<App>>, Query(part): Query<Part>) -> Response {
+    let listed = async {
+        let listing = Listing {
+            after: place_in_list(some(&part.after))?,
+            ..Listing::default()
+        };
+        app.list(listing).await
     };
-    let conversation = match loaded {
-        Ok(conversation) => conversation,
+    let listed = match listed.await {
+        Ok(listed) => listed,
         Err(why) => return failure(&why, ""),
     };
+    let mut page = head("Conversations", None);
+    page.push_str("<ul class=\"chats\">");
+    for Summary { id, title, .. } in &listed {
+        page.push_str(&format!("<li><a href=\"/c/{id}\">"));
+        escape(title, &mut page);
+        page.push_str("</a></li>");
+    }
+    page.push_str("</ul>");
+    if let Some(last) = listed.last().filter(|_| listed.len() >= DEFAULT_PAGE) {
+        let place = last.place();
+        page.push_str(&format!(
+            "<p><a class=\"button\" href=\"{LIST}?after={place}\">Show more</a></p>"
+        ));
+    }
+    page.push_str("<p><a href=\"/\">New chat</a></p></main></body></html>");
+    document(Body::from(page), StatusCode::OK, None)
+}
+
+/// `GET /plain/{conversation}`: the newest messages as a document, or those before one of them; a
+/// running answer streams into it.
+pub async fn page(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    Query(part): Query<Part>,
+) -> Response {
+    let loaded = async {
+        let id = id
+            .parse()
+            .map_err(|_| Error::new(ErrorCode::NotFound, "There is no such conversation."))?;
+        let part = Window {
+            before: parse(&part.before)?,
+            ..Window::default()
+        };
+        app.load(id, part)
+            .await
+            .map(|conversation| (conversation, part.before.is_none()))
+    };
+    let (conversation, newest) = match loaded.await {
+        Ok(loaded) => loaded,
+        Err(why) => return failure(&why, ""),
+    };
+    let id = conversation.id;
     let nonce = leptos::nonce::Nonce::new().to_string();
-    let mut start = head(&conversation.title, Some((&nonce, conversation.id)));
+    let mut start = head(&conversation.title, newest.then_some((&nonce, id)));
+    if let Some(first) = conversation.earlier() {
+        start.push_str(&format!(
+            "<p><a class=\"button\" href=\"/plain/{id}?before={first}\">Show earlier messages</a></p>"
+        ));
+    }
     start.push_str("<div role=\"log\" aria-label=\"Conversation\" class=\"transcript\">");
     let (running, done) = split_running(&conversation);
     for message in done {
         article(message, &mut start);
     }
     let mut end = String::from("</div>");
-    composer(&conversation, &mut end);
-    end.push_str("</main></body></html>");
+    if newest {
+        composer(&conversation, &mut end);
+    } else {
+        end.push_str(&format!(
+            "<p><a class=\"button\" href=\"/plain/{id}\">Show the latest messages</a></p>"
+        ));
+    }
+    end.push_str(&format!(
+        "<p><a href=\"{LIST}\">All conversations</a></p></main></body></html>"
+    ));
     let body = match running {
         None => Body::from(start + &end),
         Some((message, run)) => match app.log.source(run).await {

@@ -4,13 +4,19 @@
 //! log writer's transaction, those that read on a reading connection. An assistant's text is not
 //! kept twice: it is the fold of its runs' logs.
 
+mod branch;
+mod list;
+
+pub use branch::{DEFAULT_MESSAGES, MAX_MESSAGES, Window, branch_to, load};
+pub use list::{DEFAULT_PAGE, Listing, MAX_PAGE, list, place_in_list};
+
 use super::{
     images,
     log::{Log, db::storage, fold, stored_by_no},
-    settings,
+    search, settings,
 };
 use crate::{
-    chat::{Answer, Conversation, Message, Role, Settings, Summary},
+    chat::{Answer, Message, Role, Settings},
     protocol::{
         ConversationId, Error, ErrorCode, FinishReason, ImageId, MessageId, RunId, Started, Status,
         UnixMs,
@@ -112,6 +118,7 @@ pub fn begin_turn(db: &Connection, turn: &NewTurn) -> Result<Begun, Error> {
         &turn.text,
         turn.at,
     )?;
+    search::put(db, conversation, question.0, &turn.text)?;
     images::attach(db, question, &turn.images)?;
     let answer = MessageId::new();
     insert_message(
@@ -245,100 +252,6 @@ pub fn place(db: &Connection, run: RunId) -> Result<RunPlace, Error> {
     .ok_or_else(|| Error::new(ErrorCode::NotFound, "There is no such answer."))
 }
 
-/// The messages from the first to `last`, with their texts.
-///
-/// # Errors
-/// `storage`.
-pub fn branch_to(db: &Connection, log: &Log, last: MessageId) -> Result<Vec<Message>, Error> {
-    let mut messages = Vec::new();
-    let mut next = Some(last);
-    while let Some(id) = next {
-        let Some(message) = message(db, log, id)? else {
-            break;
-        };
-        next = message.parent;
-        messages.push(message);
-    }
-    messages.reverse();
-    Ok(messages)
-}
-
-/// A conversation with its current branch.
-///
-/// # Errors
-/// `not_found`, `storage`.
-pub fn load(db: &Connection, log: &Log, id: ConversationId) -> Result<Conversation, Error> {
-    let (title, model, head, settings) = db
-        .prepare_cached("SELECT title, model, head, settings FROM conversation WHERE id = ?1")
-        .and_then(|mut query| {
-            query
-                .query_row([id.0.as_bytes()], |row| {
-                    Ok((
-                        row.get::<_, String>(0)?,
-                        row.get::<_, Option<String>>(1)?,
-                        optional_uuid(row, 2)?,
-                        settings::of_row(row, 3)?,
-                    ))
-                })
-                .optional()
-        })
-        .map_err(storage)?
-        .ok_or_else(no_conversation)?;
-    let messages = match head {
-        Some(head) => branch_to(db, log, MessageId(head))?,
-        None => Vec::new(),
-    };
-    Ok(Conversation {
-        id,
-        title,
-        model,
-        settings,
-        messages,
-    })
-}
-
-/// Conversations, pinned first, then by time. With `query`, those whose title, questions or
-/// answers contain it, without regard to case.
-///
-/// # Errors
-/// `storage`.
-pub fn list(db: &Connection, log: &Log, query: Option<&str>) -> Result<Vec<Summary>, Error> {
-    let words = query.map(str::trim).filter(|words| !words.is_empty());
-    let sql = match words {
-        None => {
-            "SELECT id, title, pinned, updated FROM conversation
-             ORDER BY pinned DESC, updated DESC, id DESC"
-        }
-        Some(_) => {
-            "SELECT id, title, pinned, updated FROM conversation AS c
-             WHERE instr(lower(title), lower(?1)) > 0
-                OR EXISTS (SELECT 1 FROM message AS m WHERE m.conversation = c.id
-                           AND instr(lower(m.text), lower(?1)) > 0)
-                OR EXISTS (SELECT 1 FROM run AS r JOIN log ON log.run = r.no
-                           WHERE r.conversation = c.id AND answer_contains(log.bytes, ?1))
-             ORDER BY pinned DESC, updated DESC, id DESC LIMIT 200"
-        }
-    };
-    let running: Vec<ConversationId> = log.running_conversations();
-    let read = |row: &Row<'_>| {
-        let id = ConversationId(uuid(row, 0)?);
-        Ok(Summary {
-            id,
-            title: row.get(1)?,
-            pinned: row.get(2)?,
-            updated: row.get::<_, i64>(3)?.unsigned_abs(),
-            running: running.contains(&id),
-        })
-    };
-    let mut query = db.prepare_cached(sql).map_err(storage)?;
-    match words {
-        None => query.query_map([], read),
-        Some(words) => query.query_map([words], read),
-    }
-    .and_then(Iterator::collect)
-    .map_err(storage)
-}
-
 /// Makes the branch with `message` the current one: down to its newest leaf.
 ///
 /// # Errors
@@ -370,7 +283,8 @@ pub fn rename(db: &Connection, id: ConversationId, title: &str) -> Result<(), Er
     changed(
         db.prepare_cached("UPDATE conversation SET title = ?2 WHERE id = ?1")
             .and_then(|mut query| query.execute(params![id.0.as_bytes(), title])),
-    )
+    )?;
+    search::put(db, id, id.0, title)
 }
 
 /// Pins or unpins a conversation.
@@ -398,6 +312,7 @@ pub fn delete(db: &Connection, id: ConversationId, at: UnixMs) -> Result<(), Err
         "DELETE FROM log WHERE run IN (SELECT no FROM run WHERE conversation = ?1)",
         "DELETE FROM run WHERE conversation = ?1",
         "DELETE FROM message WHERE conversation = ?1",
+        "DELETE FROM passage WHERE conversation = ?1",
     ] {
         db.execute(sql, [id.0.as_bytes()]).map_err(storage)?;
     }
@@ -460,6 +375,7 @@ fn head(db: &Connection, id: ConversationId) -> Result<Option<MessageId>, Error>
 
 fn create(db: &Connection, turn: &NewTurn) -> Result<ConversationId, Error> {
     let id = ConversationId::new();
+    let title = title_of(&turn.text);
     db.prepare_cached(
         "INSERT INTO conversation (id, title, created, updated, settings)
          VALUES (?1, ?2, ?3, ?3, ?4)",
@@ -467,12 +383,13 @@ fn create(db: &Connection, turn: &NewTurn) -> Result<ConversationId, Error> {
     .and_then(|mut query| {
         query.execute(params![
             id.0.as_bytes(),
-            title_of(&turn.text),
+            title,
             turn.at as i64,
             settings::for_row(&turn.settings)
         ])
     })
     .map_err(storage)?;
+    search::put(db, id, id.0, &title)?;
     Ok(id)
 }
 

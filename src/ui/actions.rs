@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     client::store::{Chat, MessageView},
-    protocol::{FinishReason, Status},
+    protocol::{FinishReason, ModelInfo, Status},
 };
 use leptos::prelude::*;
 use std::time::Duration;
@@ -68,7 +68,14 @@ pub(super) fn other_models(
         Deed::Onward => format!("onward-{}", message.id),
     };
     let model = Memo::new(move |_| message.state.with(|state| state.model.clone()));
-    part(move || {
+    let any = move || {
+        let is_other = |other: &ModelInfo| model.with(|model| other.id != *model);
+        frame
+            .catalog
+            .with(|catalog| catalog.models.iter().any(is_other))
+    };
+    let list = id.clone();
+    let items = move || {
         let models = frame.catalog.with(|catalog| {
             let models = catalog.models.iter();
             models
@@ -76,31 +83,27 @@ pub(super) fn other_models(
                 .map(|model| (model.clone(), picker::label(catalog, model)))
                 .collect::<Vec<_>>()
         });
-        if models.is_empty() {
-            return ().into_any();
-        }
-        let items = models
-            .into_iter()
-            .map(|(model, label)| {
-                let chosen = model.id;
-                let content = view! {
-                    <span>{label}</span>
-                    <small>{model.provider}</small>
-                };
-                let deed = move || match deed {
-                    Deed::Again => chat.retry(message.id, Some(chosen.clone())),
-                    Deed::Onward => chat.continue_answer(message.id, Some(chosen.clone())),
-                };
-                item(id.clone(), "", content.into_any(), deed)
-            })
-            .collect_view()
-            .into_any();
+        let items = models.into_iter().map(|(model, label)| {
+            let chosen = model.id;
+            let content = view! {
+                <span>{label}</span>
+                <small>{model.provider}</small>
+            };
+            let deed = move || match deed {
+                Deed::Again => chat.retry(message.id, Some(chosen.clone())),
+                Deed::Onward => chat.continue_answer(message.id, Some(chosen.clone())),
+            };
+            item(list.clone(), "", content.into_any(), deed)
+        });
+        items.collect_view().into_any()
+    };
+    when(any, move || {
         menu(
             id.clone(),
             "Another model".to_owned(),
             Icon::Fork,
             words,
-            items,
+            items.clone(),
         )
     })
 }

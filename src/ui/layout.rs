@@ -10,7 +10,7 @@ use super::{
 use crate::{
     api::{ApiError, Catalog, list_conversations, list_models, load_conversation},
     chat::{Conversation, Summary},
-    client::store::{Chat, Chats},
+    client::store::{Chat, Chats, PAGE},
     protocol::{ConversationId, Error, ErrorCode},
 };
 use leptos::{ev, prelude::*, task::spawn_local};
@@ -120,7 +120,7 @@ pub(super) fn Layout() -> impl IntoView {
     }
     let conversation = handed_over(move || load(first));
     let catalog = handed_over(list_models);
-    let list = handed_over(|| list_conversations(None));
+    let list = handed_over(|| list_conversations(None, Some(PAGE), None));
 
     go_with_the_address(chat, frame);
     Effect::new(move |_| browser::watch_for_crash());
@@ -148,7 +148,7 @@ pub(super) fn Layout() -> impl IntoView {
                 {move || Suspend::new(async move {
                     let list: Result<Vec<Summary>, ApiError> = taken(&list.await);
                     untrack(|| match list {
-                        Ok(list) => chats.list.set(list),
+                        Ok(list) => chats.fill(list),
                         Err(ApiError(error)) => chats.problem.set(Some(error)),
                     });
                     view! { <Sidebar/> }
@@ -228,7 +228,7 @@ fn set_not_found() {
 async fn load(place: Place) -> Result<Option<Conversation>, ApiError> {
     match place {
         Place::New => Ok(None),
-        Place::Chat(id) => load_conversation(id).await.map(Some),
+        Place::Chat(id) => load_conversation(id, None, None).await.map(Some),
         Place::Nowhere => Err(ApiError(Error::new(
             ErrorCode::NotFound,
             "There is nothing at this address.",

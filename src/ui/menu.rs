@@ -4,22 +4,28 @@
 use super::{
     browser,
     icon::{Icon, icon},
-    live::click,
+    live::{click, when},
 };
 use leptos::{ev, prelude::*};
 
-/// The menu `id`. With a class for `words` its button shows its name, else only its icon.
+/// The menu `id`. With a class for `words` its button shows its name, else only its icon. Its
+/// `items` are made when it is first opened: a page has a menu for each answer and each
+/// conversation, and nearly all stay shut.
 pub(super) fn menu(
     id: String,
     name: String,
     sign: Icon,
     words: Option<&'static str>,
-    items: AnyView,
+    items: impl Fn() -> AnyView + Send + Sync + 'static,
 ) -> AnyView {
+    let opened = RwSignal::new(false);
     let (title, shown) = (name.clone(), words.map(|_| name.clone()));
     let button = [&id, "-button"].concat();
     let (list, opener) = (id.clone(), button.clone());
-    let place = move |_: ev::Event| browser::place(&list, &opener);
+    let place = move |_: ev::Event| {
+        opened.set(true);
+        browser::place(&list, &opener);
+    };
     view! {
         <button
             type="button"
@@ -33,7 +39,7 @@ pub(super) fn menu(
             {shown}
         </button>
         <div class="menu" id=id popover="auto" on:beforetoggle=place>
-            {items}
+            {when(move || opened.get(), items)}
         </div>
     }
     .into_any()

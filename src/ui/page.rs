@@ -46,7 +46,7 @@ pub(super) fn Page() -> impl IntoView {
         head: Memo::new(move |_| chat.head().map(|message| message.id)),
         running,
         now: clock::ticking(running),
-        scroll: Scroll::new(running),
+        scroll: Scroll::new(chat, running),
         say: RwSignal::new(String::new()),
     };
     provide_context(desk);

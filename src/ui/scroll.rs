@@ -1,9 +1,13 @@
 //! Follows the text while the reader is at its end, and never otherwise.
 
+use crate::client::store::Chat;
 use leptos::{html, prelude::*};
 
 /// How near to the end counts as being there, in pixels.
 const NEAR: i32 = 48;
+
+/// So near to the start earlier messages are asked for, in pixels.
+const EARLY: i32 = 800;
 
 /// Where the reader is in the transcript.
 #[derive(Clone, Copy)]
@@ -15,16 +19,24 @@ pub(super) struct Scroll {
     /// The reader has gone up, away from the end.
     pub(super) away: RwSignal<bool>,
     last: StoredValue<i32>,
+    chat: Chat,
+    /// The message at the upper edge and where it is: it stays there when what is above it changes.
+    /// Not every browser does that by itself, and none does when earlier messages are put before all.
+    #[cfg(feature = "hydrate")]
+    anchor: StoredValue<Option<(web_sys::Element, f64)>, LocalStorage>,
 }
 
 impl Scroll {
     /// Follows while `running`, and for the moment after it in which the last things settle.
-    pub(super) fn new(running: Memo<bool>) -> Self {
+    pub(super) fn new(chat: Chat, running: Memo<bool>) -> Self {
         let scroll = Self {
             scroller: NodeRef::new(),
             column: NodeRef::new(),
             away: RwSignal::new(false),
             last: StoredValue::new(0),
+            chat,
+            #[cfg(feature = "hydrate")]
+            anchor: StoredValue::new_local(None),
         };
         scroll.watch(running);
         scroll
@@ -40,6 +52,11 @@ impl Scroll {
         let left = element.scroll_height() - top - element.client_height();
         let up = top < self.last.get_value();
         self.last.set_value(top);
+        #[cfg(feature = "hydrate")]
+        self.drop_anchor(&element);
+        if up && top < EARLY {
+            self.chat.show_earlier();
+        }
         let away = if left <= NEAR {
             false
         } else {
@@ -61,6 +78,46 @@ impl Scroll {
             element.set_scroll_top(element.scroll_height());
             self.last.set_value(element.scroll_top());
         }
+    }
+
+    /// The column has another size: the reader stays at the end, or at the same words.
+    #[cfg(feature = "hydrate")]
+    fn grown(self, follows: bool) {
+        if follows && self.away.try_get_untracked() == Some(false) {
+            return self.pin();
+        }
+        let Some(element) = self.scroller.get_untracked() else {
+            return;
+        };
+        let moved = self.anchor.with_value(|anchor| {
+            let (article, top) = anchor
+                .as_ref()
+                .filter(|(article, _)| article.is_connected())?;
+            Some((article.get_bounding_client_rect().top() - top) as i32)
+        });
+        if let Some(by) = moved.filter(|by| *by != 0) {
+            element.set_scroll_top(element.scroll_top() + by);
+            self.last.set_value(element.scroll_top());
+        }
+        self.drop_anchor(&element);
+    }
+
+    /// Notes what is at the upper edge.
+    #[cfg(feature = "hydrate")]
+    fn drop_anchor(self, scroller: &web_sys::Element) {
+        /// Below the edge there may be a gap or a button.
+        const DEPTHS: [f32; 3] = [1.0, 80.0, 240.0];
+
+        let edge = scroller.get_bounding_client_rect();
+        let x = (edge.left() + edge.width() / 2.0) as f32;
+        let article = DEPTHS.into_iter().find_map(|depth| {
+            let there = document().element_from_point(x, edge.top() as f32 + depth)?;
+            there.closest("article").ok()?
+        });
+        self.anchor.set_value(article.map(|article| {
+            let top = article.get_bounding_client_rect().top();
+            (article, top)
+        }));
     }
 
     /// The browser reports a changed size after it has laid the page out and before it paints, so
@@ -85,9 +142,8 @@ impl Scroll {
                 return;
             };
             let grown = Closure::<dyn FnMut()>::new(move || {
-                let follows = settling.try_get_value() == Some(true);
-                if follows && self.away.try_get_untracked() == Some(false) {
-                    self.pin();
+                if let Some(follows) = settling.try_get_value() {
+                    self.grown(follows);
                 }
             });
             let Ok(observer) = web_sys::ResizeObserver::new(grown.as_ref().unchecked_ref()) else {

@@ -125,8 +125,14 @@ pub(super) fn Sidebar() -> impl IntoView {
                 let error = chats.problem.get();
                 error.map(|error| view! { <p class="hint bad">{error.message}</p> }).into_any()
             })}
-            <div class="list">
-                {part(move || groups.get().into_iter().map(section).collect_view().into_any())}
+            <div class="list" on:scroll=move |event| {
+                if is_near_end(&event_target(&event)) {
+                    chats.show_more();
+                }
+            }>
+                <For each=move || labels(groups) key=|label| *label let:label>
+                    {section(label, groups)}
+                </For>
                 {when(
                     none,
                     move || {
@@ -134,6 +140,7 @@ pub(super) fn Sidebar() -> impl IntoView {
                             .into_any()
                     },
                 )}
+                {when(move || chats.end.with(Option::is_some), move || more(chats))}
             </div>
             <div class="below">
                 <ThemeSwitch/>
@@ -158,22 +165,59 @@ fn empty_text(searching: bool) -> &'static str {
     }
 }
 
-/// The conversations of one heading.
-fn section(group: days::Group) -> AnyView {
-    let label = if group.label.is_empty() {
-        "Conversations"
-    } else {
-        group.label
-    };
-    let items = group
-        .chats
-        .into_iter()
-        .map(|chat| view! { <Item chat/> })
-        .collect_view();
+/// So near to the end of the list more is asked for, in pixels.
+const NEAR: i32 = 600;
+
+fn is_near_end(list: &leptos::web_sys::Element) -> bool {
+    list.scroll_height() - list.scroll_top() - list.client_height() < NEAR
+}
+
+/// The way on for whoever does not scroll. Without script it leads to a page of its own.
+fn more(chats: Chats) -> AnyView {
+    let page = text(move || {
+        let end = chats.end.get();
+        end.map_or_else(String::new, |end| {
+            ["/plain/conversations?after=", &end.to_string()].concat()
+        })
+    });
+    view! {
+        <a
+            class="more"
+            href=page
+            rel="external"
+            on:click=move |event| {
+                event.prevent_default();
+                chats.show_more();
+            }
+        >
+            "Show more"
+        </a>
+    }
+    .into_any()
+}
+
+fn labels(groups: Memo<Vec<days::Group>>) -> Vec<&'static str> {
+    groups.with(|groups| groups.iter().map(|group| group.label).collect())
+}
+
+fn rows(groups: Memo<Vec<days::Group>>, label: &'static str) -> Vec<Row> {
+    groups.with(|groups| {
+        let group = groups.iter().find(|group| group.label == label);
+        group.map_or_else(Vec::new, |group| group.chats.clone())
+    })
+}
+
+/// The conversations of one heading. A row stays while it looks the same, so that a long list is
+/// not made anew because one answer ended.
+fn section(label: &'static str, groups: Memo<Vec<days::Group>>) -> AnyView {
     view! {
         <section>
-            <h2 class:vh=group.label.is_empty()>{label}</h2>
-            <ul>{items}</ul>
+            <h2 class:vh=label.is_empty()>{if label.is_empty() { "Conversations" } else { label }}</h2>
+            <ul>
+                <For each=move || rows(groups, label) key=Row::clone let:chat>
+                    <Item chat/>
+                </For>
+            </ul>
         </section>
     }
     .into_any()
@@ -216,30 +260,33 @@ fn Link(row: StoredValue<Row>, here: Memo<bool>) -> impl IntoView {
     let whole_title = title.clone();
     let more = ["More: ", &title].concat();
     let menu_id = format!("chat-{id}");
-    let entry = |class, sign, words: &'static str, deed: Box<dyn FnMut() + Send>| {
-        let content = view! {
-            {icon(sign)}
-            {words}
+    let list = menu_id.clone();
+    let items = move || {
+        let entry = |class, sign, words: &'static str, deed: Box<dyn FnMut() + Send>| {
+            let content = view! {
+                {icon(sign)}
+                {words}
+            };
+            item(list.clone(), class, content.into_any(), deed)
         };
-        item(menu_id.clone(), class, content.into_any(), deed)
+        let pin = if pinned { "Unpin" } else { "Pin" };
+        let delete = move || {
+            bench.deleting.set(Some(row.get_value()));
+            browser::open_dialog("delete-dialog");
+        };
+        [
+            entry(
+                "",
+                Icon::Edit,
+                "Rename",
+                Box::new(move || bench.renaming.set(Some(id))),
+            ),
+            entry("", Icon::Pin, pin, Box::new(move || chats.pin(id, !pinned))),
+            entry("danger", Icon::Bin, "Delete", Box::new(delete)),
+        ]
+        .collect_view()
+        .into_any()
     };
-    let pin = if pinned { "Unpin" } else { "Pin" };
-    let delete = move || {
-        bench.deleting.set(Some(row.get_value()));
-        browser::open_dialog("delete-dialog");
-    };
-    let items = [
-        entry(
-            "",
-            Icon::Edit,
-            "Rename",
-            Box::new(move || bench.renaming.set(Some(id))),
-        ),
-        entry("", Icon::Pin, pin, Box::new(move || chats.pin(id, !pinned))),
-        entry("danger", Icon::Bin, "Delete", Box::new(delete)),
-    ]
-    .collect_view()
-    .into_any();
     view! {
         <a
             href=format!("/c/{id}")

@@ -1,6 +1,6 @@
 //! The messages, oldest first.
 
-use super::{answer::AnswerTurn, question::Question};
+use super::{answer::AnswerTurn, browser, button::worded, live::when, question::Question};
 use crate::{
     chat::Role,
     client::store::{Chat, MessageView},
@@ -11,7 +11,16 @@ use leptos::prelude::*;
 #[component]
 pub(super) fn Transcript() -> impl IntoView {
     let chat = expect_context::<Chat>();
+    let earlier = move || {
+        chat.show_earlier();
+        // The button goes when there are no more.
+        browser::focus("scroller");
+    };
     view! {
+        {when(
+            move || chat.has_earlier(),
+            move || worded("button small earlier", None, "Show earlier messages", earlier),
+        )}
         <For each=move || chat.messages.get() key=|message| message.id let:message>
             {turn(message)}
         </For>

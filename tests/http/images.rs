@@ -10,6 +10,7 @@ use headwater::{
     server::{
         config::{Kind, ProviderConfig},
         images::MAX_IMAGES,
+        store::Listing,
     },
 };
 use reqwest::{Response, StatusCode};
@@ -144,7 +145,7 @@ async fn what_is_no_picture_is_refused_with_a_sentence() {
     let result = api.try_start(&form).await;
     assert_eq!(refused(result), (400, ErrorCode::InvalidRequest));
     // Nothing of these was stored.
-    let list = server.app.list(None).await.expect("a list");
+    let list = server.app.list(Listing::default()).await.expect("a list");
     assert!(list.is_empty(), "{list:?}");
 }
 

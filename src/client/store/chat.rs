@@ -46,6 +46,7 @@ impl Chat {
                 screen: 0,
                 unconfirmed: false,
                 hydrated: false,
+                fetching: false,
             }),
             #[cfg(feature = "hydrate")]
             page: StoredValue::new_local(super::live::Page::default()),
@@ -91,7 +92,7 @@ impl Chat {
         };
         let edition = self.edition();
         browser::spawn(async move {
-            let loaded = browser::persist(4, || api::load_conversation(id)).await;
+            let loaded = browser::persist(4, || api::load_conversation(id, None, None)).await;
             if self.edition_or_gone() != Some(edition) {
                 return;
             }
@@ -149,7 +150,9 @@ impl Chat {
         if self.settings.with_untracked(|known| *known != settings) {
             self.settings.set(settings);
         }
-        let mut views: Vec<MessageView> = Vec::with_capacity(conversation.messages.len() + 1);
+        // What was loaded before the first of these stays: nothing before a message changes.
+        let first = conversation.messages.first();
+        let mut views = self.shown_to(first.and_then(|message| message.parent));
         for message in conversation.messages {
             views.push(match self.view(message.id) {
                 Some(mut view) => {
@@ -166,6 +169,57 @@ impl Chat {
         views.extend(pending.flatten());
         self.set_messages(views);
         self.follow_if_hydrated();
+    }
+
+    /// The messages on the screen down to this one; none where it is not there.
+    fn shown_to(self, last: Option<MessageId>) -> Vec<MessageView> {
+        self.messages.with_untracked(|messages| {
+            let at = messages.iter().position(|view| Some(view.id) == last);
+            at.map_or_else(Vec::new, |at| messages[..=at].to_vec())
+        })
+    }
+
+    /// Whether there are messages before the first one on the screen. Tracked.
+    pub fn has_earlier(self) -> bool {
+        self.messages
+            .with(|messages| messages.first().is_some_and(|first| first.parent.is_some()))
+    }
+
+    /// Loads some of the messages before the first one on the screen, if there are any.
+    pub fn show_earlier(self) {
+        let first = self
+            .messages
+            .with_untracked(|messages| messages.first().copied());
+        let (Some(id), Some(first)) = (self.id.get_untracked(), first) else {
+            return;
+        };
+        let busy = |inner: &mut Inner| std::mem::replace(&mut inner.fetching, true);
+        if first.parent.is_none() || self.inner.try_update_value(busy) != Some(false) {
+            return;
+        }
+        browser::spawn(async move {
+            let loaded = api::load_conversation(id, Some(first.id), None).await;
+            if self.screen().is_none() {
+                return;
+            }
+            self.inner.update_value(|inner| inner.fetching = false);
+            let shown = self.messages.get_untracked();
+            if shown.first() != Some(&first) {
+                return;
+            }
+            match loaded {
+                Ok(earlier) => {
+                    let views = earlier
+                        .messages
+                        .into_iter()
+                        .map(|message| self.make(message));
+                    self.set_messages(views.chain(shown).collect());
+                }
+                Err(api::ApiError(error)) => {
+                    self.problem.set(Some(Problem { error, text: None }));
+                }
+            }
+        });
     }
 
     /// Another conversation comes on the screen.

@@ -3,7 +3,7 @@
 use super::{browser, browser::News};
 use crate::{
     api::{self, ApiError, change::Change},
-    chat::Summary,
+    chat::{ListPlace, Summary},
     protocol::{ConversationId, Error},
 };
 use leptos::prelude::*;
@@ -11,17 +11,31 @@ use leptos::prelude::*;
 /// How long typing must have paused before a search is made.
 const SEARCH_PAUSE_MS: u32 = 150;
 
+/// How many conversations the page begins with, and how many more come at a time.
+pub const PAGE: usize = 50;
+
+/// The most that are asked for again at once, when something among them may have changed.
+const RENEWED: usize = 200;
+
 /// The conversations of the sidebar. Cheap to copy; provided as a context by the app.
 #[derive(Clone, Copy)]
 pub struct Chats {
-    /// What is listed: pinned ones first, then the newest; with a query, those that contain it.
+    /// What is listed so far: pinned ones first, then the newest; with a query, those that contain it.
     pub list: RwSignal<Vec<Summary>>,
+    /// The place of the last one, if there may be more behind it: see [`Chats::show_more`].
+    pub end: RwSignal<Option<ListPlace>>,
     /// What is searched for; empty for all.
     pub query: RwSignal<String>,
     /// Why the last command or refresh did not work.
     pub problem: RwSignal<Option<Error>>,
     /// Number of the newest question; the answers to older ones are not shown.
     asked: StoredValue<u64>,
+    /// What was searched for when the list was made.
+    listed: StoredValue<String>,
+    /// Everything that is listed is to be asked for again, and not only what is at the top.
+    renew: StoredValue<bool>,
+    /// More is on its way.
+    fetching: StoredValue<bool>,
     /// The problem shown is that of a refresh, so the next one that works takes it away.
     stale: StoredValue<bool>,
     #[cfg(feature = "hydrate")]
@@ -36,7 +50,7 @@ struct Page {
 }
 
 impl Chats {
-    /// An empty list in the current owner. Fill it with `list.set` (server, hydration) or
+    /// An empty list in the current owner. Fill it with [`Chats::fill`] (server, hydration) or
     /// [`Chats::refresh`]. In the browser it refreshes itself when any tab begins, ends or changes
     /// something, and when the page comes to the front.
     #[expect(
@@ -46,28 +60,82 @@ impl Chats {
     pub fn new() -> Self {
         let chats = Self {
             list: RwSignal::new(Vec::new()),
+            end: RwSignal::new(None),
             query: RwSignal::new(String::new()),
             problem: RwSignal::new(None),
             asked: StoredValue::new(0),
+            listed: StoredValue::new(String::new()),
+            renew: StoredValue::new(false),
+            fetching: StoredValue::new(false),
             stale: StoredValue::new(false),
             #[cfg(feature = "hydrate")]
             page: StoredValue::new_local(Page::default()),
         };
         #[cfg(feature = "hydrate")]
         chats.page.set_value(Page {
-            channel: browser::Channel::new(move |_, _| chats.ask_soon()),
+            channel: browser::Channel::new(move |news, id| {
+                if news == News::Deleted {
+                    chats.leave_out(id);
+                }
+                chats.renew();
+            }),
             _listener: browser::Listener::new("visibilitychange", move |_| {
                 if !browser::hidden() {
-                    chats.ask_soon();
+                    chats.renew();
                 }
             }),
         });
         chats
     }
 
-    /// Asks the server for the list.
+    /// Takes over the first page of the list.
+    pub fn fill(self, list: Vec<Summary>) {
+        self.end.set(end_of(&list, PAGE));
+        self.list.set(list);
+    }
+
+    /// Asks the server for what is at the top of the list, where all that is new appears.
     pub fn refresh(self) {
         self.ask_after(0);
+    }
+
+    /// Asks the server for what comes after the last of the list.
+    pub fn show_more(self) {
+        let Some(end) = self.end.get_untracked() else {
+            return;
+        };
+        if self
+            .fetching
+            .try_update_value(|on| std::mem::replace(on, true))
+            != Some(false)
+        {
+            return;
+        }
+        let query = self.listed.get_value();
+        browser::spawn(async move {
+            let asked = Some(query.clone()).filter(|query| !query.is_empty());
+            let answer = api::list_conversations(asked, Some(PAGE), Some(end.to_string())).await;
+            if self.fetching.try_set_value(false).is_some()
+                || self.end.get_untracked() != Some(end)
+                || self.listed.with_value(|listed| *listed != query)
+            {
+                return;
+            }
+            match answer {
+                Ok(page) => {
+                    self.end.set(end_of(&page, PAGE));
+                    self.list.update(|list| {
+                        // What was unpinned a moment ago may come in its place.
+                        list.retain(|chat| !page.iter().any(|known| known.id == chat.id));
+                        list.extend(page);
+                    });
+                }
+                Err(ApiError(error)) => {
+                    self.stale.set_value(true);
+                    self.problem.set(Some(error));
+                }
+            }
+        });
     }
 
     /// Lists those that contain `query`, once typing has paused.
@@ -107,14 +175,18 @@ impl Chats {
 
     /// Deletes a conversation. A [`super::Chat`] that shows it, in any tab, is cleared.
     pub fn delete(self, id: ConversationId) {
-        self.list
-            .update(|list| list.retain(|summary| summary.id != id));
+        self.leave_out(id);
         self.command(
             id,
             News::Deleted,
             "/api/conversations/delete",
             Change::of(id),
         );
+    }
+
+    fn leave_out(self, id: ConversationId) {
+        self.list
+            .update(|list| list.retain(|summary| summary.id != id));
     }
 
     /// Shows a change before the server has confirmed it; the refresh that follows is the truth.
@@ -140,6 +212,7 @@ impl Chats {
                     self.problem.set(Some(error));
                 }
             }
+            self.renew.set_value(true);
             self.refresh();
         });
     }
@@ -153,6 +226,14 @@ impl Chats {
         });
         #[cfg(not(feature = "hydrate"))]
         let _ = (news, id);
+    }
+
+    /// Asks for everything that is listed: any of it may have changed.
+    #[cfg(feature = "hydrate")]
+    fn renew(self) {
+        if self.renew.try_set_value(true).is_none() {
+            self.ask_soon();
+        }
     }
 
     fn ask_soon(self) {
@@ -173,17 +254,34 @@ impl Chats {
             if !newest() {
                 return;
             }
-            let query = self.query.get_untracked();
-            let query = Some(query).filter(|query| !query.trim().is_empty());
-            let answer = api::list_conversations(query).await;
+            let query = self.query.get_untracked().trim().to_owned();
+            let renew = self.renew.get_value();
+            let limit = match self.listed.with_value(|listed| *listed == query) {
+                true => self.list.with_untracked(|list| how_many(list, PAGE, renew)),
+                false => PAGE,
+            };
+            let asked = Some(query.clone()).filter(|query| !query.is_empty());
+            let answer = api::list_conversations(asked, Some(limit), None).await;
             if !newest() {
                 return;
             }
             match answer {
-                Ok(list) => {
+                Ok(page) => {
+                    if renew {
+                        self.renew.set_value(false);
+                    }
                     if self.stale.get_value() {
                         self.stale.set_value(false);
                         self.problem.set(None);
+                    }
+                    let same = self.listed.with_value(|listed| *listed == query);
+                    self.listed.set_value(query);
+                    let end = self.end.get_untracked().filter(|_| same);
+                    let (list, end) = self.list.with_untracked(|old| {
+                        renewed(page, limit, if same { old } else { &[] }, end)
+                    });
+                    if self.end.get_untracked() != end {
+                        self.end.set(end);
                     }
                     if self.list.with_untracked(|old| *old != list) {
                         self.list.set(list);
@@ -197,3 +295,62 @@ impl Chats {
         });
     }
 }
+
+/// How many are asked for to make the top of a list anew: what is said appears below the pinned
+/// ones.
+fn how_many(list: &[Summary], page: usize, all: bool) -> usize {
+    let pinned = list.iter().take_while(|chat| chat.pinned).count();
+    let listed = if all { list.len() } else { 0 };
+    listed.max(pinned + page).min(RENEWED)
+}
+
+/// Where a page of at most `limit` ends, if there may be more behind it.
+fn end_of(page: &[Summary], limit: usize) -> Option<ListPlace> {
+    page.last()
+        .filter(|_| page.len() >= limit)
+        .map(Summary::place)
+}
+
+/// The list with its first `limit` conversations made anew, and where it ends. What was listed
+/// behind them stays, down to where the list ended.
+fn renewed(
+    mut page: Vec<Summary>,
+    limit: usize,
+    old: &[Summary],
+    end: Option<ListPlace>,
+) -> (Vec<Summary>, Option<ListPlace>) {
+    let Some(last) = end_of(&page, limit) else {
+        return (page, None);
+    };
+    let whole = !old.is_empty() && end.is_none();
+    let behind = |chat: &Summary| {
+        let place = chat.place();
+        place < last && (whole || end.is_some_and(|end| place >= end))
+    };
+    let first = page.len();
+    for chat in old {
+        let known = |known: &Summary| known.id == chat.id;
+        if behind(chat) && !page[..first].iter().any(known) {
+            // At the end, but for one that is no longer pinned and was not in its place.
+            let place = page.partition_point(|before| before.place() > chat.place());
+            // If an answer were still being written in it, it would be at the top.
+            let running = false;
+            page.insert(
+                place,
+                Summary {
+                    running,
+                    ..chat.clone()
+                },
+            );
+        }
+    }
+    let end = match whole {
+        true => None,
+        false => Some(end.map_or(last, |end| end.min(last))),
+    };
+    (page, end)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+mod tests;

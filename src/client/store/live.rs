@@ -415,7 +415,7 @@ impl Driver {
         };
         let edition = chat.edition();
         browser::spawn(async move {
-            let asked = match api::load_conversation(id).await {
+            let asked = match api::load_conversation(id, None, None).await {
                 _ if chat.edition_or_gone() != Some(edition) => return,
                 Ok(conversation) => {
                     chat.present(conversation);

@@ -172,7 +172,7 @@ async fn answered(app: &Arc<App>, provider: &Dictated) -> Started {
 }
 
 async fn only_chat(app: &App) -> ConversationId {
-    let chats = app.list(None).await.unwrap();
+    let chats = app.list(Listing::default()).await.unwrap();
     assert_eq!(chats.len(), 1);
     chats[0].id
 }
@@ -200,7 +200,7 @@ async fn what_is_stored_is_worked_on_although_its_client_has_left() {
     // A deletion.
     given_up(&app, app.delete(id)).await;
     soon(async {
-        while app.load(id).await.is_ok() {
+        while app.load(id, Window::default()).await.is_ok() {
             tokio::task::yield_now().await;
         }
     })
@@ -229,7 +229,7 @@ async fn nothing_is_hidden_from_a_branch_that_is_selected_while_an_answer_begins
     let (started, selected) = tokio::join!(start, select);
     let started = started.unwrap();
     // Either came first; what runs is on the current branch.
-    let shown = app.load(id).await.unwrap();
+    let shown = app.load(id, Window::default()).await.unwrap();
     assert_eq!(shown.messages.last().unwrap().id, started.message);
     assert!(selected.is_err_and(|why| why.code == ErrorCode::Conflict));
 }
@@ -318,7 +318,10 @@ async fn an_answer_is_continued_only_where_it_broke_off_and_nothing_follows() {
     let after = app.start(next("And then?")).await.unwrap();
     app.stop(after.run, None).await.unwrap();
     assert!(refused(last.run).await.contains("went on"));
-    let shown = app.load(whole.conversation).await.unwrap();
+    let shown = app
+        .load(whole.conversation, Window::default())
+        .await
+        .unwrap();
     assert_eq!(shown.messages.len(), 6);
 }
 

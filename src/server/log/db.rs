@@ -4,8 +4,11 @@
 //! those may be missing that were not synced ([`super::writer`] says which are); the file stays
 //! whole. What is deleted is overwritten (`secure_delete`), and the files are the owner's alone.
 
-use crate::protocol::{Error, ErrorCode};
-use rusqlite::{Connection, OpenFlags, types::ValueRef};
+use crate::{
+    protocol::{Error, ErrorCode},
+    server::search,
+};
+use rusqlite::{Connection, OpenFlags};
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -18,7 +21,14 @@ use tokio_util::sync::CancellationToken;
 const SCHEMA_VERSION: i64 = SCHEMA.len() as i64;
 
 /// The schema, step by step; a database of an older version is brought up by the later ones.
-const SCHEMA: [&str; 5] = [TABLES, SEGMENTS_IN_ORDER, SETTINGS, IMAGES, NUMBERS_ONCE];
+const SCHEMA: [&str; 6] = [
+    TABLES,
+    SEGMENTS_IN_ORDER,
+    SETTINGS,
+    IMAGES,
+    NUMBERS_ONCE,
+    search::PASSAGES,
+];
 
 /// The tables as the first version made them; later steps change them.
 ///
@@ -296,7 +306,6 @@ impl Db {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(&self.path, flags).map_err(storage)?;
         db.busy_timeout(BUSY).map_err(storage)?;
-        contains_function(&db).map_err(storage)?;
         Ok(db)
     }
 
@@ -320,6 +329,7 @@ fn prepare(db: &Connection, limit_mb: u64) -> rusqlite::Result<i64> {
     }
     let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if (0..SCHEMA_VERSION).contains(&version) {
+        search::upgrade_functions(db)?;
         let missing = SCHEMA[version as usize..].concat();
         db.execute_batch(&format!(
             "BEGIN IMMEDIATE; {missing} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
@@ -384,24 +394,6 @@ pub fn private_file(path: &Path) -> std::io::Result<std::fs::File> {
 #[cfg(unix)]
 pub fn open_to_others(metadata: &std::fs::Metadata) -> bool {
     std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o077 != 0
-}
-
-/// `answer_contains(log, words)`: whether the visible text of a packed log has the words, without
-/// regard to case. Answers are stored only once, as logs, so search reads them there.
-fn contains_function(db: &Connection) -> rusqlite::Result<()> {
-    use rusqlite::functions::FunctionFlags;
-    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
-    db.create_scalar_function("answer_contains", 2, flags, |context| {
-        let (ValueRef::Blob(bytes), Ok(words)) = (context.get_raw(0), context.get::<String>(1))
-        else {
-            return Ok(false);
-        };
-        let Ok(log) = super::packed::Packed::from_bytes(bytes) else {
-            return Ok(false);
-        };
-        let text = super::fold(&log).visible_text();
-        Ok(text.to_lowercase().contains(&words.to_lowercase()))
-    })
 }
 
 /// A failure of the database as a sentence.

@@ -2,10 +2,11 @@
 //!
 //! What is there is kept, and the log gets its last entry.
 
-use super::{Packed, compact, db::storage, extend, fold, hash, segments_until};
+use super::{Packed, db::storage, extend, finish, fold, hash, segments_until};
 use crate::{
     chat::Answer,
     protocol::{Error, ErrorCode, Event, Status, Timing, Usage},
+    server::search,
 };
 use rusqlite::Connection;
 use std::collections::HashMap;
@@ -41,7 +42,8 @@ fn close_as(db: &Connection, no: i64, mut packed: Packed, why: Option<Error>) ->
         Some(status) => status,
         None => end(&mut packed, why.unwrap_or_else(interrupted)),
     };
-    compact(db, no, &packed, status).map_err(storage)
+    let text = search::folded(&fold(&packed).visible_text());
+    finish(db, no, &packed, status, &text).map_err(storage)
 }
 
 /// All logs of open runs, in one pass, each with what is wrong behind it: a server may have died

@@ -2,7 +2,7 @@ use super::*;
 use crate::protocol::{BlockKind, Event, SpanKind};
 use uuid::Uuid;
 
-fn entries(text: &str) -> Packed {
+pub(super) fn entries(text: &str) -> Packed {
     let id = Uuid::from_u128;
     let mut packed = Packed::default();
     packed.push(

@@ -274,10 +274,15 @@ impl StateMachineTest for Tested {
         let mut known: Vec<ConversationId> = Vec::new();
         for (chat, turns) in model.0.iter().enumerate() {
             let id = tested.chats[chat].conversation;
-            let loaded = runtime.block_on(app.load(id));
+            let loaded = runtime.block_on(app.load(id, all()));
             let Some(turns) = turns else {
                 assert_eq!(loaded.unwrap_err().code, ErrorCode::NotFound);
-                let found = runtime.block_on(app.list(Some(tag(chat)))).unwrap();
+                let found = runtime
+                    .block_on(app.list(Listing {
+                        query: Some(tag(chat)),
+                        ..Listing::default()
+                    }))
+                    .unwrap();
                 assert!(found.is_empty(), "found after its deletion: {found:?}");
                 assert!(!tested.server.files_have(&tag(chat)), "still in the files");
                 continue;
@@ -292,7 +297,12 @@ impl StateMachineTest for Tested {
                 assert_eq!(status, turn.status);
             }
         }
-        let listed = runtime.block_on(app.list(None)).unwrap();
+        let listed = runtime
+            .block_on(app.list(Listing {
+                limit: Some(200),
+                ..Listing::default()
+            }))
+            .unwrap();
         let mut listed: Vec<_> = listed.into_iter().map(|chat| chat.id).collect();
         listed.sort();
         known.sort();
@@ -345,4 +355,12 @@ prop_state_machine! {
 
     #[test]
     fn a_conversation_holds_its_own_entries_and_a_deleted_one_nothing(sequential 1..20 => Tested);
+}
+
+/// As many messages as are given at once.
+fn all() -> Window {
+    Window {
+        limit: Some(store::MAX_MESSAGES),
+        ..Window::default()
+    }
 }

@@ -23,19 +23,38 @@ async fn a_database_of_the_first_version_keeps_everything() {
         [id.0.as_bytes(), question.0.as_bytes()],
     )
     .unwrap();
+    old.execute(
+        "INSERT INTO run (id, conversation, message, model, accepted, status)
+         VALUES (?2, ?1, ?2, 'a/b', 10, 'ok')",
+        [id.0.as_bytes(), crate::protocol::RunId::new().0.as_bytes()],
+    )
+    .unwrap();
+    let answer = crate::server::log::tests::entries("In den Bergen, über dem Meer.");
+    old.execute("INSERT INTO log VALUES (1, ?1)", [answer.as_bytes()])
+        .unwrap();
     drop(old);
 
     let log = std::sync::Arc::new(Log::open(folder.path(), 0).unwrap().0);
     let known = log.clone();
     let before = log
         .db
-        .read(move |db| store::load(db, &known, id))
+        .read(move |db| store::load(db, &known, id, store::Window::default()))
         .await
         .unwrap();
     assert_eq!(before.title, "Rivers");
     assert_eq!(before.model.as_deref(), Some("a/b"));
     assert_eq!(before.messages[0].text, "Where do rivers begin?");
     assert!(before.settings.is_empty());
+    for query in ["RIVERS", "where do", "ÜBER dem"] {
+        let (known, query) = (log.clone(), Some(query.to_owned()));
+        let listing = store::Listing {
+            query,
+            ..store::Listing::default()
+        };
+        let list = move |db: &Connection| store::list(db, &known, &listing);
+        let found = log.db.read(list).await.unwrap();
+        assert_eq!(found.iter().map(|chat| chat.id).collect::<Vec<_>>(), [id]);
+    }
     let chosen = settings::check(r#"{"system":"Be brief.","top_p":0.5}"#).unwrap();
     let written = chosen.clone();
     log.writer
