@@ -125,18 +125,14 @@ fn join(last: &mut ChatMessage, mut next: ChatMessage) {
 /// Puts behind each turn with calls one with their results, and drops all other results.
 fn paired(turns: Vec<ChatMessage>) -> Vec<ChatMessage> {
     let mut paired = Vec::with_capacity(turns.len());
-    let mut given: Vec<Part> = Vec::new();
     let mut turns = turns.into_iter().peekable();
     while let Some(mut turn) = turns.next() {
         if turn.role == Role::User {
-            let (results, rest) = turn.parts.into_iter().partition(is_result);
-            given.extend::<Vec<Part>>(results);
-            turn.parts = rest;
+            let results: Vec<Part> = turn.parts.extract_if(.., |part| is_result(part)).collect();
             // Of results that answer nothing, and of a turn of them, nothing is left.
-            if !(turn.parts.is_empty() && !given.is_empty()) {
+            if !turn.parts.is_empty() || results.is_empty() {
                 paired.push(turn);
             }
-            given.clear();
             continue;
         }
         let calls = turn.parts.iter().filter_map(|part| match part {

@@ -287,8 +287,13 @@ impl Open {
                 "" => json!({}),
                 text => serde_json::from_str(text).unwrap_or(Value::Null),
             },
-            _ if self.signature.is_empty() => self.hidden,
-            _ => json!({"type": "thinking", "signature": self.signature}),
+            _ if !self.signature.is_empty() => {
+                json!({"type": "thinking", "signature": self.signature})
+            }
+            // A server of another vendor that speaks the format signs nothing, and wants its thoughts
+            // back nevertheless.
+            BlockKind::Reasoning if self.hidden.is_null() => json!({"type": "thinking"}),
+            _ => self.hidden,
         };
         out.push_back(ProviderEvent::BlockFinished {
             index: self.index,

@@ -204,15 +204,17 @@ fn blocks(message: &ChatMessage, shape: Shape) -> impl Iterator<Item = Value> {
     })
 }
 
-/// A thought as it was given. One without its signature is refused, and one of another vendor has
-/// none that this one knows.
+/// A thought as it was given. One that broke off has no value, and one of another vendor none that
+/// this one knows. Anthropic signs each whole thought; DeepSeek and others that speak the format do
+/// not, and refuse a turn with calls without it (<https://api-docs.deepseek.com/guides/anthropic_api>).
 fn thought(text: &str, value: &Value) -> Option<Value> {
     match value.get("type")?.as_str()? {
-        "thinking" => Some(json!({
-            "type": "thinking",
-            "thinking": text,
-            "signature": value.get("signature")?.as_str()?,
-        })),
+        "thinking" => {
+            let signature = value.get("signature").and_then(Value::as_str);
+            let signature = signature.unwrap_or_default();
+            (!text.is_empty() || !signature.is_empty())
+                .then(|| json!({"type": "thinking", "thinking": text, "signature": signature}))
+        }
         "redacted_thinking" => Some(json!({
             "type": "redacted_thinking",
             "data": value.get("data")?.as_str()?,

@@ -14,6 +14,10 @@ const THOUGHTS: &str = "reasoning_content";
 /// tool without a thought, or another model did. An empty text counts as none with some.
 const NO_THOUGHTS: &str = "(none)";
 
+/// What Google lets pass in place of a signature, on calls that another model made:
+/// <https://ai.google.dev/gemini-api/docs/thought-signatures>.
+const NO_SIGNATURE: &str = "skip_thought_signature_validator";
+
 /// What servers and models disagree about in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shape {
@@ -37,6 +41,8 @@ pub(super) enum Thoughts {
     Given,
     /// Also [`NO_THOUGHTS`] on each turn with calls that has none.
     Needed,
+    /// Also [`NO_SIGNATURE`] on the first call of each turn that has none.
+    Signed,
     /// Not at all: the server does not take what it gave.
     Refused,
 }
@@ -84,21 +90,30 @@ impl Shape {
             "extra_content",
             "provider_specific_fields",
             "thought_signature",
+            "thought signature",
             "'reasoning'",
             "`reasoning`",
             "\"reasoning\"",
             "\\\"reasoning\\\"",
             ".reasoning",
         ]);
+        let of_signature = says(&["thought_signature", "thought signature"]);
+        // A server that has what it needs can only want less.
+        let has_all = !of_signature && needed(request, self).is_some();
+        let lacks = says(&["passed back", "missing", "required", "must ", "need"]);
         if self.stream_options && says(&["stream_options", "include_usage"]) {
             self.stream_options = false;
         } else if self.thoughts == Thoughts::Given
             && of_thoughts
             && has_calls(request)
+            && lacks
+            && !has_all
             && !is_unknown
-            && says(&["passed back", "missing", "required", "must ", "need"])
         {
-            self.thoughts = Thoughts::Needed;
+            self.thoughts = match of_signature {
+                true => Thoughts::Signed,
+                false => Thoughts::Needed,
+            };
         } else if self.thoughts != Thoughts::Refused && of_thoughts && has_thoughts(request) {
             self.thoughts = Thoughts::Refused;
         } else if effort_word(sampling.effort, self.efforts).is_some()
@@ -147,7 +162,7 @@ fn needed(request: &ChatRequest, shape: Shape) -> Option<&'static str> {
     match shape.thoughts {
         Thoughts::Refused => None,
         Thoughts::Needed => Some(THOUGHTS),
-        Thoughts::Given => had().then_some(THOUGHTS),
+        Thoughts::Given | Thoughts::Signed => had().then_some(THOUGHTS),
     }
 }
 
@@ -356,7 +371,13 @@ fn of_model<'a>(
         }
         _ => None,
     });
-    let tool_calls: Vec<_> = calls.collect();
+    let mut tool_calls: Vec<_> = calls.collect();
+    if shape.thoughts == Thoughts::Signed
+        && let Some(first) = tool_calls.first_mut()
+        && first.get("extra_content").is_none()
+    {
+        first["extra_content"] = json!({"google": {"thought_signature": NO_SIGNATURE}});
+    }
     if let Some(field) = needed.filter(|_| !tool_calls.is_empty()) {
         extra.entry(field).or_insert_with(|| NO_THOUGHTS.into());
     }

@@ -160,13 +160,11 @@ impl Decoder {
                         self.blocks.think(place, number, text(part, "text"), out);
                     }
                 }
-                let encrypted = value.get("encrypted_content").and_then(Value::as_str);
-                let kept = encrypted.map_or(Value::Null, |encrypted| {
+                let kept = kept(value);
+                if kept.get("encrypted_content").is_some() {
                     // Thoughts that are not shown are wanted back nevertheless.
                     self.blocks.begin(place, None, out);
-                    let id = value.get("id");
-                    json!({"type": "reasoning", "id": id, "encrypted_content": encrypted})
-                });
+                }
                 self.blocks.close(place, kept, out);
             }
             "function_call" => {
@@ -302,6 +300,28 @@ impl Decode for Decoder {
         self.blocks.close_all(None, out);
         out.push_back(ProviderEvent::Finished { reason, word });
     }
+}
+
+/// What is wanted back of a thought, beside its text: all of it in encrypted form; or, of a server
+/// that shows what its model thought, that this is the text of the thought and not of a summary. Of
+/// a summary with several parts, which are one text for whoever reads them, the parts themselves.
+fn kept(item: &Value) -> Value {
+    let encrypted = item.get("encrypted_content").filter(|it| it.is_string());
+    let shown = encrypted.is_none() && !list(item, "content").is_empty();
+    if encrypted.is_none() && !shown {
+        return Value::Null;
+    }
+    let mut kept = json!({"type": "reasoning", "id": item.get("id")});
+    if let Some(encrypted) = encrypted {
+        kept["encrypted_content"] = encrypted.clone();
+    }
+    if shown {
+        kept["shown"] = true.into();
+    }
+    if list(item, "summary").len() > 1 {
+        kept["summary"] = item["summary"].clone();
+    }
+    kept
 }
 
 /// The identifier of a call that has none.

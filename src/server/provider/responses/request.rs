@@ -191,20 +191,25 @@ fn of_model(message: &ChatMessage, shape: Shape, input: &mut Vec<Value>) {
     }
 }
 
-/// A thought as it was given. What is not encrypted by this vendor is of no use to it.
+/// A thought as it was given: encrypted, or as the text that a server showed which encrypts nothing,
+/// such as vLLM.
 fn thought(text: &str, value: &Value) -> Option<Value> {
     if value.get("type")? != "reasoning" {
         return None;
     }
-    let summary = match text {
-        "" => json!([]),
-        text => json!([{"type": "summary_text", "text": text}]),
-    };
-    let mut item = json!({
-        "type": "reasoning",
-        "summary": summary,
-        "encrypted_content": value.get("encrypted_content")?.as_str()?,
-    });
+    let encrypted = value.get("encrypted_content").filter(|it| it.is_string());
+    let shown = value.get("shown").is_some() && !text.is_empty();
+    let mut item = json!({"type": "reasoning", "summary": []});
+    if let Some(parts) = value.get("summary").filter(|parts| parts.is_array()) {
+        item["summary"] = parts.clone();
+    } else if !text.is_empty() && !shown {
+        item["summary"] = json!([{"type": "summary_text", "text": text}]);
+    }
+    match encrypted {
+        Some(encrypted) => item["encrypted_content"] = encrypted.clone(),
+        None if shown => item["content"] = json!([{"type": "reasoning_text", "text": text}]),
+        None => return None,
+    }
     if let Some(id) = value.get("id").filter(|id| id.is_string()) {
         item["id"] = id.clone();
     }

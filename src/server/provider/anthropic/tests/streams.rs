@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     protocol::{ErrorCode, FinishReason, Usage},
-    server::provider::testing::laws,
+    server::provider::{ChatMessage, Part, Role, testing::laws},
 };
 use serde_json::{Value, json};
 
@@ -204,3 +204,42 @@ fn many_pieces_cost_linear_time() {
 }
 
 laws::all_laws!(decoder, FIXTURES);
+
+#[test]
+fn a_thought_goes_back_if_it_is_whole_also_where_nobody_signs() {
+    let event = |value: Value| format!("data: {value}\n\n");
+    let start = json!({"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": ""}});
+    let thought = json!({"type": "thinking_delta", "thinking": "Hm."});
+    let delta = json!({"type": "content_block_delta", "index": 0, "delta": thought});
+    let signature = json!({"type": "signature_delta", "signature": "s"});
+    let signed = json!({"type": "content_block_delta", "index": 0, "delta": signature});
+    let stop = json!({"type": "content_block_stop", "index": 0});
+    let unsigned = json!({"type": "thinking"});
+    let whole = json!({"type": "thinking", "signature": "s"});
+    for (events, kept) in [
+        (vec![&start, &delta], None),
+        // Half a signature proves nothing.
+        (vec![&start, &delta, &signed], None),
+        (vec![&start, &delta, &signed, &stop], Some(&whole)),
+        (vec![&start, &delta, &stop], Some(&unsigned)),
+    ] {
+        let body: String = events.into_iter().cloned().map(event).collect();
+        let folded = fold(&laws::read(decoder(), [body.as_bytes()]));
+        assert_eq!(folded.signatures.first(), kept);
+        let Some(value) = kept else { continue };
+        let said = Part::Reasoning {
+            text: folded.reasoning,
+            value: value.clone(),
+        };
+        let mut request = ask("m");
+        let role = Role::Assistant;
+        let parts = vec![said, Part::Text("So.".into())];
+        request.messages.push(ChatMessage { role, parts });
+        let back = &request::body(&request, Shape::likely(&request))["messages"][1]["content"][0];
+        let signature = value.get("signature").cloned().unwrap_or("".into());
+        assert_eq!(
+            *back,
+            json!({"type": "thinking", "thinking": "Hm.", "signature": signature})
+        );
+    }
+}

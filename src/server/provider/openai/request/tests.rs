@@ -192,3 +192,102 @@ fn an_effort_is_said_until_it_is_refused() {
     assert_eq!(written(&request, cold, false)["temperature"], Value::Null);
     assert_eq!(plain.after_refusal(said, &ChatRequest::default()), None);
 }
+
+#[test]
+fn a_refusal_shows_which_thoughts_are_wanted() {
+    let thought = |value: Value| Part::Reasoning {
+        text: "Hm.".into(),
+        value,
+    };
+    let call = |id: &str| Part::ToolCall {
+        call: ToolCall {
+            id: id.into(),
+            name: "search".into(),
+        },
+        arguments: json!({}),
+    };
+    let said = |parts| ChatRequest {
+        messages: vec![ChatMessage {
+            role: Role::Assistant,
+            parts,
+        }],
+        ..ChatRequest::default()
+    };
+    let plain = shape("http://localhost/v1");
+    let own = said(vec![
+        thought(json!({"field": "reasoning_content"})),
+        call("a"),
+    ]);
+    let foreign = said(vec![call("a"), call("b")]);
+    for (request, refusal, thoughts) in [
+        (
+            &foreign,
+            "The `reasoning_content` in the thinking mode must be passed back to the API.",
+            Some(Thoughts::Needed),
+        ),
+        (
+            &foreign,
+            "thinking is enabled but reasoning_content is missing in assistant tool call message at index 2",
+            Some(Thoughts::Needed),
+        ),
+        (
+            &foreign,
+            "Function call is missing a thought_signature in functionCall parts.",
+            Some(Thoughts::Signed),
+        ),
+        (
+            &own,
+            "messages.2.assistant.reasoning_content: property 'messages.2.assistant.reasoning_content' is unsupported",
+            Some(Thoughts::Refused),
+        ),
+        (
+            &own,
+            "property 'reasoning' is unsupported",
+            Some(Thoughts::Refused),
+        ),
+        (
+            &own,
+            "the reasoning_content field must not be in the messages",
+            Some(Thoughts::Refused),
+        ),
+        // Nothing of it was sent.
+        (&foreign, "property 'reasoning' is unsupported", None),
+        (&own, "the model does not exist", None),
+    ] {
+        let next = plain.after_refusal(refusal.as_bytes(), request);
+        assert_eq!(next.map(|shape| shape.thoughts), thoughts, "{refusal}");
+    }
+    let written = |request: &ChatRequest, thoughts| {
+        let shape = Shape { thoughts, ..plain };
+        written(request, shape, false)["messages"][0].clone()
+    };
+    assert_eq!(written(&own, Thoughts::Given)["reasoning_content"], "Hm.");
+    assert_eq!(
+        written(&own, Thoughts::Refused).get("reasoning_content"),
+        None
+    );
+    assert_eq!(
+        written(&foreign, Thoughts::Given).get("reasoning_content"),
+        None
+    );
+    assert_eq!(
+        written(&foreign, Thoughts::Needed)["reasoning_content"],
+        NO_THOUGHTS
+    );
+    let signed = written(&foreign, Thoughts::Signed);
+    let signature = json!({"google": {"thought_signature": NO_SIGNATURE}});
+    assert_eq!(signed["tool_calls"][0]["extra_content"], signature);
+    assert_eq!(signed["tool_calls"][1].get("extra_content"), None);
+    // What another vendor gave under the same name means nothing here.
+    let odd = said(vec![
+        thought(json!({"type": "thinking", "signature": "s"})),
+        call("a"),
+    ]);
+    let names: Vec<String> = written(&odd, Thoughts::Given)
+        .as_object()
+        .unwrap()
+        .keys()
+        .cloned()
+        .collect();
+    assert_eq!(names, ["content", "role", "tool_calls"]);
+}

@@ -3,7 +3,9 @@
 use super::*;
 use crate::{
     protocol::ToolCall,
-    server::provider::{ChatMessage, Effort, Image, Part, Role, Sampling, ToolDefinition},
+    server::provider::{
+        ChatMessage, Effort, Image, Part, Role, Sampling, ToolDefinition, testing::laws,
+    },
 };
 use serde_json::{Value, json};
 
@@ -174,4 +176,40 @@ fn a_refusal_shows_what_to_leave_out() {
         request::body(&old, bare)["input"].as_array().unwrap().len(),
         1
     );
+}
+
+#[test]
+fn thoughts_go_back_in_the_form_in_which_they_came() {
+    let back = |item: Value, then: Part| {
+        let body = json!({"status": "completed", "output": [item]}).to_string();
+        let folded = fold(&laws::read(Decoder::new(who()), [body.as_bytes()]));
+        let mut parts: Vec<Part> = folded
+            .signatures
+            .into_iter()
+            .map(|value| Part::Reasoning {
+                text: folded.reasoning.clone(),
+                value,
+            })
+            .collect();
+        parts.push(then);
+        let mut request = ask("m");
+        let role = Role::Assistant;
+        request.messages.push(ChatMessage { role, parts });
+        written(&request)["input"].as_array().unwrap()[1..].to_vec()
+    };
+    let words = Part::Text("So.".into());
+    let summary = |text: &str| json!({"type": "summary_text", "text": text});
+    for item in [
+        json!({"type": "reasoning", "id": "rs_1", "encrypted_content": "e", "summary": []}),
+        json!({"type": "reasoning", "id": "rs_1", "encrypted_content": "e", "summary": [summary("A.")]}),
+        json!({"type": "reasoning", "id": "rs_1", "encrypted_content": "e", "summary": [summary("A."), summary("B.")]}),
+        json!({"type": "reasoning", "id": "rs_1", "summary": [], "content": [{"type": "reasoning_text", "text": "Two and two."}]}),
+    ] {
+        assert_eq!(back(item.clone(), words.clone())[0], item);
+        // Nothing came of it.
+        assert_eq!(back(item, Part::Text(String::new())), [] as [Value; 0]);
+    }
+    // Of what was summed up and not encrypted, nobody has the thoughts.
+    let lost = json!({"type": "reasoning", "id": "rs_1", "summary": [summary("A.")]});
+    assert_eq!(back(lost, words).len(), 1);
 }

@@ -46,6 +46,14 @@ fn kept(id: &str, encrypted: &str) -> Value {
     json!({"type": "reasoning", "id": id, "encrypted_content": encrypted})
 }
 
+/// The first thought of the fixtures, whose summary has two parts.
+fn parts() -> Value {
+    let part = |text: &str| json!({"type": "summary_text", "text": text});
+    let mut kept = kept("rs_1", "ZW5jcnlwdGVk");
+    kept["summary"] = json!([part("Let me see."), part("Well.")]);
+    kept
+}
+
 #[test]
 fn an_event_that_comes_twice_is_told_once() {
     let body = "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\
@@ -87,7 +95,7 @@ fn thoughts_come_with_their_encrypted_form() {
         folded("reasoning.sse"),
         Folded {
             reasoning: "Let me see.\n\nWell.".into(),
-            signatures: vec![kept("rs_1", "ZW5jcnlwdGVk"), kept("rs_2", "bW9yZQ==")],
+            signatures: vec![parts(), kept("rs_2", "bW9yZQ==")],
             text: "Yes.".into(),
             usage: Some(Usage {
                 input: 30,
@@ -104,7 +112,9 @@ fn thoughts_come_with_their_encrypted_form() {
         (open.reasoning.as_str(), open.text.as_str()),
         ("Hmm.", "No.")
     );
-    assert!(open.signatures.is_empty());
+    // A server that shows the thought itself wants that back.
+    let shown = json!({"type": "reasoning", "id": "rs_1", "shown": true});
+    assert_eq!(open.signatures, [shown]);
 }
 
 #[test]
@@ -138,7 +148,7 @@ fn what_comes_only_when_it_is_done_is_told_once() {
     let done = folded("done-only.sse");
     assert_eq!(done.text, "All here.");
     assert_eq!(done.reasoning, "Let me see.\n\nWell.");
-    assert_eq!(done.signatures, [kept("rs_1", "ZW5jcnlwdGVk")]);
+    assert_eq!(done.signatures, [parts()]);
     assert_eq!(done.finish, end(FinishReason::Stop, "completed"));
     let late = folded("completed-only.sse");
     assert_eq!(late.text, "At the end.");
@@ -202,7 +212,7 @@ fn an_answer_that_does_not_stream_is_taken_whole() {
         folded("whole.json"),
         Folded {
             reasoning: "Let me see.\n\nWell.".into(),
-            signatures: vec![kept("rs_1", "ZW5jcnlwdGVk")],
+            signatures: vec![parts()],
             text: "All at once.".into(),
             tools: vec![tool("call_a", "clock", r#"{"zone":"utc"}"#)],
             usage: usage(6, 5),
