@@ -264,8 +264,9 @@ pub async fn page(
     }
     start.push_str("<div role=\"log\" aria-label=\"Conversation\" class=\"transcript\">");
     let (running, done) = split_running(&conversation);
+    let last = conversation.messages.last().map(|message| message.id);
     for message in done {
-        article(message, &mut start);
+        article(message, last == Some(message.id), &mut start);
     }
     let mut end = String::from("</div>");
     if newest {
@@ -344,7 +345,7 @@ fn blocks_of(source: Source, earlier: &str) -> impl Stream<Item = String> + use<
             }
             let length = state.length;
             let (more, end) = state.source.with_answer(|answer| {
-                let end = (!answer.is_running()).then(|| ending(answer));
+                let end = (!answer.is_running()).then(|| ending(answer, true));
                 (answer.visible_text_after(length), end)
             });
             // After a stop there may be less than was sent; what is sent here stays sent.
@@ -376,7 +377,8 @@ fn blocks_of(source: Source, earlier: &str) -> impl Stream<Item = String> + use<
     })
 }
 
-fn article(message: &Message, page: &mut String) {
+/// `last`: whether nothing follows, so that an answer may go on.
+fn article(message: &Message, last: bool, page: &mut String) {
     open_article(message.role, page);
     match message.role {
         Role::User => {
@@ -390,7 +392,7 @@ fn article(message: &Message, page: &mut String) {
             }
             page.push_str("</div>");
             if let Some(answer) = message.answers.last() {
-                page.push_str(&ending(answer));
+                page.push_str(&ending(answer, last));
             }
         }
     }
@@ -414,13 +416,15 @@ fn block_html(html: &str, page: &mut String) {
 }
 
 /// What went wrong, under the kept text, and what can be done.
-fn ending(answer: &Answer) -> String {
+fn ending(answer: &Answer, last: bool) -> String {
     let mut page = String::new();
     if let (Some(error), Some(run)) = (&answer.error, answer.run) {
         page.push_str("<div class=\"failure\" role=\"alert\"><p>");
         escape(&error.message, &mut page);
         page.push_str(" What was written is kept.</p>");
-        form_button("continue", "Continue", run, &mut page);
+        if last {
+            form_button("continue", "Continue", run, &mut page);
+        }
         form_button("retry", "Retry", run, &mut page);
         page.push_str("</div>");
     }

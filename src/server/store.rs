@@ -185,12 +185,7 @@ pub fn begin_continue(
     let answer = fold(&stored_by_no(db, no)?);
     match answer.status {
         None => return refused("This answer is still being written."),
-        // The model had more to say, and reached the limit of tokens.
-        Some(Status::Ok)
-            if answer
-                .finish()
-                .is_none_or(|end| end.reason != FinishReason::Length) =>
-        {
+        Some(Status::Ok) if is_whole(&answer) => {
             return refused("This answer is whole. There is nothing to go on with.");
         }
         Some(_) => {}
@@ -209,6 +204,14 @@ pub fn begin_continue(
         Some(run),
         &turn,
     )
+}
+
+/// Whether a model came to the end of what it had to say. At the limit of tokens, for one, it had
+/// more.
+fn is_whole(answer: &Answer) -> bool {
+    answer
+        .finish()
+        .is_none_or(|end| matches!(end.reason, FinishReason::Stop | FinishReason::Refusal))
 }
 
 impl NewTurn {

@@ -141,10 +141,14 @@ fn doctor_tells_of_a_data_folder_that_others_can_read() {
             .expect("ran");
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
+    let set = |mode| {
+        let mode = PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(data.path(), mode).expect("set");
+    };
+    set(0o700);
     let said = doctor();
     assert!(!said.contains("others"), "{said}");
-    let open = PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(data.path(), open).expect("set");
+    set(0o755);
     let said = doctor();
     let line = said.lines().find(|line| line.starts_with("BAD "));
     assert!(line.is_some_and(|line| line.contains("chmod")), "{said}");

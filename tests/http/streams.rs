@@ -4,7 +4,7 @@ use crate::harness::{Api, Frame, InProcess, stored};
 use futures::StreamExt;
 use headwater::{
     chat::{Answer, Applied},
-    protocol::{Event, Status},
+    protocol::{ErrorCode, Event, Status},
     server::log::hash,
 };
 use std::time::Duration;
@@ -283,4 +283,31 @@ async fn a_stop_takes_back_nothing_that_was_there_for_a_second() {
     server.api.stop(started.run, Some(0)).await;
     let answer = server.api.fold(started.run).await;
     assert_eq!(answer.visible_text(), "What others have read.");
+}
+
+#[tokio::test]
+async fn only_the_last_answer_can_be_continued_and_only_it_is_offered() {
+    let server = InProcess::start().await;
+    let first = server.api.start("cut", "Go").await;
+    server.api.fold(first.run).await;
+    let conversation = first.conversation.to_string();
+    let form = [
+        ("text", "Again"),
+        ("model", "scripted/cut"),
+        ("conversation", &conversation),
+    ];
+    let last = server.api.try_start(&form).await.expect("started");
+    server.api.fold(last.run).await;
+    let page = server.api.get(&format!("/plain/{conversation}")).await;
+    let page = page.text().await.expect("a page");
+    assert_eq!(page.matches("/api/runs/continue").count(), 1);
+    assert_eq!(page.matches("/api/runs/retry").count(), 2);
+    let (status, error) = server
+        .api
+        .again("continue", first.run)
+        .await
+        .expect_err("it would hide what follows");
+    assert_eq!((status.as_u16(), error.code), (409, ErrorCode::Conflict));
+    assert_eq!(server.api.load(&first).await.messages.len(), 4);
+    server.api.again("continue", last.run).await.expect("on");
 }

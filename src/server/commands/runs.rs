@@ -199,13 +199,17 @@ impl App {
         Ok((new.started.clone(), Some((new, live))))
     }
 
-    /// Writes a run to its end.
+    /// Writes a run to its end, whatever happens.
     async fn work(&self, new: &NewRun, model: &str, live: Arc<Live>) {
+        let work = async {
+            match self.job(new, model, live.clone()).await {
+                Ok(job) => engine::run(job, self.log.clone()).await,
+                Err(why) => engine::fail(live.clone(), self.log.clone(), why).await,
+            }
+        };
         // A fault of ours ends this run and nothing else.
-        let job = AssertUnwindSafe(self.job(new, model, live.clone())).catch_unwind();
-        match job.await.unwrap_or_else(|_| Err(failed())) {
-            Ok(job) => engine::run(job, self.log.clone()).await,
-            Err(why) => engine::fail(live, self.log.clone(), why).await,
+        if AssertUnwindSafe(work).catch_unwind().await.is_err() && !live.head().finished {
+            engine::fail(live, self.log.clone(), failed()).await;
         }
     }
 

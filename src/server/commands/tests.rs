@@ -68,7 +68,8 @@ impl Provider for Dictated {
         .boxed()
     }
 
-    fn can_prefill(&self, _: &str) -> bool {
+    fn can_prefill(&self, model: &str) -> bool {
+        assert_ne!(model, "panics", "as a test wants it");
         true
     }
 }
@@ -205,6 +206,33 @@ async fn what_is_stored_is_worked_on_although_its_client_has_left() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_run_whose_task_panics_has_an_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let (app, provider) = app(folder.path());
+    let started = app.start(message("Question")).await.unwrap();
+    let pen = soon(provider.pen(started.conversation)).await;
+    pen.send(says("Half")).unwrap();
+    let live = app.log.live(started.run).unwrap();
+    let shown = |live: &Live| live.with_answer(|answer| answer.visible_length());
+    let mut head = live.watch();
+    drop(soon(head.wait_for(|_| shown(&live) > 0)).await);
+    app.stop(started.run, None).await.unwrap();
+    let panics = app.continue_run(started.run, Some("dictated/panics".into()));
+    let more = panics.await.unwrap();
+    soon(async {
+        while app.log.live(more.run).is_some() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let answer = app.log.source(more.run).await.unwrap().answer();
+    assert_eq!(answer.status, Some(Status::Error));
+    assert_eq!(answer.error.unwrap().code, ErrorCode::Internal);
+    let next = app.continue_run(more.run, Some("dictated/x".into())).await;
+    app.stop(next.unwrap().run, None).await.unwrap();
 }
 
 #[tokio::test]

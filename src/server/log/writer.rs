@@ -16,6 +16,8 @@
 //! A fault of this thread ends the process. Nothing could be stored without it, and the next start
 //! closes what was being written, as after any other sudden end.
 
+mod work;
+
 use super::{
     db::storage,
     live::{Live, encode_all},
@@ -29,6 +31,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::{mpsc, oneshot, watch};
+use work::{Care, Command, Work};
 
 /// Jobs of each sort that may wait. With 200 runs at 50 tokens a second, this is half a second of text.
 const QUEUE: usize = 4096;
@@ -68,17 +71,6 @@ impl Append {
     fn ends(&self) -> bool {
         self.entries.iter().any(|entry| entry.event.is_terminal())
     }
-}
-
-/// What a command wants of the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Care {
-    /// It may be missing after a power cut, because everything in it is stored in another place.
-    Unsynced,
-    /// It is on the disk before it is answered.
-    Synced,
-    /// So it is, and what it deletes is neither in the database nor in its journal any more.
-    Erased,
 }
 
 impl Writer {
@@ -188,12 +180,7 @@ impl Writer {
         work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
-        let command = Work {
-            care,
-            work: Some(work),
-            result: None,
-            reply: Some(reply),
-        };
+        let command = Work::new(care, work, reply);
         let gone = || Error::new(ErrorCode::ShuttingDown, "The server is ending.");
         self.commands
             .send(Box::new(command))
@@ -217,82 +204,6 @@ impl Place<'_> {
                 entries,
                 frames,
             });
-        }
-    }
-}
-
-/// Something to write and somebody who waits for it.
-trait Command: Send + std::fmt::Debug {
-    /// What it wants of the disk.
-    fn care(&self) -> Care;
-    /// Writes, inside the transaction. An error says that the transaction is lost, with all that
-    /// was written in it before.
-    fn run(&mut self, db: &Connection) -> Result<(), Error>;
-    /// Whether it was run; it can be run once only.
-    fn has_run(&self) -> bool;
-    /// Answers, after the transaction.
-    fn settle(&mut self, committed: Result<(), Error>);
-}
-
-struct Work<T, F> {
-    care: Care,
-    work: Option<F>,
-    result: Option<Result<T, Error>>,
-    reply: Option<oneshot::Sender<Result<T, Error>>>,
-}
-
-impl<T, F> std::fmt::Debug for Work<T, F> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Work")
-    }
-}
-
-impl<T: Send, F: FnOnce(&Connection) -> Result<T, Error> + Send> Command for Work<T, F> {
-    fn care(&self) -> Care {
-        self.care
-    }
-
-    fn run(&mut self, db: &Connection) -> Result<(), Error> {
-        let Some(work) = self.work.take() else {
-            return Ok(());
-        };
-        db.execute_batch("SAVEPOINT command").map_err(storage)?;
-        // A panic in one command must not take the log's only writer with it.
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(db)))
-            .unwrap_or_else(|_| {
-                Err(Error::new(
-                    ErrorCode::Internal,
-                    "Saving failed unexpectedly.",
-                ))
-            });
-        if db.is_autocommit() {
-            // A full disk ends the transaction on its own. The next statement would be one by
-            // itself, and stay.
-            let lost = || Error::new(ErrorCode::Storage, "The database gave up a transaction.");
-            return Err(result.err().unwrap_or_else(lost));
-        }
-        let end = match &result {
-            Ok(_) => "RELEASE command",
-            Err(_) => "ROLLBACK TO command; RELEASE command",
-        };
-        db.execute_batch(end).map_err(storage)?;
-        self.result = Some(result);
-        Ok(())
-    }
-
-    fn has_run(&self) -> bool {
-        self.work.is_none()
-    }
-
-    fn settle(&mut self, committed: Result<(), Error>) {
-        let result = match (committed, self.result.take()) {
-            (Ok(()), Some(result)) | (Err(_), Some(result @ Err(_))) => result,
-            (Err(why), _) => Err(why),
-            (Ok(()), None) => Err(Error::new(ErrorCode::Internal, "Nothing was saved.")),
-        };
-        if let Some(reply) = self.reply.take() {
-            // Whoever asked may have gone away; what was written stays.
-            let _ = reply.send(result);
         }
     }
 }
@@ -355,6 +266,10 @@ impl Thread {
     /// Takes what waits, or waits for the first job. `false` if there is none and no more can come.
     fn take(&mut self, appends: &mut Vec<Append>, commands: &mut Vec<Box<dyn Command>>) -> bool {
         if appends.is_empty() {
+            while self.erase.is_some() && self.is_idle() {
+                std::thread::sleep(ERASE / 10);
+                self.erase_again();
+            }
             let (next_append, next_command) = (&mut self.appends, &mut self.commands);
             let found = futures::executor::block_on(async {
                 tokio::select! {
@@ -444,6 +359,21 @@ impl Thread {
             self.synced = synced;
         }
         Ok(())
+    }
+
+    /// Whether nothing waits and something may still come.
+    fn is_idle(&self) -> bool {
+        self.appends.is_empty() && self.commands.is_empty() && !self.commands.is_closed()
+    }
+
+    /// Does what a deletion could not finish, from time to time.
+    fn erase_again(&mut self) {
+        if self
+            .erase
+            .is_some_and(|since| since.elapsed() > ERASE_AGAIN)
+        {
+            self.erase_journal();
+        }
     }
 
     /// Copies the journal into the database and empties it, because it still has what was deleted.

@@ -189,6 +189,53 @@ async fn commands_are_synced_and_what_is_stored_elsewhere_is_not() {
     assert!(!ends(text(1, 1)));
 }
 
+#[tokio::test]
+async fn what_is_deleted_leaves_the_journal_as_soon_as_nobody_reads_it() {
+    let (folder, db, writer) = small();
+    let journal = || {
+        std::fs::metadata(folder.path().join("headwater.db-wal"))
+            .unwrap()
+            .len()
+    };
+    writer.write(note("kept", 1)).await.unwrap();
+    writer.write(note("deleted", 1)).await.unwrap();
+    let delete = |db: &Connection| {
+        db.execute("DELETE FROM note WHERE text = 'deleted'", [])
+            .map_err(storage)
+    };
+    // Somebody reads the state of before, until told to end.
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let (begun, reading) = oneshot::channel();
+    let reader = db.clone();
+    let reader = std::thread::spawn(move || {
+        reader.read_now(|db| {
+            let mut query = db.prepare("SELECT text FROM note").unwrap();
+            let mut rows = query.query([]).unwrap();
+            rows.next().unwrap().unwrap();
+            begun.send(()).unwrap();
+            let _ = ended.recv();
+            Ok(())
+        })
+    });
+    reading.await.unwrap();
+    writer.erase(delete).await.unwrap();
+    assert!(journal() > 0);
+    drop(end);
+    reader.join().unwrap().unwrap();
+    let emptied = async {
+        while journal() > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, emptied).await.unwrap();
+    // Without a reader it is at once.
+    writer.write(note("deleted", 1)).await.unwrap();
+    assert!(journal() > 0);
+    writer.erase(delete).await.unwrap();
+    assert_eq!(journal(), 0);
+    assert_eq!(noted(&db), ["kept"]);
+}
+
 /// Fails where no command's own failure is caught.
 #[derive(Debug)]
 struct Broken;
