@@ -185,6 +185,18 @@ impl Asker {
                     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
                 }
             }
+            Event::BlockRelabelled { .. } => {
+                self.state("");
+                println!("\n");
+                eprintln!("(The text above was the model's thinking.)");
+            }
+            Event::BlockFinished { value, .. } => {
+                if let Some(id) = value.get("image").and_then(serde_json::Value::as_str) {
+                    let address = ImageId(id.to_owned()).address();
+                    self.state("");
+                    println!("\n{}{address}\n", self.address);
+                }
+            }
             Event::Progress { stage, .. } => self.state(&stage_words(stage)),
             _ => {}
         }

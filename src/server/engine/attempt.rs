@@ -263,6 +263,16 @@ impl Attempt {
                     self.write(index, text, recorder);
                 }
             }
+            ProviderEvent::BlockRelabelled { index, kind } => {
+                self.relabel(index, kind, recorder);
+            }
+            ProviderEvent::Picture(image) => {
+                recorder.timing().first_chunk.get_or_insert(now);
+                clock.content();
+                self.call.reached = true;
+                self.waited.get_or_insert_with(|| self.call.begun.elapsed());
+                recorder.picture(self.call.span, image);
+            }
             ProviderEvent::BlockFinished { index, value } => {
                 recorder.close(self.call.span, index, value)
             }
@@ -294,6 +304,21 @@ impl Attempt {
         if !text.is_empty() {
             self.call.written += text.len();
             self.wrote |= recorder.text(self.call.span, index, text);
+        }
+    }
+
+    /// Takes it that a block is of another kind than it seemed. Where it was all the text there was,
+    /// nothing has been said yet.
+    fn relabel(&mut self, index: u32, kind: BlockKind, recorder: &mut Recorder) {
+        let is_text = self.text_index == Some(index);
+        if is_text && let Some(mut overlap) = self.call.overlap.take() {
+            self.write(index, overlap.finish(), recorder);
+        }
+        recorder.relabel(self.call.span, index, kind);
+        if is_text {
+            self.text_index = None;
+            self.wrote = false;
+            self.call.paragraph = self.call.after_text;
         }
     }
 
@@ -398,7 +423,7 @@ fn begin_paragraph(text: &str) -> String {
 fn is_content(event: &ProviderEvent) -> bool {
     match event {
         ProviderEvent::Delta { text, .. } => !text.is_empty(),
-        ProviderEvent::Finished { .. } => true,
+        ProviderEvent::Picture(_) | ProviderEvent::Finished { .. } => true,
         _ => false,
     }
 }

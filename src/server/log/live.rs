@@ -139,7 +139,8 @@ impl Live {
         head.max(after)
     }
 
-    /// Length in bytes of the visible text that a reader had after entry `seen`.
+    /// Length in bytes of the visible text that a reader had after entry `seen`, as far as it is
+    /// visible still: what it took for text may have been thinking.
     pub fn visible_length_at(&self, seen: Seq) -> u64 {
         let state = self.lock();
         if seen >= state.packed.len() {
@@ -147,7 +148,14 @@ impl Live {
         }
         let seen = usize::try_from(seen).unwrap_or(usize::MAX);
         let entries: Vec<Entry> = state.packed.after(0).take(seen).collect();
-        Answer::fold(entries.iter().map(|entry| (entry.seq, &entry.event))).visible_length()
+        let then = Answer::fold(entries.iter().map(|entry| (entry.seq, &entry.event)));
+        let now = state.answer.blocks.iter();
+        then.blocks
+            .iter()
+            .zip(now)
+            .filter(|(_, block)| state.answer.is_visible(block))
+            .map(|(then, _)| then.text.len() as u64)
+            .sum()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
