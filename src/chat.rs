@@ -268,6 +268,15 @@ impl Answer {
             && !self.is_superseded(block.span)
     }
 
+    /// The pictures that the model made, in the attempts that were not replaced.
+    pub fn pictures(&self) -> impl Iterator<Item = ImageId> + '_ {
+        let data = |block: &&Block| block.kind == BlockKind::Data;
+        self.blocks.iter().filter(data).filter_map(|block| {
+            let id = block.value.get("image")?.as_str()?;
+            (!self.is_superseded(block.span)).then(|| ImageId(id.to_owned()))
+        })
+    }
+
     /// Whether another attempt took the span's place.
     pub fn is_superseded(&self, span: SpanNo) -> bool {
         self.status_of(span) == Some(Status::Superseded)
@@ -426,6 +435,11 @@ impl Answer {
                 if let Some(block) = self.block_mut(*block) {
                     block.open = false;
                     block.value.clone_from(value);
+                }
+            }
+            Event::BlockRelabelled { block, kind, .. } => {
+                if let Some(block) = self.block_mut(*block) {
+                    block.kind = *kind;
                 }
             }
             Event::Progress {

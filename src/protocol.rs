@@ -198,6 +198,16 @@ pub enum Event {
         #[serde(skip_serializing_if = "Value::is_null")]
         value: Value,
     },
+    /// What a block holds turned out to be of another kind: text that was thinking, because its
+    /// beginning was not marked. It is that from its first letter on.
+    BlockRelabelled {
+        /// The span that wrote it.
+        span: SpanNo,
+        /// The block.
+        block: BlockNo,
+        /// What it holds.
+        kind: BlockKind,
+    },
     /// Where the work stands; the facts that only the server knows.
     Progress {
         /// The span concerned.
@@ -354,7 +364,8 @@ pub enum BlockKind {
     ToolOutput,
     /// The model declines.
     Refusal,
-    /// Anything else.
+    /// Anything else. Its value says what: a picture is `{"image": id, "media_type": type}`, to be
+    /// had at [`ImageId::address`].
     Data,
     /// A kind this reader does not know.
     #[serde(other)]

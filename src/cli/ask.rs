@@ -136,6 +136,9 @@ impl Asker {
         }
         self.state("");
         println!();
+        for image in printed.answer().pictures() {
+            println!("{}{}", self.address, image.address());
+        }
         match (printed.answer().status, &printed.answer().error) {
             (Some(Status::Ok), _) => Ok(()),
             (_, Some(error)) => Err(error.clone()),

@@ -63,6 +63,9 @@ impl<W: Write> Printed<W> {
                 status: Status::Superseded,
                 ..
             } => self.reprint("The answer is begun anew; what stands is on a new line.")?,
+            Event::BlockRelabelled { .. } => {
+                self.reprint("Some of this was the model's thinking; the answer is on a new line.")?
+            }
             Event::RunFinished { .. } | Event::Snapshot { .. } => {
                 self.reprint("Not all of this was kept; the text that was is on a new line.")?
             }
@@ -195,5 +198,16 @@ mod tests {
             end(8),
         ];
         assert_eq!(with(&beside), ("One, b\nOne, abc".into(), 1));
+        let thinking = [
+            Event::BlockRelabelled {
+                span: 1,
+                block: 1,
+                kind: Reasoning,
+            },
+            block(1, 2, Text),
+            delta(2, "So."),
+            end(3),
+        ];
+        assert_eq!(with(&thinking), ("One, \nSo.".into(), 1));
     }
 }

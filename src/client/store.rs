@@ -97,7 +97,7 @@ pub struct MessageView {
     pub created: UnixMs,
     /// A person's words.
     pub text: RwSignal<String>,
-    /// The pictures with them.
+    /// The pictures with them; those that the model made, where it is the assistant's message.
     pub images: RwSignal<Vec<ImageId>>,
     /// Messages that answer the same parent, this one included.
     pub branches: RwSignal<Vec<MessageId>>,
@@ -121,6 +121,10 @@ impl MessageView {
     /// A message's signals in the current owner.
     fn new(message: Message) -> Self {
         let body = Body::new(message.answers);
+        let images = match message.role {
+            Role::User => message.images,
+            Role::Assistant => body.pictures.clone(),
+        };
         let mut state = AnswerState::default();
         body.tell(&mut state);
         Self {
@@ -129,7 +133,7 @@ impl MessageView {
             role: message.role,
             created: message.created,
             text: RwSignal::new(message.text),
-            images: RwSignal::new(message.images),
+            images: RwSignal::new(images),
             branches: RwSignal::new(message.branches),
             state: RwSignal::new(state),
             version: RwSignal::new(0),
@@ -156,11 +160,8 @@ impl MessageView {
         if self.text.with_untracked(|text| *text != message.text) {
             self.text.set(message.text);
         }
-        if self
-            .images
-            .with_untracked(|images| *images != message.images)
-        {
-            self.images.set(message.images);
+        if self.role == Role::User {
+            self.set_images(&message.images);
         }
         if self
             .branches
@@ -185,12 +186,22 @@ impl MessageView {
             body.tell(&mut state);
             anew
         });
+        if self.role == Role::Assistant {
+            let pictures = self.body.with_value(|body| body.pictures.clone());
+            self.set_images(&pictures);
+        }
         adjust(&mut state);
         if self.state.with_untracked(|old| *old != state) {
             self.state.set(state);
         }
         if text || anew == Some(true) {
             self.version.update(|version| *version += 1);
+        }
+    }
+
+    fn set_images(self, new: &[ImageId]) {
+        if self.images.with_untracked(|images| images != new) {
+            self.images.set(new.to_vec());
         }
     }
 

@@ -118,6 +118,11 @@ impl Fields {
                 length: need(self.length, "length")?,
                 value: self.value,
             },
+            "block_relabelled" => Event::BlockRelabelled {
+                span: span()?,
+                block: block()?,
+                kind: block_kind(&need(self.kind, "kind")?),
+            },
             "progress" => Event::Progress {
                 span: span()?,
                 at: need(self.at, "at")?,
@@ -296,6 +301,11 @@ mod tests {
                 block: 2,
                 length: 3,
                 value: json!({"a": [1, null]}),
+            },
+            Event::BlockRelabelled {
+                span: 1,
+                block: 2,
+                kind: BlockKind::Reasoning,
             },
             Event::Usage { span: 1, usage },
             Event::Custom {

@@ -1,6 +1,6 @@
-//! Pictures that people send with their messages.
+//! Pictures that people send with their messages, and those that models make.
 //!
-//! A picture is stored once, under the hash of its bytes, before the message that shows it is sent.
+//! A picture is stored once, under the hash of its bytes, before the message or the log shows it.
 //! What it is, its first bytes say, and not whoever sends it: only formats that every vendor takes
 //! and that no browser runs anything from.
 
@@ -93,7 +93,7 @@ async fn keep(app: &App, body: Body) -> Result<ImageId, Error> {
             "This is no PNG, JPEG, WebP or GIF picture.",
         )
     })?;
-    let id = ImageId(hex(&Sha256::digest(&data)));
+    let id = id_of(&data);
     let stored = id.clone();
     let at = super::commands::now();
     // It is never closed, so this only waits.
@@ -113,12 +113,43 @@ pub fn from_list(list: Option<&str>) -> Vec<ImageId> {
         .collect()
 }
 
+/// The identifier of a picture.
+pub fn id_of(data: &[u8]) -> ImageId {
+    ImageId(hex(&Sha256::digest(data)))
+}
+
+/// Keeps a picture that a model made, with the message that its run writes. `run` is the run's number
+/// in the database.
+///
+/// # Errors
+/// `storage`.
+pub fn keep_of_run(
+    db: &Connection,
+    run: i64,
+    id: &ImageId,
+    image: &Image,
+    at: UnixMs,
+) -> Result<(), Error> {
+    insert(db, id, &image.media_type, &image.data, at)?;
+    db.prepare_cached(
+        "INSERT INTO message_image (message, place, image)
+         SELECT run.message, 1 + coalesce(max(m.place), -1), ?2
+         FROM run LEFT JOIN message_image AS m ON m.message = run.message
+         WHERE run.no = ?1 GROUP BY run.no
+         HAVING NOT EXISTS (SELECT 1 FROM message_image AS known
+                            WHERE known.message = run.message AND known.image = ?2)",
+    )
+    .and_then(|mut query| query.execute(params![run, id.0]))
+    .map_err(storage)?;
+    Ok(())
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What a picture's first bytes say it is.
-fn media_type(data: &[u8]) -> Option<&'static str> {
+/// What a picture's first bytes say it is; `None` for what is no picture that is kept.
+pub fn media_type(data: &[u8]) -> Option<&'static str> {
     match data {
         [0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, ..] => Some("image/png"),
         [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     chat::{Answer, Conversation, Message, Role, Summary},
     markdown::{self, Renderer},
-    protocol::{ConversationId, Error, ErrorCode, RunId, Started},
+    protocol::{BlockKind, BlockNo, ConversationId, Error, ErrorCode, ImageId, RunId, Started},
 };
 use axum::{
     Form,
@@ -322,6 +322,8 @@ fn blocks_of(source: Source, earlier: &str) -> impl Stream<Item = String> + use<
         source: Source,
         renderer: Renderer,
         length: usize,
+        /// The block that was written last: it may turn out to be no text of the answer.
+        last: Option<BlockNo>,
         sent: usize,
         done: bool,
     }
@@ -330,6 +332,7 @@ fn blocks_of(source: Source, earlier: &str) -> impl Stream<Item = String> + use<
     let state = State {
         source,
         length: 0,
+        last: None,
         renderer,
         sent: 0,
         done: false,
@@ -343,11 +346,36 @@ fn blocks_of(source: Source, earlier: &str) -> impl Stream<Item = String> + use<
             if let Some(watch) = &mut watch {
                 watch.borrow_and_update();
             }
-            let length = state.length;
-            let (more, end) = state.source.with_answer(|answer| {
+            let mut html = String::new();
+            let mut length = state.length;
+            let last = state.last;
+            let (gone, more, end) = state.source.with_answer(|answer| {
+                let mut blocks = answer.blocks.iter();
+                let block = last.and_then(|last| blocks.find(|block| block.block == last));
+                let gone = block
+                    .filter(|block| !answer.is_visible(block))
+                    .map(|block| block.kind);
+                if gone.is_some() {
+                    length = 0;
+                }
+                let mut texts = answer.blocks.iter();
+                let text = texts.rfind(|block| answer.is_visible(block) && !block.text.is_empty());
+                state.last = text.map(|block| block.block);
                 let end = (!answer.is_running()).then(|| ending(answer, true));
-                (answer.visible_text_after(length), end)
+                (gone, answer.visible_text_after(length), end)
             });
+            if let Some(kind) = gone {
+                // What is sent stays on the page; it is said what it was.
+                state.renderer.finish();
+                for block in state.renderer.finished().iter().skip(state.sent) {
+                    block_html(&block.html, &mut html);
+                }
+                html.push_str(match kind {
+                    BlockKind::Reasoning => "<hr><p>The text above was the model’s thinking.</p>",
+                    _ => "<hr><p>The text above broke off. It is written anew.</p>",
+                });
+                (state.renderer, state.sent, state.length) = (Renderer::new(), 0, 0);
+            }
             // After a stop there may be less than was sent; what is sent here stays sent.
             let more = more.unwrap_or_default();
             state.renderer.push(&more);
@@ -356,12 +384,16 @@ fn blocks_of(source: Source, earlier: &str) -> impl Stream<Item = String> + use<
             if state.done {
                 state.renderer.finish();
             }
-            let mut html = String::new();
             for block in state.renderer.finished().iter().skip(state.sent) {
                 block_html(&block.html, &mut html);
                 state.sent += 1;
             }
             if let Some(end) = end {
+                state.source.with_answer(|answer| {
+                    answer
+                        .pictures()
+                        .for_each(|image| picture(&image, &mut html));
+                });
                 html.push_str("</div>");
                 html.push_str(&end);
                 html.push_str("</article>");
@@ -390,6 +422,8 @@ fn article(message: &Message, last: bool, page: &mut String) {
             for block in markdown::render(&message.visible_text()) {
                 block_html(&block.html, page);
             }
+            let pictures = message.answers.iter().flat_map(Answer::pictures);
+            pictures.for_each(|image| picture(&image, page));
             page.push_str("</div>");
             if let Some(answer) = message.answers.last() {
                 page.push_str(&ending(answer, last));
@@ -397,6 +431,13 @@ fn article(message: &Message, last: bool, page: &mut String) {
         }
     }
     page.push_str("</article>");
+}
+
+fn picture(image: &ImageId, page: &mut String) {
+    page.push_str(&format!(
+        "<p><img src=\"{}\" alt=\"Picture\"></p>",
+        image.address()
+    ));
 }
 
 fn open_article(role: Role, page: &mut String) {

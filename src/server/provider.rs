@@ -21,8 +21,10 @@ pub mod http;
 mod json;
 #[cfg(feature = "local")]
 pub mod local;
+mod media;
 pub mod ollama;
 pub mod openai;
+mod pieces;
 pub mod responses;
 pub mod scripted;
 pub mod secret;
@@ -222,6 +224,15 @@ pub enum ProviderEvent {
         /// The text; an empty one is no content.
         text: String,
     },
+    /// What an open block holds turned out to be of another kind: text that was thinking.
+    BlockRelabelled {
+        /// The block.
+        index: u32,
+        /// What it holds.
+        kind: BlockKind,
+    },
+    /// A picture that the model made: a whole block by itself, without a number.
+    Picture(Image),
     /// A block is whole. Blocks still open at the end are closed by the engine.
     BlockFinished {
         /// The block.

@@ -2,6 +2,7 @@
 
 use super::{
     actions::AnswerActions,
+    attach::pictures,
     body::AnswerBody,
     branches::Branches,
     failure::Failure,
@@ -43,6 +44,7 @@ pub(super) fn AnswerTurn(message: MessageView) -> impl IntoView {
             <Reasoning message/>
             <ToolCards message/>
             <AnswerBody message live/>
+            {pictures(message.images)}
             {when(move || blank.get() && live.get(), ripple)}
             <Failure message/>
             <footer class="foot">

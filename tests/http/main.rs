@@ -8,6 +8,7 @@ mod bad_input;
 mod bounds;
 mod cells;
 mod connections;
+mod dialects;
 mod differential;
 mod failures;
 mod guard;

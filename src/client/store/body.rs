@@ -8,7 +8,7 @@ use super::{AnswerState, words::Words};
 use crate::{
     chat::{Answer, Applied, Block},
     markdown::Renderer,
-    protocol::{BlockKind, BlockNo, Error, Event, RunId, Seq, Status},
+    protocol::{BlockKind, BlockNo, Error, Event, ImageId, RunId, Seq, Status},
 };
 
 /// The text of an assistant's message, in parsed form. Not reactive: see
@@ -22,6 +22,8 @@ pub struct Body {
     pub seams: Vec<usize>,
     /// The model's thinking.
     pub reasoning: String,
+    /// The pictures that the model made.
+    pub pictures: Vec<ImageId>,
     /// Grows by one whenever the text was made anew instead of at its end (an attempt was replaced,
     /// a stop cut it, a continuation began): what was drawn of it is to be drawn again.
     pub generation: u32,
@@ -52,6 +54,7 @@ impl Body {
             text: Renderer::new(),
             seams: Vec::new(),
             reasoning: String::new(),
+            pictures: Vec::new(),
             generation: 0,
             shown: 0,
             words: Words::default(),
@@ -91,6 +94,7 @@ impl Body {
         }
         match event {
             Event::Delta { block, text, .. } => self.extend(*block, text),
+            Event::BlockFinished { value, .. } if value.is_object() => self.collect_pictures(),
             Event::SpanStarted {
                 replaces: Some(_), ..
             }
@@ -98,6 +102,7 @@ impl Body {
                 status: Status::Superseded,
                 ..
             }
+            | Event::BlockRelabelled { .. }
             | Event::Snapshot { .. } => {
                 self.stale = true;
             }
@@ -282,8 +287,13 @@ impl Body {
         }
     }
 
+    fn collect_pictures(&mut self) {
+        self.pictures = self.answers.iter().flat_map(Answer::pictures).collect();
+    }
+
     /// Makes everything that is shown anew from the answers.
     fn fill(&mut self) {
+        self.collect_pictures();
         self.text = Renderer::new();
         self.words = Words::default();
         self.reasoning.clear();

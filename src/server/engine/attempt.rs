@@ -272,6 +272,16 @@ impl Attempt {
                     self.write(index, text, recorder);
                 }
             }
+            ProviderEvent::BlockRelabelled { index, kind } => {
+                self.relabel(index, kind, recorder);
+            }
+            ProviderEvent::Picture(image) => {
+                recorder.timing().first_chunk.get_or_insert(now);
+                clock.content();
+                self.call.reached = true;
+                self.waited.get_or_insert_with(|| self.call.begun.elapsed());
+                recorder.picture(self.call.span, image);
+            }
             ProviderEvent::BlockFinished { index, value } => {
                 if self.text_index == Some(index) {
                     self.write_held(recorder);
@@ -322,6 +332,21 @@ impl Attempt {
         if !text.is_empty() {
             self.call.written += text.len();
             self.wrote |= recorder.text(self.call.span, index, text);
+        }
+    }
+
+    /// Takes it that a block is of another kind than it seemed. Where it was all the text there was,
+    /// nothing has been said yet.
+    fn relabel(&mut self, index: u32, kind: BlockKind, recorder: &mut Recorder) {
+        let is_text = self.text_index == Some(index);
+        if is_text && let Some(mut overlap) = self.call.overlap.take() {
+            self.write(index, overlap.finish(), recorder);
+        }
+        recorder.relabel(self.call.span, index, kind);
+        if is_text {
+            self.text_index = None;
+            self.wrote = false;
+            self.call.paragraph = self.call.after_text;
         }
     }
 

@@ -33,6 +33,8 @@ pub(super) struct Call {
     pub(super) written: usize,
     /// Whether its text begins a paragraph: there is text before the tools that it was told of.
     pub(super) paragraph: bool,
+    /// What `paragraph` was before the first text.
+    pub(super) after_text: bool,
     /// Bytes of the request.
     asked: usize,
 }
@@ -65,6 +67,7 @@ impl Call {
             span,
             candidate,
             paragraph: matches!(goes_on, GoesOn::Paragraph),
+            after_text: matches!(goes_on, GoesOn::Paragraph),
             overlap: match goes_on {
                 GoesOn::Asked(overlap) => Some(overlap),
                 _ => None,

@@ -4,17 +4,24 @@ use super::bounds::Held;
 use crate::{
     chat::beginning,
     protocol::{
-        BlockKind, BlockNo, Entry, Error, Event, Finish, Seq, SpanNo, Status, Timing, ToolCall,
-        Usage,
+        BlockKind, BlockNo, Entry, Error, ErrorCode, Event, Finish, ImageId, Seq, SpanNo, Status,
+        Timing, ToolCall, Usage,
     },
-    server::log::{hash, live::Live, writer::Writer},
+    server::{
+        images,
+        log::{hash, live::Live, writer::Writer},
+        provider::Image,
+    },
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
+
+/// Between two tries to store a picture that the disk did not take.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// What was in the log for so long before a stop has been shown to all who follow it, so no stop
 /// takes it back.
@@ -41,6 +48,8 @@ pub struct Recorder {
     held: Held,
     /// The open blocks, by their span and the provider's number.
     blocks: BTreeMap<(SpanNo, u32), OpenBlock>,
+    /// The pictures in the batch.
+    pictures: Vec<(ImageId, Image)>,
     block_count: BlockNo,
     span_count: SpanNo,
     usage: Usage,
@@ -72,6 +81,7 @@ impl Recorder {
             batch: Vec::new(),
             held: Held::default(),
             blocks: BTreeMap::new(),
+            pictures: Vec::new(),
             block_count: 0,
             span_count: 0,
             usage: Usage::default(),
@@ -106,12 +116,14 @@ impl Recorder {
         self.held.excess()
     }
 
-    /// Hands what was noted to the log. Waits only while the log's queue is full; if this future is
-    /// dropped while it waits, what was noted stays noted, and goes with the next flush.
+    /// Hands what was noted to the log. Waits only while the log's queue is full, and for pictures to
+    /// be stored; if this future is dropped while it waits, what was noted stays noted, and goes with
+    /// the next flush.
     pub async fn flush(&mut self) {
         if self.batch.is_empty() {
             return;
         }
+        self.keep_pictures().await;
         let place = self.writer.place().await;
         place.append(self.live.clone(), std::mem::take(&mut self.batch));
     }
@@ -172,6 +184,64 @@ impl Recorder {
             return matches!(kind, BlockKind::Text | BlockKind::Refusal);
         }
         false
+    }
+
+    /// Notes that an open block is of another kind than it seemed, and with it the text of the
+    /// attempts that it goes on from.
+    pub fn relabel(&mut self, span: SpanNo, index: u32, kind: BlockKind) {
+        let Some(open) = self.blocks.get_mut(&(span, index)) else {
+            return;
+        };
+        open.kind = kind;
+        let mut blocks = vec![(span, open.block)];
+        self.live.with_answer(|answer| {
+            let is_tool = |kind| matches!(kind, BlockKind::ToolInput | BlockKind::ToolOutput);
+            let before = answer.blocks.iter().rev();
+            let before = before.take_while(|block| !is_tool(block.kind));
+            let before = before.filter(|block| block.span != span && answer.is_visible(block));
+            blocks.extend(before.map(|block| (block.span, block.block)));
+        });
+        for (span, block) in blocks {
+            self.note(Event::BlockRelabelled { span, block, kind });
+        }
+    }
+
+    /// Notes a picture that a model made, a block of its own. It is kept before the log tells of it.
+    pub fn picture(&mut self, span: SpanNo, image: Image) {
+        self.block_count += 1;
+        let block = self.block_count;
+        let id = images::id_of(&image.data);
+        self.note(Event::BlockStarted {
+            span,
+            block,
+            kind: BlockKind::Data,
+            tool: None,
+        });
+        self.note(Event::BlockFinished {
+            span,
+            block,
+            length: 0,
+            value: json!({ "image": id, "media_type": image.media_type }),
+        });
+        self.pictures.push((id, image));
+    }
+
+    /// Keeps the pictures that were noted. Where the disk does not take one, it is tried again until
+    /// it does, as with the log itself.
+    async fn keep_pictures(&mut self) {
+        while let Some((id, image)) = self.pictures.first().cloned() {
+            let (run, at) = (self.live.no, self.live.accepted + self.now());
+            let kept = self
+                .writer
+                .write(move |db| images::keep_of_run(db, run, &id, &image, at));
+            match kept.await {
+                Err(why) if why.code == ErrorCode::Storage => {
+                    tracing::warn!(%why, "a picture waits for the disk");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                _ => drop(self.pictures.remove(0)),
+            }
+        }
     }
 
     /// Notes a block's end.

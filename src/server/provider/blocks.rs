@@ -1,6 +1,10 @@
 //! The blocks of an answer whose pieces come in order and whose tool calls come whole.
 
-use super::{ProviderEvent, exchange::Ready};
+use super::{
+    ProviderEvent,
+    exchange::Ready,
+    media::{self, Media},
+};
 use crate::protocol::{BlockKind, ToolCall, Usage};
 use serde_json::Value;
 
@@ -15,6 +19,7 @@ pub(super) struct Blocks {
     /// The number of the next block.
     next: u32,
     calls: u32,
+    texted: bool,
     usage: Option<Usage>,
     usage_told: Option<Usage>,
     usage_pause: u32,
@@ -26,6 +31,7 @@ impl Blocks {
         if text.is_empty() {
             return;
         }
+        self.texted |= kind == BlockKind::Text;
         let index = match self.open {
             Some((index, open, _)) if open == kind => index,
             _ => {
@@ -67,6 +73,28 @@ impl Blocks {
     pub(super) fn close(&mut self, out: &mut Ready) {
         if let Some((index, _, value)) = self.open.take() {
             out.push_back(ProviderEvent::BlockFinished { index, value });
+        }
+    }
+
+    /// The open block of text was thinking. It ends with that.
+    pub(super) fn was_thought(&mut self, out: &mut Ready) {
+        if let Some((index, BlockKind::Text, _)) = self.open {
+            let kind = BlockKind::Reasoning;
+            out.push_back(ProviderEvent::BlockRelabelled { index, kind });
+            self.close(out);
+        }
+    }
+
+    /// Something beside the words: a picture, or a sentence in place of what cannot be shown.
+    pub(super) fn media(&mut self, media: Media, out: &mut Ready) {
+        self.close(out);
+        match media {
+            Media::Picture(image) => out.push_back(ProviderEvent::Picture(image)),
+            Media::Remark(remark) => {
+                let remark = media::paragraph(&remark, !self.texted);
+                self.say(BlockKind::Text, &remark, out);
+                self.close(out);
+            }
         }
     }
 

@@ -30,6 +30,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 pub(super) mod memory;
 mod pictures;
 pub(super) mod reader;
+mod thoughts;
 
 /// How much of an error's body is read.
 const ERROR_BYTES: usize = 64 * 1024;
@@ -108,6 +109,9 @@ pub(super) trait Decode: Send + 'static {
     /// Takes a whole answer from a server that does not stream; half a document is no error but an
     /// end without a finish.
     fn whole(&mut self, body: &[u8], out: &mut Ready) -> Result<(), Error>;
+
+    /// Hears that thinking was found in the text, for whoever remembers which models think.
+    fn thinks(&mut self) {}
 
     /// Tells what is known, such as the counts, because the stream breaks off here.
     fn break_off(&mut self, out: &mut Ready);

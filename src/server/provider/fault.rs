@@ -3,28 +3,13 @@
 //! The status says little: a vendor answers 400 for a wrong key, another 429 for an empty account.
 //! So the words that servers use are looked for first, wherever in the answer they stand.
 
-use super::{http, who::Who};
+use super::{http, sse, who::Who};
 use crate::protocol::{Error, ErrorCode};
 use serde_json::Value;
-use std::time::Duration;
 
-/// What a server said, wherever in its answer it stood.
-#[derive(Debug, Default)]
-struct Said {
-    message: String,
-    /// The code and the type, in lower case.
-    words: String,
-    /// A code that is a number is an HTTP status.
-    status: Option<u16>,
-    /// When to come back, in milliseconds.
-    retry_after_ms: Option<u64>,
-}
+mod said;
 
-impl Said {
-    fn mentions(&self, word: &str) -> bool {
-        self.words.contains(word) || self.message.to_lowercase().contains(word)
-    }
-}
+use said::Said;
 
 /// The error for an answer with an HTTP status that is not a success.
 pub(super) fn from_response(
@@ -33,15 +18,9 @@ pub(super) fn from_response(
     body: &[u8],
     retry_after_ms: Option<u64>,
 ) -> Error {
-    let text = String::from_utf8_lossy(body);
     let said = match serde_json::from_slice::<Value>(body) {
-        Ok(value) => said(&value),
-        // A page for people is worth no quotation.
-        Err(_) if text.trim_start().starts_with('<') => Said::default(),
-        Err(_) => Said {
-            message: text.into_owned(),
-            ..Said::default()
-        },
+        Ok(value) => Said::of(&value),
+        Err(_) => Said::of_text(&String::from_utf8_lossy(body)),
     };
     let mut error = build(who, Some(status), &said);
     error.status = Some(status);
@@ -51,91 +30,42 @@ pub(super) fn from_response(
 
 /// The error for an error object in the middle of a stream.
 pub(super) fn from_object(who: &Who, value: &Value) -> Error {
-    let said = said(value);
+    let said = Said::of(value);
     let mut error = build(who, said.status, &said);
     error.status = said.status;
     error.retry_after_ms = said.retry_after_ms;
     error.at("reading the answer")
 }
 
-/// Finds the words in the forms that servers use.
-fn said(value: &Value) -> Said {
-    let value = value.get(0).unwrap_or(value);
-    let inner = match value.get("error") {
-        Some(Value::String(text)) => {
-            return Said {
-                message: text.clone(),
-                words: word(value.get("error_type").or(value.get("code"))),
-                status: number(value.get("code").or(value.get("status"))),
-                retry_after_ms: None,
-            };
-        }
-        Some(inner @ Value::Object(_)) => inner,
-        _ => value,
-    };
-    let message = match (inner.get("message"), inner.get("detail")) {
-        (Some(Value::String(text)), _) | (None, Some(Value::String(text))) => text.clone(),
-        (None, Some(Value::Array(list))) => list
-            .iter()
-            .filter_map(|item| item.get("msg")?.as_str())
-            .collect::<Vec<_>>()
-            .join("; "),
-        (Some(other), _) if !other.is_null() => other.to_string(),
-        _ => String::new(),
-    };
-    let mut words = [
-        word(inner.get("code")),
-        word(inner.get("type")),
-        word(inner.get("status")),
-    ]
-    .join(" ");
-    let mut retry_after_ms = None;
-    for detail in inner
-        .get("details")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-    {
-        retry_after_ms = retry_after_ms.or(delay_ms(detail.get("retryDelay")));
-        let limits = detail.get("violations").and_then(Value::as_array);
-        let limits = limits.into_iter().flatten();
-        for found in limits
-            .map(|limit| limit.get("quotaId"))
-            .chain([detail.get("reason")])
-        {
-            words.push(' ');
-            words.push_str(&word(found));
-        }
-    }
-    Said {
-        message,
-        words,
-        status: number(inner.get("code")).or(number(inner.get("status"))),
-        retry_after_ms,
+/// The error for words in place of an answer, or behind half of one.
+pub(super) fn from_text(who: &Who, text: &str) -> Error {
+    match serde_json::from_str::<Value>(text) {
+        Ok(value) => from_object(who, &value),
+        Err(_) => build(who, None, &Said::of_text(text)).at("reading the answer"),
     }
 }
 
-/// A delay such as `3s` or `1.5s`, in milliseconds.
-fn delay_ms(value: Option<&Value>) -> Option<u64> {
-    let seconds: f64 = value?.as_str()?.strip_suffix('s')?.parse().ok()?;
-    let delay = Duration::try_from_secs_f64(seconds).ok()?;
-    u64::try_from(delay.as_millis()).ok()
+/// The longest sentence in place of JSON, in bytes. Nobody says so much.
+const MOST_SAID: usize = 4096;
+
+/// The error for an event whose data is no JSON: a sentence is quoted, damage is not.
+pub(super) fn from_data(who: &Who, event: &sse::Event) -> Error {
+    let data = event.data.trim();
+    let is_list = |rest: &str| !rest.starts_with(|letter: char| letter.is_ascii_uppercase());
+    let is_damage = data.starts_with(['{', '"'])
+        || data.strip_prefix('[').is_some_and(is_list)
+        || data.contains("\":")
+        || data.len() > MOST_SAID;
+    match is_damage && event.event != "error" {
+        true => who.malformed(),
+        false => from_text(who, data.strip_prefix("[ERROR]").unwrap_or(data)),
+    }
 }
 
-fn word(value: Option<&Value>) -> String {
-    value
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_lowercase()
-}
-
-fn number(value: Option<&Value>) -> Option<u16> {
-    let value = value?;
-    value
-        .as_u64()
-        .or_else(|| value.as_str()?.parse().ok())
-        .and_then(|number| u16::try_from(number).ok())
-        .filter(|number| (400..=599).contains(number))
+/// The error that an object tells beside an answer, or in place of one. Where it `speaks` the
+/// dialect, only what is plainly an error counts; otherwise any message does.
+pub(super) fn found(who: &Who, value: &Value, speaks: bool) -> Option<Error> {
+    (said::is_error(value) || !speaks && said::is_message(value)).then(|| from_object(who, value))
 }
 
 fn build(who: &Who, status: Option<u16>, said: &Said) -> Error {
@@ -169,14 +99,20 @@ fn build(who: &Who, status: Option<u16>, said: &Said) -> Error {
         _ => format!("{name} failed."),
     };
     let quote = http::quote(&said.message, who.key.as_ref());
-    Error::new(
-        code,
-        if quote.is_empty() {
-            sentence
-        } else {
-            format!("{sentence} It says: “{quote}”")
-        },
-    )
+    let mut sentence = match quote.is_empty() {
+        true => sentence,
+        false => format!("{sentence} It says: “{quote}”"),
+    };
+    if let Some((asked, most)) = said.tokens
+        && ![asked, most]
+            .iter()
+            .all(|count| quote.contains(&count.to_string()))
+    {
+        sentence.push_str(&format!(
+            " The request has {asked} tokens, and {most} are possible."
+        ));
+    }
+    Error::new(code, sentence)
 }
 
 fn classify(status: Option<u16>, said: &Said) -> ErrorCode {
@@ -188,23 +124,33 @@ fn classify(status: Option<u16>, said: &Said) -> ErrorCode {
     };
     let asks_for_less = matches!(status, None | Some(400 | 413 | 422 | 500));
     if asks_for_less
-        && says(&[
-            "context_length_exceeded",
-            "exceed_context_size",
-            "maximum context length",
-            "max context length",
-            "context length exceeded",
-            "exceeds the context",
-            "exceeds the available context",
-            "larger than the context",
-            "context window",
-            "prompt is too long",
-            "input is too long",
-            "reduce the length of the messages",
-            "maximum prompt length",
-            "exceed context limit",
-            "exceeds the maximum number of tokens",
-        ])
+        && (exceeds_context(&message)
+            || says(&[
+                "context_length_exceeded",
+                "exceed_context_size",
+                "maximum context length",
+                "max context length",
+                "context length exceeded",
+                "exceeds the context",
+                "exceeds the available context",
+                "larger than the context",
+                "context window",
+                "prompt is too long",
+                "input is too long",
+                "reduce the length of the messages",
+                "maximum prompt length",
+                "exceed context limit",
+                "exceeds the maximum number of tokens",
+                "maximum model length",
+                "exceeded model token limit",
+                "max_new_tokens` must be <=",
+                "inputs` must have less than",
+                "range of input length",
+                "prompt exceeds max length",
+                "tokens in the prompt cannot exceed",
+                "input is too large to process",
+                "string_above_max_length",
+            ]))
     {
         return ErrorCode::ContextTooLong;
     }
@@ -227,6 +173,9 @@ fn classify(status: Option<u16>, said: &Said) -> ErrorCode {
     if status == Some(402)
         || says(&[
             "billing_error",
+            "billing hard limit",
+            "out of credits",
+            "exceeded_current_quota",
             "insufficient_quota",
             "insufficient quota",
             "exceeded your current quota",
@@ -258,10 +207,28 @@ fn classify(status: Option<u16>, said: &Said) -> ErrorCode {
         Some(413) if !says(&["rate_limit"]) => ErrorCode::TooLarge,
         Some(413 | 429) => ErrorCode::RateLimited,
         Some(503 | 529) => ErrorCode::Overloaded,
-        Some(408 | 409 | 425 | 500..) => ErrorCode::ProviderError,
+        Some(408 | 409 | 425 | 500..) => match without_status(&says) {
+            code @ (ErrorCode::RateLimited | ErrorCode::Overloaded) => code,
+            _ => ErrorCode::ProviderError,
+        },
         Some(_) => ErrorCode::InvalidRequest,
         None => without_status(&says),
     }
+}
+
+/// Whether a sentence says in its own words that the context is too small.
+fn exceeds_context(message: &str) -> bool {
+    let more = [
+        "exceed",
+        "longer than",
+        "greater than",
+        "overflow",
+        "too long",
+        "too large",
+        "reached",
+    ];
+    (message.contains("context") || message.contains("token count"))
+        && more.iter().any(|word| message.contains(word))
 }
 
 /// The code of a failure that came without a status, as in the middle of a stream.
@@ -271,25 +238,56 @@ fn without_status(says: &dyn Fn(&[&str]) -> bool) -> ErrorCode {
             &[
                 "rate_limit",
                 "rate limit",
+                "rate-limit",
+                "ratelimit",
                 "too many requests",
+                "too_many_requests",
+                "throttl",
                 "resource_exhausted",
             ],
             ErrorCode::RateLimited,
         ),
-        (&["overloaded", "unavailable"], ErrorCode::Overloaded),
         (
-            &["authentication_error", "unauthenticated"],
+            &[
+                "overload",
+                "unavailable",
+                "server is busy",
+                "server_busy",
+                "at capacity",
+                "insufficient_system_resource",
+            ],
+            ErrorCode::Overloaded,
+        ),
+        (
+            &[
+                "authentication_error",
+                "unauthenticated",
+                "unauthorized",
+                "login fail",
+            ],
             ErrorCode::Authentication,
         ),
         (
-            &["permission_error", "permission_denied"],
+            &[
+                "permission_error",
+                "permission_denied",
+                "forbidden",
+                "accessdenied",
+            ],
             ErrorCode::Permission,
         ),
-        (&["model_not_found", "not_found_error"], ErrorCode::NotFound),
+        (
+            &["model_not_found", "not_found_error", "model not found"],
+            ErrorCode::NotFound,
+        ),
         (&["request_too_large"], ErrorCode::TooLarge),
         (
             &[
                 "invalid_request",
+                "invalidparameter",
+                "bad_request",
+                "badrequest",
+                "validation",
                 "invalid_argument",
                 "invalid_prompt",
                 "invalid_image",

@@ -20,8 +20,8 @@ use std::time::Duration;
 
 pub mod lines;
 
-/// The longest line and the longest event that are taken.
-pub const MAX_BYTES: usize = 8 * 1024 * 1024;
+/// The longest line and the longest event that are taken: a picture of 20 MB in base64 fits.
+pub const MAX_BYTES: usize = 32 * 1024 * 1024;
 
 /// One event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,7 +54,13 @@ pub struct Decoder {
     has_lines: bool,
     retry: Option<Duration>,
     limit: usize,
+    /// See [`Decoder::lenient`].
+    lenient: bool,
+    stray: String,
 }
+
+/// How much of what is no event is kept, in bytes.
+const MOST_STRAY: usize = 4096;
 
 impl Default for Decoder {
     fn default() -> Self {
@@ -68,6 +74,16 @@ impl Decoder {
         Self::with_limit(MAX_BYTES)
     }
 
+    /// A decoder for servers that tell failures outside of events, where the standard says to pass
+    /// them over. A field `error` becomes an event of that name, as llama.cpp means it; a line of JSON
+    /// without a field is data; what else is no field is kept, see [`Decoder::stray`].
+    pub fn lenient() -> Self {
+        Self {
+            lenient: true,
+            ..Self::new()
+        }
+    }
+
     /// A decoder that takes lines and events up to so many bytes.
     pub fn with_limit(limit: usize) -> Self {
         Self {
@@ -78,7 +94,15 @@ impl Decoder {
             has_lines: false,
             retry: None,
             limit,
+            lenient: false,
+            stray: String::new(),
         }
+    }
+
+    /// The beginning of the lines that are no part of an event: where a server or a proxy broke off,
+    /// its sentence.
+    pub fn stray(&self) -> &str {
+        &self.stray
     }
 
     /// Takes the next bytes of the stream, cut anywhere.
@@ -108,7 +132,13 @@ impl Decoder {
             self.has_lines = true;
             // The data is kept as it comes; decoding it line by line is the same as decoding the
             // stream, because no byte of a longer character looks like the end of a line.
-            let (name, value) = field(line);
+            let (mut name, mut value) = field(line);
+            if self.lenient && name == b"error" {
+                self.next.event = "error".into();
+                name = b"data";
+            } else if self.lenient && (is_json(line) || line == b"[DONE]") {
+                (name, value) = (b"data", line);
+            }
             match name {
                 b"data" => {
                     if self.next.data.len() + value.len() >= self.limit {
@@ -132,6 +162,11 @@ impl Decoder {
                         .or(self.retry);
                 }
                 // Comments have an empty name; other names are for later versions.
+                b"" | b"id" | b"retry" => {}
+                _ if self.lenient && self.stray.len() + line.len() < MOST_STRAY => {
+                    self.stray.push_str(&String::from_utf8_lossy(line));
+                    self.stray.push('\n');
+                }
                 _ => {}
             }
         }
@@ -144,8 +179,23 @@ impl Decoder {
 
     /// Says what is left at the end of the stream: `None` if it ended between two events.
     pub fn finish(mut self) -> Option<Unfinished> {
+        self.end()
+    }
+
+    /// [`Decoder::finish`], for who has more to ask.
+    pub(super) fn end(&mut self) -> Option<Unfinished> {
         let in_line = !self.lines.rest().is_empty();
-        if in_line {
+        let fields = ["data:", "event:", "id:", "retry:", "error:", "\u{feff}"];
+        let rest = self.lines.rest();
+        let rest = match rest.strip_prefix(b"\xEF\xBB\xBF").filter(|_| self.first) {
+            Some(rest) => rest,
+            None => rest,
+        };
+        // The beginning of a field's name tells nothing.
+        let is_cut = fields
+            .iter()
+            .any(|field| field.as_bytes().starts_with(rest));
+        if in_line && !is_cut {
             // One end of line more closes the line, and since it is not blank, no event comes.
             self.lines.push(b"\n");
             self.next_event().ok()?;
@@ -178,6 +228,12 @@ fn field(line: &[u8]) -> (&[u8], &[u8]) {
         }
         None => (line, b""),
     }
+}
+
+/// Whether a line is a whole object or list by itself.
+fn is_json(line: &[u8]) -> bool {
+    matches!(line.first(), Some(b'{' | b'['))
+        && serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok()
 }
 
 /// The error for something longer than `limit` bytes.

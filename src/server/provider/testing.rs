@@ -28,6 +28,10 @@ pub(super) struct Folded {
     pub(super) usage: Option<Usage>,
     pub(super) finish: Option<(FinishReason, String)>,
     pub(super) error: Option<ErrorCode>,
+    /// The media types of the pictures.
+    pub(super) pictures: Vec<String>,
+    /// Whether text turned out to have been thinking.
+    pub(super) relabelled: bool,
     /// The values of blocks of reasoning, where there are any: signatures and the like.
     pub(super) signatures: Vec<Value>,
 }
@@ -54,6 +58,13 @@ pub(super) fn fold(items: &[Item]) -> Folded {
                 assert_eq!(block.3, None, "text after the block's end");
                 block.2.push_str(text);
             }
+            Ok(ProviderEvent::BlockRelabelled { index, kind }) => {
+                let block = blocks.get_mut(index).unwrap();
+                assert_eq!(block.3, None, "another kind after the block's end");
+                block.0 = *kind;
+                folded.relabelled = true;
+            }
+            Ok(ProviderEvent::Picture(image)) => folded.pictures.push(image.media_type.clone()),
             Ok(ProviderEvent::BlockFinished { index, value }) => {
                 let block = blocks.get_mut(index).unwrap();
                 assert_eq!(block.3.replace(value.clone()), None);

@@ -1,187 +1,321 @@
-//! Finds the thinking that some servers leave in the text, as `<think>…</think>` at its start.
+//! Finds the thinking that some servers leave in the text.
+//!
+//! It stands at the start of an answer between two tags, `<think>…</think>` and the like. Where a
+//! chat template has written the first tag already, the second one stands alone, and what came before
+//! it was thinking.
 
 use crate::protocol::BlockKind;
 
-const OPEN: &str = "<think>";
-const CLOSE: &str = "</think>";
+/// The tags that servers and models use: DeepSeek, Qwen and most others; models that are asked to
+/// reason in markup; Gemini's compatible endpoint; Magistral; Kimi-VL; Seed-OSS; LongCat;
+/// OpenThinker; Command A; MedGemma; gpt-oss.
+const TAGS: [(&str, &str); 13] = [
+    ("<think>", "</think>"),
+    ("<thinking>", "</thinking>"),
+    ("<thought>", "</thought>"),
+    ("<thoughts>", "</thoughts>"),
+    ("<reasoning>", "</reasoning>"),
+    ("[THINK]", "[/THINK]"),
+    ("◁think▷", "◁/think▷"),
+    ("<seed:think>", "</seed:think>"),
+    ("<longcat_think>", "</longcat_think>"),
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"),
+    ("<unused94>thought", "<unused95>"),
+    (
+        "<|channel|>analysis<|message|>",
+        "<|end|><|start|>assistant<|channel|>final<|message|>",
+    ),
+];
+
+/// The longest white space that is held back at the start of an answer, in bytes.
+const MOST_SPACE: usize = 64;
+
+/// What is certain of a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// More text of this kind.
+    Said(BlockKind, String),
+    /// What was given out as text so far was thinking.
+    WasThought,
+}
 
 /// Sorts the text of one answer into reasoning and text, however it is cut.
 ///
-/// It holds back only what may be the beginning of a tag. Only the very start of an answer counts:
-/// later on, somebody may be writing about tags.
+/// It holds back only what may be a tag. An opening tag counts at the very start alone: later on,
+/// somebody may be writing about tags. A closing tag that was never opened counts once, and neither
+/// in code nor in the middle of a sentence.
 #[derive(Debug, Default)]
 pub(super) struct Think {
     state: State,
     held: String,
+    /// Up to where `held` was given out.
+    from: usize,
+    context: Context,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
-    /// Nothing but white space and a part of the tag so far.
+    /// Nothing but white space and a part of a tag so far.
     #[default]
     Start,
-    /// Behind the opening tag, before the first word.
-    Opened,
-    Inside,
+    /// Behind the opening tag of this number, before the first word.
+    Opened(usize),
+    Inside(usize),
     /// Behind the closing tag, before the first word.
     Closed,
+    /// Text that may turn out to have been thinking.
+    Unsure,
     Plain,
 }
 
 impl Think {
     /// Takes the next text and gives out what is certain.
-    pub(super) fn push(&mut self, text: &str, out: &mut Vec<(BlockKind, String)>) {
+    pub(super) fn push(&mut self, text: &str, out: &mut Vec<Piece>) {
+        self.held.drain(..std::mem::take(&mut self.from));
         self.held.push_str(text);
-        while self.step(out) {}
+        while self.step(false, out) {}
     }
 
     /// Gives out what was held back, because no more text comes.
-    pub(super) fn flush(&mut self, out: &mut Vec<(BlockKind, String)>) {
+    pub(super) fn flush(&mut self, out: &mut Vec<Piece>) {
+        while self.step(true, out) {}
         let kind = match self.state {
-            State::Inside | State::Opened => BlockKind::Reasoning,
+            State::Inside(_) | State::Opened(_) => BlockKind::Reasoning,
             _ => BlockKind::Text,
         };
-        self.say(kind, self.held.len(), out);
+        self.say(kind, self.rest().len(), out);
         if self.state == State::Start {
-            self.state = State::Plain;
+            self.state = State::Unsure;
         }
     }
 
-    /// Whether there may be more to do with what is held.
-    fn step(&mut self, out: &mut Vec<(BlockKind, String)>) -> bool {
-        if self.held.is_empty() {
+    /// Whether there may be more to do with what is held. `over`: no more text comes.
+    fn step(&mut self, over: bool, out: &mut Vec<Piece>) -> bool {
+        if self.rest().is_empty() {
             return false;
         }
         match self.state {
-            State::Start => {
-                let rest = self.held.trim_start();
-                if let Some(inside) = rest.strip_prefix(OPEN) {
-                    self.held.drain(..self.held.len() - inside.len());
-                    self.state = State::Opened;
-                    return true;
-                }
-                // An answer of nothing but white space is not held back for ever.
-                if OPEN.starts_with(rest) && self.held.len() < 64 {
-                    return false;
-                }
-                self.state = State::Plain;
-                true
-            }
-            State::Opened | State::Closed => {
-                let space = self.held.len() - self.held.trim_start().len();
-                self.held.drain(..space);
-                if self.held.is_empty() {
+            State::Start => self.start(),
+            State::Opened(_) | State::Closed => {
+                self.from = self.held.len() - self.rest().trim_start().len();
+                if self.rest().is_empty() {
                     return false;
                 }
                 self.state = match self.state {
-                    State::Opened => State::Inside,
+                    State::Opened(tag) => State::Inside(tag),
                     _ => State::Plain,
                 };
                 true
             }
-            State::Inside => {
-                if let Some(at) = self.held.find(CLOSE) {
-                    self.say(BlockKind::Reasoning, at, out);
-                    self.held.drain(..CLOSE.len());
-                    self.state = State::Closed;
-                    return true;
-                }
-                let keep = (1..CLOSE.len())
-                    .rev()
-                    .find(|&length| self.held.ends_with(&CLOSE[..length]))
-                    .unwrap_or(0);
-                self.say(BlockKind::Reasoning, self.held.len() - keep, out);
-                false
-            }
+            State::Inside(tag) => self.inside(TAGS[tag].1, over, out),
+            State::Unsure => self.unsure(over, out),
             State::Plain => {
-                self.say(BlockKind::Text, self.held.len(), out);
+                self.say(BlockKind::Text, self.rest().len(), out);
                 false
             }
         }
     }
 
-    fn say(&mut self, kind: BlockKind, length: usize, out: &mut Vec<(BlockKind, String)>) {
+    /// What is held back.
+    fn rest(&self) -> &str {
+        self.held.get(self.from..).unwrap_or_default()
+    }
+
+    fn start(&mut self) -> bool {
+        let rest = self.rest().trim_start();
+        let mut may_come = rest.is_empty();
+        for (number, (open, close)) in TAGS.iter().enumerate() {
+            for (tag, next) in [(open, State::Opened(number)), (close, State::Closed)] {
+                match begins(rest, tag) {
+                    Begin::Whole => {
+                        self.from = self.held.len() - rest.len() + tag.len();
+                        self.state = next;
+                        return true;
+                    }
+                    Begin::Part => may_come = true,
+                    Begin::No => {}
+                }
+            }
+        }
+        // An answer of nothing but white space is not held back for ever.
+        if may_come && self.rest().len() < MOST_SPACE {
+            return false;
+        }
+        self.state = State::Unsure;
+        true
+    }
+
+    fn inside(&mut self, close: &str, over: bool, out: &mut Vec<Piece>) -> bool {
+        let Some((at, begin)) = find(self.rest(), |rest| begins(rest, close)) else {
+            self.say(BlockKind::Reasoning, self.rest().len(), out);
+            return false;
+        };
+        self.say(BlockKind::Reasoning, at, out);
+        let next = self.behind(close);
+        if begin == Begin::Part || (next.is_none() && !over && self.context.last == Some('`')) {
+            return false;
+        }
+        if self.context.last == Some('`') && next == Some('`') {
+            // The model thinks about the tag.
+            self.say(BlockKind::Reasoning, close.len(), out);
+        } else {
+            self.from += close.len();
+            self.state = State::Closed;
+        }
+        true
+    }
+
+    /// The letter behind a tag.
+    fn behind(&self, tag: &str) -> Option<char> {
+        self.rest().get(tag.len()..)?.chars().next()
+    }
+
+    /// Looks for a closing tag without an opening one.
+    fn unsure(&mut self, over: bool, out: &mut Vec<Piece>) -> bool {
+        let known = |rest: &str| {
+            let mut begin = Begin::No;
+            for (open, close) in &TAGS {
+                begin = begin.max(begins(rest, open)).max(begins(rest, close));
+            }
+            begin
+        };
+        let Some((at, begin)) = find(self.rest(), known) else {
+            self.say(BlockKind::Text, self.rest().len(), out);
+            return false;
+        };
+        self.say(BlockKind::Text, at, out);
+        if begin == Begin::Part {
+            return false;
+        }
+        let is = |tag: &str| begins(self.rest(), tag) == Begin::Whole;
+        let Some(close) = TAGS.iter().map(|(_, close)| *close).find(|tag| is(tag)) else {
+            // An opening tag as a word of the text: its closing tag is one too.
+            if let Some((open, _)) = TAGS.iter().find(|(open, _)| is(open)) {
+                self.context.opened += usize::from(!self.context.is_code());
+                self.say(BlockKind::Text, open.len(), out);
+            }
+            return true;
+        };
+        let next = self.behind(close);
+        if next.is_none() && !over {
+            return false;
+        }
+        if self.context.opened > 0 {
+            self.context.opened -= usize::from(!self.context.is_code());
+            self.say(BlockKind::Text, close.len(), out);
+        } else if self.context.ends_thinking(next) {
+            out.push(Piece::WasThought);
+            self.from += close.len();
+            self.state = State::Closed;
+        } else {
+            self.say(BlockKind::Text, close.len(), out);
+        }
+        true
+    }
+
+    fn say(&mut self, kind: BlockKind, length: usize, out: &mut Vec<Piece>) {
         if length > 0 {
-            out.push((kind, self.held.drain(..length).collect()));
+            let text = self.held[self.from..self.from + length].to_owned();
+            self.from += length;
+            self.context.read(&text);
+            out.push(Piece::Said(kind, text));
         }
     }
+}
+
+/// Where in the text a tag stands.
+#[derive(Debug, Default)]
+struct Context {
+    last: Option<char>,
+    /// The letters of the line so far, as far as they tell a fence.
+    line: String,
+    /// What a fenced block of code was opened with.
+    fence: Option<String>,
+    /// Runs of backticks in this line.
+    ticks: usize,
+    /// Opening tags in the text that are not closed.
+    opened: usize,
+}
+
+impl Context {
+    fn read(&mut self, text: &str) {
+        for letter in text.chars() {
+            if letter == '\n' {
+                self.end_line();
+            } else {
+                if self.line.len() < 16 {
+                    self.line.push(letter);
+                }
+                self.ticks += usize::from(letter == '`' && self.last != Some('`'));
+            }
+            self.last = Some(letter);
+        }
+    }
+
+    fn end_line(&mut self) {
+        let line = self.line.trim_start();
+        let mark = line.chars().next().filter(|mark| "`~".contains(*mark));
+        if let Some(mark) = mark {
+            let run: String = line.chars().take_while(|letter| *letter == mark).collect();
+            let closes = |fence: &String| run.starts_with(fence.as_str());
+            match &self.fence {
+                None if run.len() >= 3 => self.fence = Some(run),
+                Some(fence) if closes(fence) && line.trim_end() == run => self.fence = None,
+                _ => {}
+            }
+        }
+        self.line.clear();
+        self.ticks = 0;
+    }
+
+    fn is_code(&self) -> bool {
+        self.fence.is_some() || self.ticks % 2 == 1
+    }
+
+    /// Whether a closing tag here, before this letter, is the end of thinking and no word of a text.
+    fn ends_thinking(&self, next: Option<char>) -> bool {
+        if self.is_code() {
+            return false;
+        }
+        let quotes = |letter: char| "\"'`“”„‘’«»()[]".contains(letter);
+        match (self.last, next) {
+            (None | Some('\n'), _) => true,
+            (Some(before), None | Some('\n' | '\r')) => !quotes(before),
+            // Models that put no line break there end their sentence before it.
+            (Some(before), Some(next)) => {
+                ".!?…:;。！？".contains(before) && !next.is_whitespace() && !quotes(next)
+            }
+        }
+    }
+}
+
+/// How a text begins with a tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Begin {
+    No,
+    /// It is a part of the tag, and more may come.
+    Part,
+    Whole,
+}
+
+fn begins(text: &str, tag: &str) -> Begin {
+    let length = text.len().min(tag.len());
+    let same = text.as_bytes()[..length].eq_ignore_ascii_case(&tag.as_bytes()[..length]);
+    match (same && length > 0, length == tag.len()) {
+        (true, true) => Begin::Whole,
+        (true, false) => Begin::Part,
+        _ => Begin::No,
+    }
+}
+
+/// The first place at which a tag begins, or may begin.
+fn find(text: &str, begins: impl Fn(&str) -> Begin) -> Option<(usize, Begin)> {
+    // Every tag begins with one of these.
+    text.match_indices(['<', '[', '◁'])
+        .map(|(at, _)| (at, begins(&text[at..])))
+        .find(|(_, begin)| *begin != Begin::No)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sorted<'a>(pieces: impl IntoIterator<Item = &'a str>) -> (String, String) {
-        let (mut think, mut parts) = (Think::default(), Vec::new());
-        for piece in pieces {
-            think.push(piece, &mut parts);
-        }
-        think.flush(&mut parts);
-        let of = |wanted| {
-            parts
-                .iter()
-                .filter(|(kind, _)| *kind == wanted)
-                .map(|(_, text)| text.as_str())
-                .collect()
-        };
-        (of(BlockKind::Reasoning), of(BlockKind::Text))
-    }
-
-    #[test]
-    fn thinking_is_found_however_it_is_cut() {
-        for (text, reasoning, rest) in [
-            ("", "", ""),
-            ("Hello", "", "Hello"),
-            ("<think>a</think>b", "a", "b"),
-            ("\n <think>\na\n</think>\n\nb\n", "a\n", "b\n"),
-            ("<think></think>b", "", "b"),
-            ("<think>\n\n</think>\n\nb", "", "b"),
-            ("<think>a < b </thin </think>c", "a < b </thin ", "c"),
-            ("<think>never closed", "never closed", ""),
-            ("<think>cut in the tag</thi", "cut in the tag</thi", ""),
-            ("<thin", "", "<thin"),
-            ("<thinking>a", "", "<thinking>a"),
-            ("  leading space", "", "  leading space"),
-            ("\n\n", "", "\n\n"),
-            (
-                "Say <think>not this</think>",
-                "",
-                "Say <think>not this</think>",
-            ),
-            (
-                "<think>a</think>b<think>c</think>",
-                "a",
-                "b<think>c</think>",
-            ),
-            ("<think>é漢</think>👍🏽 ü", "é漢", "👍🏽 ü"),
-        ] {
-            let expected = (reasoning.to_owned(), rest.to_owned());
-            assert_eq!(sorted([text]), expected, "{text:?}");
-            let mut places: Vec<_> = text.char_indices().map(|(at, _)| at).collect();
-            places.push(text.len());
-            let single = places.windows(2).map(|pair| &text[pair[0]..pair[1]]);
-            assert_eq!(sorted(single), expected, "{text:?}");
-            for &cut in &places {
-                assert_eq!(
-                    sorted([&text[..cut], &text[cut..]]),
-                    expected,
-                    "{text:?} {cut}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn plain_text_is_never_held_back() {
-        let (mut think, mut parts) = (Think::default(), Vec::new());
-        for (number, piece) in ["a", " <", "th", "ink>"].into_iter().enumerate() {
-            think.push(piece, &mut parts);
-            assert_eq!(parts.len(), number + 1);
-        }
-        think = Think::default();
-        for _ in 0..100 {
-            think.push(" ", &mut parts);
-        }
-        assert!(parts.len() > 4);
-    }
-}
+mod tests;

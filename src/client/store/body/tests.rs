@@ -249,3 +249,38 @@ proptest! {
         writer.finish(Status::Ok, length.saturating_sub(cut)).check();
     }
 }
+
+#[test]
+fn text_that_was_thinking_is_folded_away_and_pictures_are_collected() {
+    let mut writer = Writer::new();
+    writer
+        .write(span(1, None))
+        .block(1, 1, BlockKind::Text)
+        .delta(1, 1, "They ask.\n")
+        .check();
+    assert_eq!(writer.body.words(), 2);
+    writer
+        .write(Event::BlockRelabelled {
+            span: 1,
+            block: 1,
+            kind: BlockKind::Reasoning,
+        })
+        .block(1, 2, BlockKind::Text)
+        .delta(1, 2, "Six.")
+        .check();
+    assert_eq!(writer.body.reasoning, "They ask.\n");
+    assert_eq!(writer.body.text.source(), "Six.");
+    writer
+        .block(1, 3, BlockKind::Data)
+        .write(Event::BlockFinished {
+            span: 1,
+            block: 3,
+            length: 0,
+            value: serde_json::json!({"image": "abc", "media_type": "image/png"}),
+        })
+        .delta(1, 2, " Legs.")
+        .finish(Status::Ok, 10)
+        .check();
+    assert_eq!(writer.body.pictures, [ImageId("abc".into())]);
+    assert_eq!(writer.body.text.source(), "Six. Legs.");
+}

@@ -76,7 +76,7 @@ pub(super) async fn next_of(rival: &mut Option<Rival>) -> Option<Item> {
 pub(super) fn is_content(event: &ProviderEvent) -> bool {
     match event {
         ProviderEvent::Delta { text, .. } => !text.is_empty(),
-        ProviderEvent::Finished { .. } => true,
+        ProviderEvent::Picture(_) | ProviderEvent::Finished { .. } => true,
         _ => false,
     }
 }

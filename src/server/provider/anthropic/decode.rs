@@ -1,17 +1,18 @@
 //! Turns the pieces of a streamed answer into events.
 
 use crate::{
-    protocol::{BlockKind, Error, FinishReason, ToolCall, Usage},
+    protocol::{BlockKind, Error, ErrorCode, FinishReason, ToolCall, Usage},
     server::provider::{
         ProviderEvent,
         exchange::{Decode, Flow, Ready},
-        fault::from_object,
-        json, sse,
+        fault, json,
+        media::{self, Media},
+        sse,
         who::Who,
     },
 };
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The state of one answer.
 #[derive(Debug)]
@@ -19,6 +20,14 @@ pub(super) struct Decoder {
     who: Who,
     /// The open blocks by the server's number.
     open: BTreeMap<u64, Open>,
+    /// Numbers under which pieces of other blocks come, with the blocks they belong to.
+    moved: BTreeMap<u64, u64>,
+    /// The numbers of open blocks that are not shown.
+    ignored: BTreeSet<u64>,
+    /// The number of the block that began last.
+    last: Option<u64>,
+    /// The blocks that came with the message's beginning.
+    opening: Vec<Value>,
     /// The number of the next block.
     blocks: u32,
     counts: Counts,
@@ -35,6 +44,7 @@ pub(super) struct Decoder {
 struct Open {
     index: u32,
     kind: BlockKind,
+    tool: Option<ToolCall>,
     /// The arguments of a call.
     arguments: String,
     /// What proves a thought to be the model's own.
@@ -58,6 +68,10 @@ impl Decoder {
         Self {
             who,
             open: BTreeMap::new(),
+            moved: BTreeMap::new(),
+            ignored: BTreeSet::new(),
+            last: None,
+            opening: Vec::new(),
             blocks: 0,
             counts: Counts::default(),
             told: None,
@@ -68,20 +82,30 @@ impl Decoder {
     }
 
     fn take(&mut self, value: &Value, out: &mut Ready) -> Result<Flow, Error> {
-        let number = value.get("index").and_then(Value::as_u64).unwrap_or(0);
+        let number = value.get("index").and_then(Value::as_u64);
         match text(value, "type") {
-            "message_start" => self.count(value.pointer("/message/usage"), out),
+            "message_start" => {
+                self.count(value.pointer("/message/usage"), out);
+                // Servers that do not stream put all of it in here.
+                let content = value.pointer("/message/content").and_then(Value::as_array);
+                self.opening = content.cloned().unwrap_or_default();
+            }
             "content_block_start" => {
                 if let Some(block) = value.get("content_block") {
-                    self.start(number, block, out);
+                    let next = self.last.map_or(0, |last| last.saturating_add(1));
+                    self.start(number.unwrap_or(next), block, out);
                 }
             }
             "content_block_delta" => {
                 if let Some(delta) = value.get("delta") {
-                    self.delta(number, delta, out);
+                    let last = self.last.unwrap_or(0);
+                    self.delta(number.unwrap_or(last), delta, out);
                 }
             }
             "content_block_stop" => {
+                let number = number.or(self.last).unwrap_or(0);
+                self.ignored.remove(&number);
+                let number = self.moved.remove(&number).unwrap_or(number);
                 if let Some(open) = self.open.remove(&number) {
                     open.close(out);
                 }
@@ -89,36 +113,78 @@ impl Decoder {
             "message_delta" => {
                 self.count(value.get("usage"), out);
                 let word = value.pointer("/delta/stop_reason").and_then(Value::as_str);
-                self.stop(word);
+                self.stop(word)?;
             }
             "message_stop" => {
+                self.tell_opening(out);
                 if self.finish.is_none() && self.content {
                     self.finish = Some((FinishReason::Stop, "message_stop".into()));
                 }
                 return Ok(Flow::Done);
             }
-            "error" => return Err(from_object(&self.who, value)),
-            _ if value.get("error").is_some_and(|error| !error.is_null()) => {
-                return Err(from_object(&self.who, value));
-            }
             // A ping, or something of a later version.
-            _ => {}
+            kind => {
+                if let Some(error) = fault::found(&self.who, value, !kind.is_empty()) {
+                    return Err(error);
+                }
+            }
         }
         Ok(Flow::More)
     }
 
+    /// Tells the blocks that came with the beginning, unless they came in pieces as well.
+    fn tell_opening(&mut self, out: &mut Ready) {
+        let opening = std::mem::take(&mut self.opening);
+        if !self.content {
+            self.all(&opening, out);
+        }
+    }
+
+    /// Tells blocks that came whole.
+    fn all(&mut self, blocks: &[Value], out: &mut Ready) {
+        for (number, block) in (0..).zip(blocks) {
+            self.start(number, block, out);
+            if let Some(open) = self.open.remove(&number) {
+                open.close(out);
+            }
+        }
+    }
+
     fn start(&mut self, number: u64, block: &Value, out: &mut Ready) {
+        self.last = Some(number);
+        self.moved.remove(&number);
         let kind = match text(block, "type") {
             "text" => BlockKind::Text,
             "thinking" | "redacted_thinking" => BlockKind::Reasoning,
             "tool_use" => BlockKind::ToolInput,
+            "image" => {
+                match Media::from_object(block) {
+                    Some(Media::Picture(image)) => out.push_back(ProviderEvent::Picture(image)),
+                    Some(Media::Remark(remark)) => {
+                        self.begin(number, BlockKind::Text, None, out);
+                        self.write(number, &media::paragraph(&remark, false), out);
+                    }
+                    None => {}
+                }
+                self.content = true;
+                return;
+            }
             // What tools of the server do is not shown.
-            _ => return,
+            _ => {
+                self.ignored.insert(number);
+                return;
+            }
         };
+        self.ignored.remove(&number);
         let tool = (kind == BlockKind::ToolInput).then(|| ToolCall {
             id: text(block, "id").into(),
             name: text(block, "name").into(),
         });
+        let known = |open: &Open| open.tool.is_some() && open.tool == tool;
+        if self.open.get(&number).is_some_and(known) {
+            // The same call begins a second time.
+            return;
+        }
         self.begin(number, kind, tool, out);
         match text(block, "type") {
             "redacted_thinking" => {
@@ -147,10 +213,15 @@ impl Decoder {
         self.content = true;
         let index = self.blocks;
         self.blocks += 1;
-        out.push_back(ProviderEvent::BlockStarted { index, kind, tool });
+        out.push_back(ProviderEvent::BlockStarted {
+            index,
+            kind,
+            tool: tool.clone(),
+        });
         let open = Open {
             index,
             kind,
+            tool,
             arguments: String::new(),
             signature: String::new(),
             hidden: Value::Null,
@@ -161,16 +232,69 @@ impl Decoder {
     }
 
     fn delta(&mut self, number: u64, delta: &Value, out: &mut Ready) {
-        match text(delta, "type") {
-            "text_delta" => self.write(number, text(delta, "text"), out),
-            "thinking_delta" if self.is(number, BlockKind::Reasoning) => {
-                self.say(number, text(delta, "thinking"), out);
-            }
-            "signature_delta" => self.sign(number, text(delta, "signature")),
-            "input_json_delta" => self.argue(number, text(delta, "partial_json"), out),
+        let has = |name: &str| delta.get(name).is_some();
+        let kind = match text(delta, "type") {
+            "text_delta" => BlockKind::Text,
+            "thinking_delta" | "signature_delta" => BlockKind::Reasoning,
+            "input_json_delta" => BlockKind::ToolInput,
+            "" if has("text") => BlockKind::Text,
+            "" if has("thinking") => BlockKind::Reasoning,
+            "" if has("partial_json") => BlockKind::ToolInput,
             // Citations, or something of a later version.
-            _ => {}
+            _ => return,
+        };
+        let Some(number) = self.place(number, kind, out) else {
+            return;
+        };
+        match kind {
+            BlockKind::Text => self.write(number, text(delta, "text"), out),
+            BlockKind::ToolInput => self.argue(number, text(delta, "partial_json"), out),
+            _ => {
+                self.say(number, text(delta, "thinking"), out);
+                self.sign(number, text(delta, "signature"));
+            }
         }
+    }
+
+    /// The block that a piece of this kind belongs to. Servers get the numbers wrong: a piece whose
+    /// number is another block's, or nobody's, belongs to the last open block of its kind, or begins
+    /// one.
+    fn place(&mut self, number: u64, kind: BlockKind, out: &mut Ready) -> Option<u64> {
+        if kind == BlockKind::ToolInput && self.ignored.contains(&number) {
+            return None;
+        }
+        let moved = self.moved.get(&number).copied();
+        if let Some(number) = [Some(number), moved]
+            .into_iter()
+            .flatten()
+            .find(|at| self.is(*at, kind))
+        {
+            return Some(number);
+        }
+        let mut open = self.open.iter().rev();
+        if let Some((place, _)) = open.find(|(_, open)| open.kind == kind) {
+            let place = *place;
+            self.moved.insert(number, place);
+            return Some(place);
+        }
+        if kind == BlockKind::ToolInput {
+            // Nobody knows what is called.
+            return None;
+        }
+        // Another block may have this number.
+        let free = match self.open.contains_key(&number) {
+            true => self
+                .open
+                .keys()
+                .max()
+                .map_or(0, |most| most.saturating_add(1)),
+            false => number,
+        };
+        if free != number {
+            self.moved.insert(number, free);
+        }
+        self.begin(free, kind, None, out);
+        Some(free)
     }
 
     fn is(&self, number: u64, kind: BlockKind) -> bool {
@@ -227,18 +351,27 @@ impl Decoder {
     }
 
     /// Takes the provider's reason to end, where it gave one.
-    fn stop(&mut self, word: Option<&str>) {
+    fn stop(&mut self, word: Option<&str>) -> Result<(), Error> {
         let Some(word) = word.filter(|word| !word.is_empty()) else {
-            return;
+            return Ok(());
         };
         let reason = match word {
             "end_turn" | "stop_sequence" => FinishReason::Stop,
             "max_tokens" | "model_context_window_exceeded" => FinishReason::Length,
             "tool_use" => FinishReason::ToolCalls,
             "refusal" => FinishReason::Refusal,
+            "content_filter" | "content_filtered" | "guardrail_intervened" => {
+                FinishReason::ContentFilter
+            }
+            "error" => {
+                let sentence = format!("{} broke off its answer.", self.who.name);
+                let error = Error::new(ErrorCode::ProviderError, sentence);
+                return Err(error.at("reading the answer"));
+            }
             _ => FinishReason::Other,
         };
         self.finish = Some((reason, word.into()));
+        Ok(())
     }
 
     /// Takes counts, and tells them if they are others than before.
@@ -316,19 +449,21 @@ impl Decode for Decoder {
         if data == "[DONE]" {
             return Ok(Flow::Done);
         }
-        let Ok(value) = json::parse(data) else {
-            return Err(match event.event == "error" {
-                true => from_object(&self.who, &json!({"error": data})),
-                false => self.who.malformed(),
-            });
-        };
-        if event.event == "error" {
-            return Err(from_object(&self.who, &value));
+        match json::parse(data) {
+            Err(_) => Err(fault::from_data(&self.who, event)),
+            Ok(value) if event.event == "error" => Err(fault::from_object(&self.who, &value)),
+            Ok(value @ Value::Object(_)) => self.take(&value, out),
+            Ok(Value::Array(list)) if list.iter().all(Value::is_object) => {
+                for value in &list {
+                    if self.take(value, out)? == Flow::Done {
+                        return Ok(Flow::Done);
+                    }
+                }
+                Ok(Flow::More)
+            }
+            Ok(Value::String(text)) => Err(fault::from_text(&self.who, &text)),
+            Ok(_) => Err(self.who.malformed()),
         }
-        if !value.is_object() {
-            return Err(self.who.malformed());
-        }
-        self.take(&value, out)
     }
 
     fn whole(&mut self, body: &[u8], out: &mut Ready) -> Result<(), Error> {
@@ -337,23 +472,19 @@ impl Decode for Decoder {
             Err(error) if error.is_eof() => return Ok(()),
             Err(_) => return Err(self.who.malformed()),
         };
-        if text(&value, "type") == "error" || value.get("error").is_some() {
-            return Err(from_object(&self.who, &value));
+        let blocks = value.get("content").and_then(Value::as_array);
+        let one = value.get(0).unwrap_or(&value);
+        if let Some(error) = fault::found(&self.who, one, blocks.is_some()) {
+            return Err(error);
         }
-        let Some(blocks) = value.get("content").and_then(Value::as_array) else {
+        let Some(blocks) = blocks else {
             return Err(self.who.malformed());
         };
-        for (number, block) in (0..).zip(blocks) {
-            self.start(number, block, out);
-            if let Some(open) = self.open.remove(&number) {
-                open.close(out);
-            }
-        }
+        self.all(blocks, out);
         self.count(value.get("usage"), out);
         // The document is whole, so the answer is.
         let word = value.get("stop_reason").and_then(Value::as_str);
-        self.stop(word.or(Some("end_turn")));
-        Ok(())
+        self.stop(word.or(Some("end_turn")))
     }
 
     fn break_off(&mut self, _: &mut Ready) {}
@@ -362,6 +493,7 @@ impl Decode for Decoder {
         let Some((reason, word)) = self.finish.take() else {
             return;
         };
+        self.tell_opening(out);
         for open in std::mem::take(&mut self.open).into_values() {
             open.close(out);
         }

@@ -88,7 +88,7 @@ fn the_first_character_tells_the_form() {
     assert_eq!(texts("{\"a\":1}\n{\"é\":2}\n"), lines);
     assert_eq!(texts("\n{\"a\":1}\r\n\r\n \n{\"é\":2}"), lines);
     assert_eq!(texts("{\"a\":1}\n{\"é\":"), lines[..1]);
-    assert_eq!(texts("[1,\n2]"), all(1, &["[1,\n2]"]));
+    assert_eq!(texts("[1,\n2]"), all(0, &["[1,\n2]"]));
 }
 
 #[test]

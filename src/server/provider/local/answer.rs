@@ -8,9 +8,12 @@ use super::{
     sampler::{Sampler, SamplingDefaults},
     sessions::Sessions,
 };
-use crate::protocol::{BlockKind, Error, FinishReason, Stage, Usage};
+use crate::protocol::{Error, FinishReason, Stage, Usage};
 use crate::server::provider::{
-    ChatRequest, ProviderEvent, Sampling, blocks::Blocks, exchange::Ready, think::Think,
+    ChatRequest, ProviderEvent, Sampling,
+    blocks::Blocks,
+    exchange::Ready,
+    think::{Piece, Think},
 };
 use candle_core::Tensor;
 use tokio::sync::mpsc::Sender;
@@ -196,9 +199,12 @@ impl<'a> TextOut<'a> {
         self.tell(parts)
     }
 
-    fn tell(&mut self, parts: Vec<(BlockKind, String)>) -> Result<(), Halt> {
-        for (kind, text) in parts {
-            self.blocks.say(kind, &text, &mut self.ready);
+    fn tell(&mut self, parts: Vec<Piece>) -> Result<(), Halt> {
+        for part in parts {
+            match part {
+                Piece::Said(kind, text) => self.blocks.say(kind, &text, &mut self.ready),
+                Piece::WasThought => self.blocks.was_thought(&mut self.ready),
+            }
         }
         self.send()
     }
@@ -237,6 +243,7 @@ impl<'a> TextOut<'a> {
 #[allow(clippy::unwrap_used, reason = "a test may fail by panic")]
 mod tests {
     use super::*;
+    use crate::protocol::BlockKind;
 
     /// What comes of pieces of text, blocks of one kind joined.
     fn told(pieces: &[&str]) -> Vec<(BlockKind, String)> {

@@ -1,18 +1,20 @@
 //! Turns the lines of an answer into events.
 
 use crate::{
-    protocol::{BlockKind, Error, FinishReason, Usage},
+    protocol::{BlockKind, Error, ErrorCode, FinishReason, Usage},
     server::provider::{
         ProviderEvent,
         blocks::Blocks,
         exchange::{Decode, Flow, Ready, memory::Memory},
-        fault, json, sse,
-        think::Think,
+        fault, json,
+        media::Media,
+        pieces::Pieces,
+        sse,
         who::Who,
     },
 };
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 /// The models that think, as they were seen to or as the server says.
 #[derive(Debug, Default)]
@@ -36,7 +38,10 @@ pub(super) struct Decoder {
     thinkers: Arc<Thinkers>,
     /// Whether this answer was noted among the thinkers.
     noted: bool,
-    think: Think,
+    text: Pieces,
+    thoughts: Pieces,
+    /// The identifiers of the calls that came.
+    called: HashSet<String>,
     blocks: Blocks,
     finish: Option<(FinishReason, String)>,
 }
@@ -48,43 +53,30 @@ impl Decoder {
             model,
             thinkers,
             noted: false,
-            think: Think::default(),
+            text: Pieces::default(),
+            thoughts: Pieces::default(),
+            called: HashSet::new(),
             blocks: Blocks::default(),
             finish: None,
         }
     }
 
     fn line(&mut self, line: &Value, out: &mut Ready) -> Result<Flow, Error> {
-        if line.get("error").is_some_and(|error| !error.is_null()) {
-            return Err(fault::from_object(&self.who, line));
-        }
-        let message = line.get("message").unwrap_or(&Value::Null);
-        let text = |name: &str| {
-            message
-                .get(name)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-        };
-        let thinking = text("thinking");
-        if !thinking.is_empty() {
-            self.flush(out);
-            self.say(BlockKind::Reasoning, thinking, out);
-            self.blocks
-                .set_value(BlockKind::Reasoning, json!({"field": "thinking"}));
-        }
-        // A model of which Ollama does not know that it thinks leaves its thoughts in the text.
-        let mut parts = Vec::new();
-        self.think.push(text("content"), &mut parts);
-        for (kind, text) in parts {
-            self.say(kind, &text, out);
-        }
-        let calls = message.get("tool_calls").and_then(Value::as_array);
-        for call in calls.into_iter().flatten() {
-            self.flush(out);
-            self.call(call, out);
+        let message = line.get("message").filter(|message| message.is_object());
+        let speaks = message.is_some() || line.get("done").is_some();
+        let failure = fault::found(&self.who, line, speaks);
+        // What failed may have come with the last words.
+        self.message(message.unwrap_or(line), out);
+        if let Some(error) = failure {
+            return Err(error);
         }
         if line.get("done").and_then(Value::as_bool) != Some(true) {
             return Ok(Flow::More);
+        }
+        if line.get("done_reason").and_then(Value::as_str) == Some("error") {
+            let sentence = format!("{} broke off its answer.", self.who.name);
+            let error = Error::new(ErrorCode::ProviderError, sentence);
+            return Err(error.at("reading the answer"));
         }
         self.blocks.count(usage(line));
         let word = line.get("done_reason").and_then(Value::as_str);
@@ -94,6 +86,37 @@ impl Decoder {
             Some(word) => (reason(word), word.into()),
         });
         Ok(Flow::Done)
+    }
+
+    /// Takes what a line says, in the words of `/api/chat` or of `/api/generate`.
+    fn message(&mut self, message: &Value, out: &mut Ready) {
+        let names = ["thinking", "reasoning", "reasoning_content"];
+        let text = |name: &&str| message.get(name)?.as_str().filter(|text| !text.is_empty());
+        if let Some(thinking) = names.iter().find_map(text) {
+            let new = self.thoughts.take(thinking);
+            let held = self.text.end();
+            self.say(BlockKind::Text, &held, out);
+            self.say(BlockKind::Reasoning, &new, out);
+            self.blocks
+                .set_value(BlockKind::Reasoning, json!({"field": "thinking"}));
+        }
+        if let Some(content) = ["content", "response"].iter().find_map(text) {
+            let new = self.text.take(content);
+            self.say(BlockKind::Text, &new, out);
+        }
+        let list = |name: &str| message.get(name).and_then(Value::as_array);
+        let pictures = list("images")
+            .into_iter()
+            .flatten()
+            .chain(message.get("image"));
+        for picture in pictures.filter_map(Value::as_str) {
+            self.flush(out);
+            self.blocks.media(Media::from_base64(picture, ""), out);
+        }
+        for call in list("tool_calls").into_iter().flatten() {
+            self.flush(out);
+            self.call(call, out);
+        }
     }
 
     fn call(&mut self, call: &Value, out: &mut Ready) {
@@ -110,25 +133,32 @@ impl Decoder {
             let text = value.get(name).and_then(Value::as_str);
             text.unwrap_or_default().to_owned()
         };
-        self.blocks
-            .call(&text(call, "id"), &text(function, "name"), arguments, out);
+        let (id, name) = (text(call, "id"), text(function, "name"));
+        // A call with an identifier comes once, however often it is said.
+        if id.is_empty() || self.called.insert(id.clone()) {
+            self.blocks.call(&id, &name, arguments, out);
+        }
     }
 
     fn say(&mut self, kind: BlockKind, text: &str, out: &mut Ready) {
-        if kind == BlockKind::Reasoning && !self.noted && !text.is_empty() {
-            self.noted = true;
-            self.thinkers.add(&self.model);
+        if kind == BlockKind::Reasoning && !text.is_empty() {
+            self.note();
         }
         self.blocks.say(kind, text, out);
     }
 
-    /// Gives out text that was held back as the possible start of a tag.
-    fn flush(&mut self, out: &mut Ready) {
-        let mut parts = Vec::new();
-        self.think.flush(&mut parts);
-        for (kind, text) in parts {
-            self.say(kind, &text, out);
+    fn note(&mut self) {
+        if !std::mem::replace(&mut self.noted, true) {
+            self.thinkers.add(&self.model);
         }
+    }
+
+    /// Gives out text that was held back as a possible repetition.
+    fn flush(&mut self, out: &mut Ready) {
+        let held = self.thoughts.end();
+        self.say(BlockKind::Reasoning, &held, out);
+        let held = self.text.end();
+        self.say(BlockKind::Text, &held, out);
     }
 }
 
@@ -141,19 +171,31 @@ impl Decode for Decoder {
 
     fn event(&mut self, event: &sse::Event, out: &mut Ready) -> Result<Flow, Error> {
         match json::parse(event.data.trim()) {
+            Ok(value) if event.event == "error" => Err(fault::from_object(&self.who, &value)),
             Ok(line) if line.is_object() => self.line(&line, out),
-            _ => Err(self.who.malformed()),
+            Ok(Value::String(text)) => Err(fault::from_text(&self.who, &text)),
+            Err(_) if event.data.trim() == "[DONE]" => Ok(Flow::Done),
+            Err(_) => Err(fault::from_data(&self.who, event)),
+            Ok(_) => Err(self.who.malformed()),
         }
     }
 
-    fn whole(&mut self, _: &[u8], _: &mut Ready) -> Result<(), Error> {
+    fn whole(&mut self, body: &[u8], _: &mut Ready) -> Result<(), Error> {
         // A body that begins with a brace is lines, so this one is a list.
-        Err(self.who.malformed())
+        let list: Vec<Value> = serde_json::from_slice(body).unwrap_or_default();
+        let mut errors = list
+            .iter()
+            .filter_map(|one| fault::found(&self.who, one, false));
+        Err(errors.next().unwrap_or_else(|| self.who.malformed()))
+    }
+
+    fn thinks(&mut self) {
+        self.note();
     }
 
     fn break_off(&mut self, out: &mut Ready) {
-        // Half a tag that was held back is dropped: whether it was text or a tag is not known, and
-        // the next attempt writes it again.
+        // What was held back is dropped: whether it is new is not known, and the next attempt
+        // writes it again.
         self.blocks.tell_usage(true, out);
     }
 

@@ -3,11 +3,12 @@
 //! The format says that pieces with the same index are one call. Servers leave the index out,
 //! give every call the index 0, repeat the name, or send the arguments as an object.
 
-use super::extras;
+use super::{extras, words};
 use crate::{
     protocol::{BlockKind, ToolCall},
     server::provider::{ProviderEvent, exchange::Ready, made_up_id},
 };
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
 /// All tool calls of one answer.
@@ -20,6 +21,8 @@ struct Call {
     id: String,
     name: String,
     arguments: String,
+    /// Where the last piece of the arguments begins.
+    last: usize,
     /// The number of its block, once the name is known.
     block: Option<u32>,
     /// How much of the arguments was given out.
@@ -35,7 +38,7 @@ impl Calls {
 
     /// Takes a piece of a call.
     pub(super) fn piece(&mut self, piece: &Value, blocks: &mut u32, out: &mut Ready) {
-        let index = piece.get("index").and_then(Value::as_u64);
+        let index = words::index(piece);
         let id = piece.get("id").and_then(Value::as_str).unwrap_or_default();
         let function = piece.get("function").unwrap_or(&Value::Null);
         let extra = extras::of_call(piece);
@@ -76,11 +79,18 @@ impl Calls {
             }
         };
         let call = &mut self.0[place];
+        if call.arguments.trim() == arguments.trim() && call.is_whole() {
+            // At the end some servers say all of it again.
+            return;
+        }
         if call.id.is_empty() {
             call.id = id.into();
         }
         if call.name.is_empty() {
             call.name = name.into();
+        }
+        if !arguments.trim().is_empty() {
+            call.last = call.arguments.len();
         }
         call.arguments.push_str(&arguments);
         call.extra.extend(extra);
@@ -98,8 +108,11 @@ impl Calls {
             // But some servers invent one for every piece; such a piece has no name.
             return last(&|call| call.id == id).or_else(|| {
                 under_index().filter(|&place| {
+                    let call = &self.0[place];
+                    let goes_on = call.name == name && call.goes_on_with(arguments);
                     name.is_empty()
-                        || self.0[place].id.is_empty() && !self.is_next(place, name, arguments)
+                        || goes_on
+                        || call.id.is_empty() && !self.is_next(place, name, arguments)
                 })
             });
         }
@@ -126,7 +139,7 @@ impl Calls {
             let index = call.tell(place, blocks, out);
             let value = match call.arguments.trim() {
                 "" => json!({}),
-                text => serde_json::from_str(text).unwrap_or(Value::Null),
+                text => serde_json::from_str(text).unwrap_or_else(|_| call.last_whole()),
             };
             out.push_back(ProviderEvent::BlockFinished { index, value });
         }
@@ -134,6 +147,29 @@ impl Calls {
 }
 
 impl Call {
+    fn is_whole(&self) -> bool {
+        let text = self.arguments.trim();
+        text.ends_with('}') && serde_json::from_str::<IgnoredAny>(text).is_ok()
+    }
+
+    /// Whether these look like more of the arguments that are there.
+    fn goes_on_with(&self, arguments: &str) -> bool {
+        let more = arguments.trim_start();
+        !self.arguments.trim().is_empty() && !more.is_empty() && !more.starts_with('{')
+    }
+
+    /// The arguments of a server that says all of them with every piece, or twice: those that came
+    /// last. Nothing, if they cannot be read.
+    fn last_whole(&self) -> Value {
+        let objects = serde_json::Deserializer::from_str(&self.arguments).into_iter::<Value>();
+        let objects: Result<Vec<Value>, _> = objects.collect();
+        let last = match objects {
+            Ok(mut objects) => objects.pop(),
+            Err(_) => serde_json::from_str(&self.arguments[self.last..]).ok(),
+        };
+        last.filter(Value::is_object).unwrap_or_default()
+    }
+
     /// Gives out what is new, and opens the block before it. The answer is the block's number.
     fn tell(&mut self, place: usize, blocks: &mut u32, out: &mut Ready) -> u32 {
         let index = *self.block.get_or_insert_with(|| {

@@ -6,9 +6,10 @@ use crate::{
     server::provider::{
         ProviderEvent,
         exchange::{Decode, Flow, Ready},
-        fault::from_object,
-        json, sse,
-        think::Think,
+        fault, json,
+        media::{self, Media},
+        pieces::Pieces,
+        sse,
         who::Who,
     },
 };
@@ -18,7 +19,14 @@ use serde_json::Value;
 #[derive(Debug)]
 pub(super) struct Decoder {
     who: Who,
-    think: Think,
+    choice: words::Choice,
+    text: Pieces,
+    thoughts: Pieces,
+    /// Whether anything came in pieces: a whole message is a repetition then.
+    has_deltas: bool,
+    /// The pictures that came, as the server sent them.
+    pictures: Vec<Value>,
+    has_sound: bool,
     /// The open block of text, reasoning or refusal.
     prose: Option<(u32, BlockKind)>,
     calls: Calls,
@@ -40,7 +48,12 @@ impl Decoder {
     pub(super) fn new(who: Who) -> Self {
         Self {
             who,
-            think: Think::default(),
+            choice: words::Choice::default(),
+            text: Pieces::default(),
+            thoughts: Pieces::default(),
+            has_deltas: false,
+            pictures: Vec::new(),
+            has_sound: false,
             prose: None,
             calls: Calls::default(),
             extras: Extras::default(),
@@ -57,11 +70,10 @@ impl Decoder {
 
     /// Takes one JSON object: a piece of an answer, a whole one, counts, or an error.
     fn chunk(&mut self, value: &mut Value, out: &mut Ready) -> Result<(), Error> {
-        if value.get("error").is_some_and(|error| !error.is_null())
-            || value.get("object").is_some_and(|object| object == "error")
-        {
-            return Err(from_object(&self.who, value));
-        }
+        let speaks = ["choices", "usage", "delta"]
+            .iter()
+            .any(|name| value.get(name).is_some());
+        let failure = fault::found(&self.who, value, speaks);
         let usage = value
             .get("usage")
             .filter(|usage| usage.is_object())
@@ -69,26 +81,16 @@ impl Decoder {
             .and_then(words::usage);
         // Counts are cumulative wherever they stand: the last ones are true, and none are added.
         self.usage = usage.or(self.usage);
-        // We ask for one answer; a server that gives more is not listened to twice.
-        let choice = value
-            .get_mut("choices")
-            .and_then(Value::as_array_mut)
-            .and_then(|choices| {
-                choices
-                    .iter_mut()
-                    .find(|choice| choice.get("index").and_then(Value::as_u64).unwrap_or(0) == 0)
-            });
-        let Some(choice) = choice else {
-            return Ok(());
+        let choices = value.get_mut("choices").and_then(Value::as_array_mut);
+        let Some(choice) = choices.and_then(|choices| self.choice.pick(choices)) else {
+            return failure.map_or(Ok(()), Err);
         };
-        let delta = if choice.get("delta").is_some_and(Value::is_object) {
-            choice["delta"].take()
-        } else if self.content {
-            Value::Null
-        } else {
-            choice.get_mut("message").map_or(Value::Null, Value::take)
-        };
-        self.delta(&delta, out);
+        // What failed may have come with the last words.
+        let failure = failure.or_else(|| fault::found(&self.who, choice, true));
+        self.words(choice, out);
+        if let Some(error) = failure {
+            return Err(error);
+        }
         if let Some(word) = choice.get("finish_reason").and_then(Value::as_str)
             && !word.is_empty()
         {
@@ -108,49 +110,88 @@ impl Decoder {
         Ok(())
     }
 
+    /// Takes what a choice says: what is new, or all of it.
+    fn words(&mut self, choice: &mut Value, out: &mut Ready) {
+        let mut take = |name: &str| {
+            let value = choice.get_mut(name).filter(|value| value.is_object());
+            value.map(Value::take)
+        };
+        let (delta, message) = (take("delta"), take("message"));
+        if let Some(delta) = delta {
+            let before = self.content;
+            self.delta(&delta, out);
+            self.has_deltas |= self.content && !before;
+        } else if let Some(text) = choice.get("text").and_then(Value::as_str) {
+            self.text(text, out);
+        }
+        match message {
+            // Beside pieces it is a repetition of all, of which the end may be news.
+            Some(message) if self.has_deltas => {
+                let text = message.get("content").and_then(Value::as_str);
+                let new = self.text.whole(text.unwrap_or_default());
+                self.say(BlockKind::Text, &new, out);
+                if self.calls.is_empty() {
+                    self.call_all(&message, out);
+                }
+                self.see_pictures(&message, out);
+            }
+            Some(message) => self.delta(&message, out),
+            None => {}
+        }
+    }
+
     fn delta(&mut self, delta: &Value, out: &mut Ready) {
         self.extras.note(delta);
-        let nonempty = |name: &str| {
-            delta
-                .get(name)
-                .and_then(Value::as_str)
-                .filter(|text| !text.is_empty())
-        };
-        // Servers that know both names send the same text under both.
-        if let Some(text) = nonempty("reasoning_content").or(nonempty("reasoning")) {
-            self.flush_text(out);
-            self.say(BlockKind::Reasoning, text, out);
-        }
+        self.think(&words::thoughts(delta), out);
         match delta.get("content") {
             Some(Value::String(text)) => self.text(text, out),
-            Some(Value::Array(parts)) => {
-                for part in parts {
-                    if let Some(text) = part.get("text").and_then(Value::as_str) {
-                        self.text(text, out);
-                    }
-                    for thought in part
-                        .get("thinking")
-                        .and_then(Value::as_array)
-                        .into_iter()
-                        .flatten()
-                    {
-                        if let Some(text) = thought.get("text").and_then(Value::as_str) {
-                            self.flush_text(out);
-                            self.say(BlockKind::Reasoning, text, out);
-                        }
-                    }
-                }
-            }
+            Some(Value::Array(parts)) => parts.iter().for_each(|part| self.part(part, out)),
+            Some(part @ Value::Object(_)) => self.part(part, out),
             _ => {}
         }
-        if let Some(text) = nonempty("refusal") {
-            self.flush_text(out);
-            self.say(BlockKind::Refusal, text, out);
+        let refusal = delta.get("refusal").and_then(Value::as_str);
+        if let Some(refusal) = refusal.filter(|text| !text.is_empty()) {
+            self.flush(out);
+            self.say(BlockKind::Refusal, refusal, out);
         }
+        self.see_pictures(delta, out);
+        if let Some(audio) = delta.get("audio").filter(|audio| audio.is_object()) {
+            let words = audio.get("transcript").and_then(Value::as_str);
+            self.text(words.unwrap_or_default(), out);
+            self.has_sound |= audio.get("data").is_some_and(Value::is_string);
+        }
+        self.call_all(delta, out);
+    }
+
+    /// Takes a part of a content that is a list.
+    fn part(&mut self, part: &Value, out: &mut Ready) {
+        let text = |name: &str| part.get(name).and_then(Value::as_str);
+        match text("type").unwrap_or_default() {
+            "thinking" | "reasoning" | "reasoning_text" | "thought" => {
+                self.think(&words::thought(part), out);
+            }
+            "refusal" => self.say(BlockKind::Refusal, text("refusal").unwrap_or_default(), out),
+            "image_url" | "output_image" | "image" => self.see(part, out),
+            "audio" | "output_audio" | "input_audio" => {
+                self.text(text("transcript").unwrap_or_default(), out);
+                self.has_sound = true;
+            }
+            _ => {
+                if let Some(text) = text("text").or(text("content")).or(part.as_str()) {
+                    self.text(text, out);
+                }
+                if let Some(thought) = part.get("thinking") {
+                    self.think(&words::thought(thought), out);
+                }
+            }
+        }
+    }
+
+    fn call_all(&mut self, delta: &Value, out: &mut Ready) {
         let legacy = delta.get("function_call").filter(|call| call.is_object());
         let calls = delta.get("tool_calls").and_then(Value::as_array);
         if legacy.is_some() || calls.is_some_and(|calls| !calls.is_empty()) {
-            self.flush_text(out);
+            self.flush(out);
             self.close_prose(out);
             self.content = true;
             for call in calls.into_iter().flatten() {
@@ -162,25 +203,53 @@ impl Decoder {
         }
     }
 
+    fn see_pictures(&mut self, message: &Value, out: &mut Ready) {
+        let pictures = message.get("images").and_then(Value::as_array);
+        for picture in pictures.into_iter().flatten() {
+            self.see(picture, out);
+        }
+    }
+
+    /// Takes a picture, once.
+    fn see(&mut self, picture: &Value, out: &mut Ready) {
+        if self.pictures.contains(picture) {
+            return;
+        }
+        self.pictures.push(picture.clone());
+        self.flush(out);
+        self.content = true;
+        match Media::from_object(picture) {
+            Some(Media::Picture(image)) => out.push_back(ProviderEvent::Picture(image)),
+            Some(Media::Remark(remark)) => self.remark(&remark, out),
+            None => {}
+        }
+    }
+
+    fn remark(&mut self, remark: &str, out: &mut Ready) {
+        let remark = media::paragraph(remark, !self.texted);
+        self.say(BlockKind::Text, &remark, out);
+    }
+
     fn text(&mut self, text: &str, out: &mut Ready) {
-        if !text.is_empty() {
-            let mut parts = Vec::new();
-            self.think.push(text, &mut parts);
-            self.say_all(parts, out);
-        }
+        let new = self.text.take(text);
+        self.say(BlockKind::Text, &new, out);
     }
 
-    /// Gives out text that was held back as the possible start of a tag.
-    fn flush_text(&mut self, out: &mut Ready) {
-        let mut parts = Vec::new();
-        self.think.flush(&mut parts);
-        self.say_all(parts, out);
+    fn think(&mut self, text: &str, out: &mut Ready) {
+        let new = self.thoughts.take(text);
+        if !new.is_empty() {
+            let held = self.text.end();
+            self.say(BlockKind::Text, &held, out);
+        }
+        self.say(BlockKind::Reasoning, &new, out);
     }
 
-    fn say_all(&mut self, parts: Vec<(BlockKind, String)>, out: &mut Ready) {
-        for (kind, text) in parts {
-            self.say(kind, &text, out);
-        }
+    /// Gives out text that was held back as a possible repetition.
+    fn flush(&mut self, out: &mut Ready) {
+        let held = self.thoughts.end();
+        self.say(BlockKind::Reasoning, &held, out);
+        let held = self.text.end();
+        self.say(BlockKind::Text, &held, out);
     }
 
     fn say(&mut self, kind: BlockKind, text: &str, out: &mut Ready) {
@@ -242,7 +311,7 @@ impl Decode for Decoder {
 
     fn event(&mut self, event: &sse::Event, out: &mut Ready) -> Result<Flow, Error> {
         let data = event.data.trim();
-        if data == "[DONE]" {
+        if data.eq_ignore_ascii_case("[DONE]") {
             // Some servers say nothing but this at the end; after an answer it is clear enough.
             if self.finish.is_none() && self.content {
                 self.finish = Some((FinishReason::Stop, data.into()));
@@ -252,47 +321,57 @@ impl Decode for Decoder {
         if data.is_empty() {
             return Ok(Flow::More);
         }
-        let Ok(mut value) = json::parse(data) else {
-            if event.event == "error" {
-                return Err(from_object(
-                    &self.who,
-                    &serde_json::json!({ "error": data }),
-                ));
+        match json::parse(data) {
+            Err(_) => Err(fault::from_data(&self.who, event)),
+            Ok(value) if event.event == "error" => Err(fault::from_object(&self.who, &value)),
+            Ok(mut value @ Value::Object(_)) => {
+                self.chunk(&mut value, out)?;
+                Ok(Flow::More)
             }
-            return Err(self.who.malformed());
-        };
-        if event.event == "error" {
-            return Err(from_object(&self.who, &value));
+            Ok(Value::Array(mut list)) if list.iter().all(Value::is_object) => {
+                for value in &mut list {
+                    self.chunk(value, out)?;
+                }
+                Ok(Flow::More)
+            }
+            Ok(Value::String(text)) => Err(fault::from_text(&self.who, &text)),
+            Ok(_) => Err(self.who.malformed()),
         }
-        if !value.is_object() {
-            return Err(self.who.malformed());
-        }
-        self.chunk(&mut value, out)?;
-        Ok(Flow::More)
     }
 
     fn whole(&mut self, body: &[u8], out: &mut Ready) -> Result<(), Error> {
-        let mut value: Value = match serde_json::from_slice(body) {
-            Ok(value) => value,
-            // Half an answer is an end without a finish, as in a stream.
-            Err(error) if error.is_eof() => return Ok(()),
-            Err(_) => return Err(self.who.malformed()),
-        };
-        self.chunk(&mut value, out)?;
-        let answered = value.pointer("/choices/0").is_some();
-        if self.finish.is_none() {
-            if !answered {
-                return Err(self.who.malformed());
+        let mut answered = false;
+        // Most send one document; some send the pieces, without a word of events.
+        for value in serde_json::Deserializer::from_slice(body).into_iter() {
+            let mut value: Value = match value {
+                Ok(value) => value,
+                // Half an answer is an end without a finish, as in a stream.
+                Err(error) if error.is_eof() => return Ok(()),
+                Err(_) => return Err(self.who.malformed()),
+            };
+            if let Value::Array(list) = &value
+                && let Some(error) = list
+                    .iter()
+                    .find_map(|one| fault::found(&self.who, one, false))
+            {
+                return Err(error);
             }
-            // The document is whole, so the answer is.
+            self.chunk(&mut value, out)?;
+            // In a whole document the answer is whole, whether it says so or not.
+            answered |= value.pointer("/choices/0/message").is_some();
+        }
+        if self.finish.is_none() && answered {
             self.finish = Some((FinishReason::Stop, String::new()));
         }
-        Ok(())
+        match self.finish.is_some() || self.has_deltas {
+            true => Ok(()),
+            false => Err(self.who.malformed()),
+        }
     }
 
     fn break_off(&mut self, out: &mut Ready) {
-        // Half a tag that was held back is dropped: whether it was text or a tag is not known, and
-        // the next attempt writes it again.
+        // What was held back is dropped: whether it is new is not known, and the next attempt
+        // writes it again.
         self.tell_usage(true, out);
     }
 
@@ -302,7 +381,10 @@ impl Decode for Decoder {
         let Some((mut reason, word)) = self.finish.take() else {
             return self.break_off(out);
         };
-        self.flush_text(out);
+        self.flush(out);
+        if self.has_sound {
+            self.remark(media::SOUND, out);
+        }
         self.tell_usage(true, out);
         if reason == FinishReason::Stop {
             // Many servers say "stop" whatever the reason.

@@ -13,14 +13,12 @@
 //!   (<https://ai.google.dev/gemini-api/docs/thought-signatures>), of the call whose identifier is
 //!   `call`, or of the whole message.
 
+use super::words;
 use crate::{
     protocol::BlockKind,
     server::provider::{ProviderEvent, exchange::Ready},
 };
 use serde_json::{Map, Value, json};
-
-/// Where servers put thoughts. Those that know several names send the same text under all.
-const FIELDS: [&str; 2] = ["reasoning_content", "reasoning"];
 
 /// What may stand on a call, or on a message, to be given back as it is.
 const OPAQUE: [&str; 3] = [
@@ -44,7 +42,7 @@ impl Extras {
             let text = delta.get(name).and_then(Value::as_str);
             text.is_some_and(|text| !text.is_empty())
         };
-        if let Some(field) = FIELDS.into_iter().find(|name| has_text(name)) {
+        if let Some(field) = words::THOUGHTS.into_iter().find(|name| has_text(name)) {
             self.field = Some(field);
         }
         let details = delta.get("reasoning_details").and_then(Value::as_array);

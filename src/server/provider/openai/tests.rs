@@ -9,6 +9,7 @@ use crate::{
 use serde_json::Value;
 
 mod dialects;
+mod wild;
 mod wire;
 
 const HELLO: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"Hello\"}}]}\n\n";

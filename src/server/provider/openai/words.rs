@@ -23,6 +23,68 @@ pub(super) fn finish(word: &str) -> Option<FinishReason> {
     })
 }
 
+/// Where servers put thoughts.
+pub(super) const THOUGHTS: [&str; 6] = [
+    "reasoning_content",
+    "reasoning",
+    "thinking",
+    "reasoning_text",
+    "thought",
+    "thoughts",
+];
+
+/// The thinking in a piece of an answer, under the names that servers give it. Those that know two
+/// names send the same under both.
+pub(super) fn thoughts(delta: &Value) -> String {
+    let names = THOUGHTS.iter().chain(&["reasoning_details"]);
+    let mut found = names.filter_map(|name| delta.get(name)).map(thought);
+    found.find(|text| !text.is_empty()).unwrap_or_default()
+}
+
+/// The text of a thought: itself, in one of its fields, or in parts.
+pub(super) fn thought(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => parts.iter().map(thought).collect(),
+        Value::Object(_) => {
+            const NAMES: [&str; 6] = [
+                "text",
+                "summary",
+                "thinking",
+                "content",
+                "reasoning",
+                "thought",
+            ];
+            let mut found = NAMES.iter().filter_map(|name| value.get(name)).map(thought);
+            found.find(|text| !text.is_empty()).unwrap_or_default()
+        }
+        _ => String::new(),
+    }
+}
+
+/// Which choice is listened to. We ask for one; a server that gives more is not listened to twice.
+#[derive(Debug, Default)]
+pub(super) struct Choice(Option<u64>);
+
+impl Choice {
+    /// The choice that counts: the one that spoke first, or one that is not numbered.
+    pub(super) fn pick<'a>(&mut self, choices: &'a mut [Value]) -> Option<&'a mut Value> {
+        let first = choices
+            .iter()
+            .map(|choice| index(choice).unwrap_or(0))
+            .min()?;
+        let wanted = *self.0.get_or_insert(first);
+        let is_wanted = |choice: &&mut Value| index(choice).is_none_or(|index| index == wanted);
+        choices.iter_mut().find(is_wanted)
+    }
+}
+
+/// The number of a choice or a call; some servers write it as text.
+pub(super) fn index(value: &Value) -> Option<u64> {
+    let index = value.get("index")?;
+    index.as_u64().or_else(|| index.as_str()?.parse().ok())
+}
+
 /// The counts of a usage object; `None` if it counts nothing.
 pub(super) fn usage(value: &Value) -> Option<Usage> {
     let count = |path: &str| {

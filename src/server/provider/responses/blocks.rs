@@ -29,7 +29,19 @@ pub(super) enum Slot {
     Call,
 }
 
+/// Between two parts of the thinking.
+const PARAGRAPH: &str = "\n\n";
+
 impl Slot {
+    /// Where text goes on when the block here is over.
+    fn next(self) -> Option<Self> {
+        match self {
+            Self::Text(part) => part.checked_add(1 << 32).map(Self::Text),
+            Self::Refusal(part) => part.checked_add(1 << 32).map(Self::Refusal),
+            Self::Reasoning | Self::Call => None,
+        }
+    }
+
     fn kind(self) -> BlockKind {
         match self {
             Self::Reasoning => BlockKind::Reasoning,
@@ -43,12 +55,14 @@ impl Slot {
 #[derive(Debug)]
 struct Block {
     index: u32,
-    /// The arguments of a call.
-    arguments: String,
-    /// Whether there is text in it.
-    told: bool,
+    /// What was told of it.
+    text: String,
+    /// The identifier of a call.
+    id: String,
     /// The part of the thinking that was told last.
     part: u64,
+    /// Whether the whole text of it came too.
+    is_known_whole: bool,
     closed: bool,
 }
 
@@ -57,25 +71,21 @@ struct Block {
 pub(super) struct Blocks(BTreeMap<Place, Block>);
 
 impl Blocks {
-    /// Whether nothing came at all.
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Whether there is a block of this kind.
     pub(super) fn has(&self, kind: BlockKind) -> bool {
         self.0.keys().any(|place| place.slot.kind() == kind)
     }
 
-    /// Whether there is a block here already.
-    pub(super) fn knows(&self, place: Place) -> bool {
-        self.0.contains_key(&place)
+    /// Whether this call began.
+    pub(super) fn has_call(&self, id: &str) -> bool {
+        !id.is_empty() && self.0.values().any(|block| block.id == id)
     }
 
     /// Begins a block, unless it is there already.
     pub(super) fn begin(&mut self, place: Place, tool: Option<ToolCall>, out: &mut Ready) {
         let index = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
         self.0.entry(place).or_insert_with(|| {
+            let id = tool.as_ref().map(|tool| tool.id.clone());
             out.push_back(ProviderEvent::BlockStarted {
                 index,
                 kind: place.slot.kind(),
@@ -83,29 +93,34 @@ impl Blocks {
             });
             Block {
                 index,
-                arguments: String::new(),
-                told: false,
+                text: String::new(),
+                id: id.unwrap_or_default(),
                 part: 0,
+                is_known_whole: false,
                 closed: false,
             }
         });
     }
 
-    /// More text of a block, which begins with it unless it is a call's.
+    /// More text of a block, which begins with it unless it is a call's. What comes for a block that
+    /// is over begins another one.
     pub(super) fn more(&mut self, place: Place, text: &str, out: &mut Ready) {
         if text.is_empty() {
             return;
         }
+        let mut place = place;
         if place.slot != Slot::Call {
+            while let Some(next) = place.slot.next()
+                && self.0.get(&place).is_some_and(|block| block.closed)
+            {
+                place.slot = next;
+            }
             self.begin(place, None, out);
         }
         let Some(block) = self.0.get_mut(&place).filter(|block| !block.closed) else {
             return;
         };
-        block.told = true;
-        if place.slot == Slot::Call {
-            block.arguments.push_str(text);
-        }
+        block.text.push_str(text);
         out.push_back(ProviderEvent::Delta {
             index: block.index,
             text: text.into(),
@@ -117,9 +132,9 @@ impl Blocks {
         let follows = self
             .0
             .get(&place)
-            .is_some_and(|block| block.told && block.part != part);
+            .is_some_and(|block| !block.text.is_empty() && block.part != part);
         if follows && !text.is_empty() {
-            self.more(place, "\n\n", out);
+            self.more(place, PARAGRAPH, out);
         }
         self.more(place, text, out);
         if let Some(block) = self.0.get_mut(&place) {
@@ -127,19 +142,90 @@ impl Blocks {
         }
     }
 
-    /// The whole text of a block, of which nothing is told if pieces of it came before.
+    /// The whole text of a block, of which what came before is not told again, wherever it came.
     pub(super) fn whole(&mut self, place: Place, text: &str, out: &mut Ready) {
-        if !self.0.get(&place).is_some_and(|block| block.told) {
-            self.more(place, text, out);
+        if text.is_empty() {
+            return;
+        }
+        if let Some(block) = self
+            .0
+            .get_mut(&place)
+            .filter(|block| !block.text.is_empty())
+        {
+            block.is_known_whole = true;
+            self.rest(place, text, out);
+            return;
+        }
+        // Servers get the numbers of parts and items wrong.
+        let kind = place.slot.kind();
+        let is_same = |(at, block): &(&Place, &mut Block)| {
+            at.slot.kind() == kind && !block.is_known_whole && block.text == text
+        };
+        match self.0.iter_mut().find(is_same) {
+            Some((_, block)) if kind != BlockKind::ToolInput => block.is_known_whole = true,
+            _ => {
+                self.more(place, text, out);
+                if let Some(block) = self.0.get_mut(&place) {
+                    block.is_known_whole = true;
+                }
+            }
+        }
+    }
+
+    /// All text of one kind of an item, of which most was told before.
+    pub(super) fn whole_item(&mut self, item: u64, parts: &[(Slot, &str)], out: &mut Ready) {
+        let Some(kind) = parts.first().map(|(slot, _)| slot.kind()) else {
+            return;
+        };
+        let of_item = |at: &Place| at.item == item && at.slot.kind() == kind;
+        let blocks = self.0.iter().filter(|(at, _)| of_item(at));
+        let told: String = blocks.map(|(_, block)| block.text.as_str()).collect();
+        let whole: String = parts.iter().map(|(_, text)| *text).collect();
+        if told.is_empty() {
+            for (slot, text) in parts {
+                self.whole(Place { item, slot: *slot }, text, out);
+            }
+            return;
+        }
+        if let Some(rest) = whole.strip_prefix(&told)
+            && let Some((place, _)) = self.0.iter().rfind(|(at, _)| of_item(at))
+        {
+            self.more(*place, rest, out);
         }
     }
 
     /// A whole part of the thinking, likewise.
     pub(super) fn whole_thought(&mut self, place: Place, part: u64, text: &str, out: &mut Ready) {
-        let known = |block: &Block| block.told && block.part >= part;
+        let known = |block: &Block| !block.text.is_empty() && block.part >= part;
         if !self.0.get(&place).is_some_and(known) {
             self.think(place, part, text, out);
         }
+    }
+
+    /// All the thinking of an item, likewise.
+    pub(super) fn whole_thoughts(&mut self, place: Place, parts: &[&str], out: &mut Ready) {
+        let told = self.0.get(&place).map_or("", |block| &block.text);
+        if told.is_empty() {
+            for (number, part) in (0..).zip(parts) {
+                self.think(place, number, part, out);
+            }
+        } else {
+            self.rest(place, &parts.join(PARAGRAPH), out);
+        }
+    }
+
+    /// Tells what of a whole text was not told.
+    fn rest(&mut self, place: Place, text: &str, out: &mut Ready) {
+        let told = self.0.get(&place).map_or("", |block| &block.text);
+        if let Some(rest) = text.strip_prefix(told) {
+            self.more(place, rest, out);
+        }
+    }
+
+    /// All text that was told of one kind.
+    pub(super) fn told(&self, kind: BlockKind) -> String {
+        let blocks = self.0.iter().filter(|(at, _)| at.slot.kind() == kind);
+        blocks.map(|(_, block)| block.text.as_str()).collect()
     }
 
     /// Ends a block.
@@ -165,7 +251,7 @@ impl Block {
             return;
         }
         // Arguments that cannot be parsed stay as text.
-        let value = match (slot, self.arguments.trim()) {
+        let value = match (slot, self.text.trim()) {
             (Slot::Call, "") => json!({}),
             (Slot::Call, text) => serde_json::from_str(text).unwrap_or_default(),
             _ => value,

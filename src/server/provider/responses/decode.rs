@@ -9,12 +9,20 @@ use crate::{
     server::provider::{
         ProviderEvent,
         exchange::{Decode, Flow, Ready},
-        fault::from_object,
-        json, made_up_id, sse,
+        fault, json, made_up_id,
+        media::{self, Media},
+        sse,
         who::Who,
     },
 };
 use serde_json::{Value, json};
+use std::collections::HashMap;
+
+/// The item of sentences of ours, behind all of the server's.
+const REMARKS: u64 = u64::MAX;
+
+/// The items of what came only with the end. Servers count from 0.
+const LAST_WORDS: u64 = 1 << 40;
 
 /// The state of one answer.
 #[derive(Debug)]
@@ -23,6 +31,11 @@ pub(super) struct Decoder {
     blocks: Blocks,
     /// The item that was begun last, for servers that do not number them.
     item: Option<u64>,
+    /// The numbers of the items by their identifiers.
+    items: HashMap<String, u64>,
+    /// Whether there was anything but words.
+    has_media: bool,
+    has_sound: bool,
     usage: Option<Usage>,
     finish: Option<(FinishReason, String)>,
     /// The number of the last event, where the server gives any.
@@ -35,6 +48,9 @@ impl Decoder {
             who,
             blocks: Blocks::default(),
             item: None,
+            items: HashMap::new(),
+            has_media: false,
+            has_sound: false,
             usage: None,
             finish: None,
             last: 0,
@@ -43,18 +59,31 @@ impl Decoder {
 
     fn take(&mut self, value: &Value, out: &mut Ready) -> Result<Flow, Error> {
         let kind = text(value, "type");
-        let item = number(value, "output_index").or(self.item).unwrap_or(0);
+        let item = self.item_of(value);
         let part = number(value, "content_index").unwrap_or(0);
         let summary = number(value, "summary_index").unwrap_or(part);
         let at = |slot| Place { item, slot };
         match kind {
             "response.output_item.added" => {
                 let next = self.item.map_or(0, |item| item.saturating_add(1));
-                let item = number(value, "output_index").unwrap_or(next);
-                self.item = Some(item);
+                let mut item = number(value, "output_index").unwrap_or(next);
                 if let Some(value) = value.get("item") {
+                    let id = text(value, "id");
+                    if !id.is_empty() {
+                        // Servers give several items one number.
+                        let is_taken = self.items.values().any(|taken| *taken == item);
+                        if is_taken && !self.items.contains_key(id) {
+                            item = self
+                                .items
+                                .values()
+                                .max()
+                                .map_or(0, |most| most.saturating_add(1));
+                        }
+                        item = *self.items.entry(id.into()).or_insert(item);
+                    }
                     self.call(item, value, out);
                 }
+                self.item = Some(item);
             }
             "response.output_item.done" => {
                 if let Some(value) = value.get("item") {
@@ -77,10 +106,18 @@ impl Decoder {
                 self.blocks
                     .whole(at(Slot::Refusal(part)), text(value, "refusal"), out);
             }
-            "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" => {
+            "response.reasoning_summary_text.delta"
+            | "response.reasoning_text.delta"
+            | "response.reasoning_summary.delta"
+            | "response.reasoning.delta" => {
                 let piece = text(value, "delta");
                 self.blocks.think(at(Slot::Reasoning), summary, piece, out);
             }
+            "response.output_audio_transcript.delta" | "response.audio.transcript.delta" => {
+                let piece = text(value, "delta");
+                self.blocks.more(at(Slot::Text(part)), piece, out);
+            }
+            "response.output_audio.delta" | "response.audio.delta" => self.has_sound = true,
             "response.reasoning_summary_text.done" | "response.reasoning_text.done" => {
                 let whole = text(value, "text");
                 self.blocks
@@ -96,19 +133,57 @@ impl Decoder {
             "response.completed"
             | "response.incomplete"
             | "response.failed"
-            | "response.cancelled" => {
+            | "response.cancelled"
+            | "response.done" => {
                 let response = value.get("response").unwrap_or(&Value::Null);
-                self.finish(response, &kind["response.".len()..], out)?;
+                let status = match text(response, "status") {
+                    // The event knows better than what was true when the response began.
+                    "" | "in_progress" | "queued" => &kind["response.".len()..],
+                    status => status,
+                };
+                self.finish(response, status, out)?;
                 return Ok(Flow::Done);
             }
-            "error" => return Err(self.failure(value, out)),
-            _ if value.get("error").is_some_and(|error| !error.is_null()) => {
-                return Err(self.failure(value, out));
+            "error" | "response.error" => return Err(self.failure(value, out)),
+            // What is told elsewhere as well, or something of a later version; or a failure.
+            kind => {
+                if fault::found(&self.who, value, !kind.is_empty()).is_some() {
+                    return Err(self.failure(value, out));
+                }
             }
-            // What is told elsewhere as well, or something of a later version.
-            _ => {}
         }
         Ok(Flow::More)
+    }
+
+    /// The number of the item that an event is about: by its identifier, because servers get the
+    /// numbers wrong.
+    fn item_of(&self, value: &Value) -> u64 {
+        let inner = value.get("item").map_or("", |item| text(item, "id"));
+        let mut ids = [text(value, "item_id"), inner].into_iter();
+        let known = ids.find_map(|id| self.items.get(id).copied());
+        known
+            .or_else(|| number(value, "output_index"))
+            .or(self.item)
+            .unwrap_or(0)
+    }
+
+    fn see(&mut self, media: Option<Media>, out: &mut Ready) {
+        match media {
+            Some(Media::Picture(image)) => out.push_back(ProviderEvent::Picture(image)),
+            Some(Media::Remark(remark)) => self.remark(&remark, out),
+            None => {}
+        }
+        self.has_media = true;
+    }
+
+    fn remark(&mut self, remark: &str, out: &mut Ready) {
+        let place = Place {
+            item: REMARKS,
+            slot: Slot::Text(0),
+        };
+        let first = !self.blocks.has(BlockKind::Text);
+        self.blocks
+            .more(place, &media::paragraph(remark, first), out);
     }
 
     /// Begins a call, unless it began before or the item is none.
@@ -134,32 +209,41 @@ impl Decoder {
         let at = |slot| Place { item, slot };
         match text(value, "type") {
             "message" => {
+                let (mut words, mut refusals) = (Vec::new(), Vec::new());
                 for (part, content) in (0..).zip(list(value, "content")) {
                     match text(content, "type") {
                         "output_text" | "text" => {
-                            let whole = text(content, "text");
-                            self.blocks.whole(at(Slot::Text(part)), whole, out);
+                            words.push((Slot::Text(part), text(content, "text")));
                         }
                         "refusal" => {
-                            let whole = text(content, "refusal");
-                            self.blocks.whole(at(Slot::Refusal(part)), whole, out);
+                            refusals.push((Slot::Refusal(part), text(content, "refusal")));
+                        }
+                        "output_image" | "image_url" | "image" => {
+                            self.see(Media::from_object(content), out);
+                        }
+                        "output_audio" | "audio" => {
+                            words.push((Slot::Text(part), text(content, "transcript")));
+                            self.has_sound = true;
                         }
                         _ => {}
                     }
                 }
+                self.blocks.whole_item(item, &words, out);
+                self.blocks.whole_item(item, &refusals, out);
                 self.blocks.close_all(Some(item), out);
+            }
+            "image_generation_call" => {
+                let result = value.get("result").and_then(Value::as_str);
+                self.see(result.map(|data| Media::from_base64(data, "image")), out);
             }
             "reasoning" => {
                 let place = at(Slot::Reasoning);
-                if !self.blocks.knows(place) {
-                    let parts = match list(value, "summary") {
-                        [] => list(value, "content"),
-                        parts => parts,
-                    };
-                    for (number, part) in (0..).zip(parts) {
-                        self.blocks.think(place, number, text(part, "text"), out);
-                    }
-                }
+                let parts = match list(value, "summary") {
+                    [] => list(value, "content"),
+                    parts => parts,
+                };
+                let parts: Vec<_> = parts.iter().map(|part| text(part, "text")).collect();
+                self.blocks.whole_thoughts(place, &parts, out);
                 let kept = kept(value);
                 if kept.get("encrypted_content").is_some() {
                     // Thoughts that are not shown are wanted back nevertheless.
@@ -180,15 +264,12 @@ impl Decoder {
     /// Takes the whole answer and how it ended.
     fn finish(&mut self, response: &Value, status: &str, out: &mut Ready) -> Result<(), Error> {
         self.count(response.get("usage"), out);
-        let error = response.get("error").filter(|error| error.is_object());
-        if let Some(error) = error {
-            return Err(from_object(&self.who, &json!({"error": error})));
+        if let Some(error) = fault::found(&self.who, response, true) {
+            return Err(error);
         }
-        // Some servers tell nothing before.
-        if self.blocks.is_empty() {
-            for (item, value) in (0..).zip(list(response, "output")) {
-                self.done(item, value, out);
-            }
+        self.last_words(response, out);
+        if self.has_sound {
+            self.remark(media::SOUND, out);
         }
         let declined = self.blocks.has(BlockKind::Refusal) && !self.blocks.has(BlockKind::Text);
         let (reason, word) = match status {
@@ -217,9 +298,41 @@ impl Decoder {
         Ok(())
     }
 
+    /// Tells what of the whole answer was not told before: some servers tell nothing before.
+    fn last_words(&mut self, response: &Value, out: &mut Ready) {
+        let items = list(response, "output");
+        let told = self.blocks.told(BlockKind::Text);
+        if told.is_empty() && !self.blocks.has(BlockKind::ToolInput) && !self.has_media {
+            for (item, value) in (0..).zip(items) {
+                let item = self.items.get(text(value, "id")).copied().unwrap_or(item);
+                self.done(item, value, out);
+            }
+            return;
+        }
+        let words = items.iter().filter(|item| text(item, "type") == "message");
+        let words = words.flat_map(|item| list(item, "content"));
+        let words = words.filter(|part| matches!(text(part, "type"), "output_text" | "text"));
+        let words: String = words.map(|part| text(part, "text")).collect();
+        if let Some(rest) = words.strip_prefix(&told) {
+            let place = Place {
+                item: LAST_WORDS,
+                slot: Slot::Text(0),
+            };
+            self.blocks.more(place, rest, out);
+        }
+        for (item, value) in (LAST_WORDS..).zip(items) {
+            let id = [text(value, "call_id"), text(value, "id")];
+            let id = id.into_iter().find(|id| !id.is_empty()).unwrap_or_default();
+            if text(value, "type") == "function_call" && !id.is_empty() && !self.blocks.has_call(id)
+            {
+                self.done(item, value, out);
+            }
+        }
+    }
+
     fn failure(&mut self, value: &Value, out: &mut Ready) -> Error {
         self.count(value.get("usage"), out);
-        from_object(&self.who, value)
+        fault::from_object(&self.who, value)
     }
 
     fn count(&mut self, usage: Option<&Value>, out: &mut Ready) {
@@ -255,18 +368,18 @@ impl Decode for Decoder {
         if data == "[DONE]" {
             return Ok(Flow::Done);
         }
-        let Ok(value) = json::parse(data) else {
-            return Err(match event.event == "error" {
-                true => from_object(&self.who, &json!({"error": data})),
-                false => self.who.malformed(),
-            });
+        let value = match json::parse(data) {
+            Err(_) => return Err(fault::from_data(&self.who, event)),
+            Ok(value) if event.event == "error" => return Err(self.failure(&value, out)),
+            Ok(value @ Value::Object(_)) => value,
+            Ok(Value::String(text)) => return Err(fault::from_text(&self.who, &text)),
+            Ok(value) => {
+                let one = value
+                    .get(0)
+                    .and_then(|one| fault::found(&self.who, one, false));
+                return Err(one.unwrap_or_else(|| self.who.malformed()));
+            }
         };
-        if event.event == "error" {
-            return Err(self.failure(&value, out));
-        }
-        if !value.is_object() {
-            return Err(self.who.malformed());
-        }
         // An event that comes twice in a row is told once. Servers that do not count send 0 or none.
         let number = number(&value, "sequence_number").unwrap_or(0);
         if number > 0 && number == self.last {
@@ -283,10 +396,9 @@ impl Decode for Decoder {
             Err(_) => return Err(self.who.malformed()),
         };
         if value.get("output").is_none_or(|output| !output.is_array()) {
-            return Err(match value.get("error") {
-                Some(error) if !error.is_null() => from_object(&self.who, &value),
-                _ => self.who.malformed(),
-            });
+            let one = value.get(0).unwrap_or(&value);
+            let error = fault::found(&self.who, one, false);
+            return Err(error.unwrap_or_else(|| self.who.malformed()));
         }
         self.finish(&value, text(&value, "status"), out)
     }

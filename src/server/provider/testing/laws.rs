@@ -86,6 +86,12 @@ pub(in crate::server::provider) fn any_cut<D: Decode>(new: impl Fn() -> D, fixtu
         for cut in 0..bytes.len() {
             let part = fold(&read(new(), [&bytes[..cut]]));
             let at = format!("{name} at {cut}");
+            if whole.relabelled && !part.relabelled {
+                // What it is was not known yet.
+                let told = part.reasoning.clone() + &part.text;
+                assert!(whole.reasoning.starts_with(&told), "{at}");
+                continue;
+            }
             assert!(whole.text.starts_with(&part.text), "{at}");
             assert!(whole.reasoning.starts_with(&part.reasoning), "{at}");
             assert!(whole.refusal.starts_with(&part.refusal), "{at}");

@@ -20,6 +20,7 @@ const FIXTURES: laws::Fixtures = laws::fixtures!["anthropic":
     "malformed.sse",
     "crlf.sse",
     "whole.json",
+    "other-numbers.sse",
 ];
 
 fn decoder() -> Decoder {
@@ -241,5 +242,167 @@ fn a_thought_goes_back_if_it_is_whole_also_where_nobody_signs() {
             *back,
             json!({"type": "thinking", "thinking": "Hm.", "signature": signature})
         );
+    }
+}
+
+/// What is left of these events, with an end.
+fn told(events: &[Value]) -> Folded {
+    let mut body: String = events
+        .iter()
+        .map(|event| format!("data: {event}\n\n"))
+        .collect();
+    body += FINISH;
+    fold(&laws::read(decoder(), [body.as_bytes()]))
+}
+
+fn begin(index: Value, block: Value) -> Value {
+    json!({"type": "content_block_start", "index": index, "content_block": block})
+}
+
+fn delta(index: Value, delta: Value) -> Value {
+    json!({"type": "content_block_delta", "index": index, "delta": delta})
+}
+
+#[test]
+fn blocks_with_wrong_numbers_lose_nothing() {
+    let all = folded("other-numbers.sse");
+    assert_eq!(all.text, "I look. It is there.");
+    assert_eq!(all.tools, [tool("t", "clock", r#"{"a":1}"#)]);
+    let text = |text: &str| json!({"type": "text_delta", "text": text});
+    let thinking = |text: &str| json!({"type": "thinking_delta", "thinking": text});
+    let no_text = json!({"type": "text", "text": ""});
+    for (events, reasoning, answer) in [
+        // No beginning.
+        (
+            vec![delta(json!(0), text("a")), delta(json!(0), text("b"))],
+            "",
+            "ab",
+        ),
+        // No numbers.
+        (
+            vec![
+                begin(json!(null), no_text.clone()),
+                delta(json!(null), text("a")),
+            ],
+            "",
+            "a",
+        ),
+        // A thought under the number of a text, and the other way round.
+        (
+            vec![
+                begin(json!(0), no_text.clone()),
+                delta(json!(0), thinking("a")),
+                delta(json!(0), text("b")),
+            ],
+            "a",
+            "b",
+        ),
+        (
+            vec![
+                begin(json!(0), json!({"type": "thinking", "thinking": ""})),
+                delta(json!(0), thinking("a")),
+                delta(json!(0), text("b")),
+            ],
+            "a",
+            "b",
+        ),
+        // Text behind the end of its block.
+        (
+            vec![
+                begin(json!(0), no_text.clone()),
+                delta(json!(0), text("a")),
+                json!({"type": "content_block_stop", "index": 0}),
+                delta(json!(0), text("b")),
+            ],
+            "",
+            "ab",
+        ),
+        // Pieces without their kind.
+        (
+            vec![
+                begin(json!(0), no_text),
+                delta(json!(0), json!({"text": "a"})),
+            ],
+            "",
+            "a",
+        ),
+        // All at the beginning.
+        (
+            vec![
+                json!({"type": "message_start", "message": {"content": [{"type": "text", "text": "a"}]}}),
+            ],
+            "",
+            "a",
+        ),
+        // Thoughts in the text.
+        (
+            vec![delta(json!(0), text("Hm.\n</think>\n\nSo."))],
+            "Hm.\n",
+            "So.",
+        ),
+        (
+            vec![delta(json!(0), text("<thinking>Hm.</thinking>So."))],
+            "Hm.",
+            "So.",
+        ),
+        // A list of events.
+        (vec![json!([delta(json!(0), text("a"))])], "", "a"),
+    ] {
+        let folded = told(&events);
+        let all = (folded.reasoning.as_str(), folded.text.as_str());
+        assert_eq!(all, (reasoning, answer), "{events:?}");
+    }
+    // A call that begins twice is one.
+    let call = begin(
+        json!(0),
+        json!({"type": "tool_use", "id": "t", "name": "f", "input": {}}),
+    );
+    let arguments = delta(
+        json!(0),
+        json!({"type": "input_json_delta", "partial_json": "{\"a\":1}"}),
+    );
+    let tools = told(&[call.clone(), call, arguments]).tools;
+    assert_eq!(tools, [tool("t", "f", r#"{"a":1}"#)]);
+}
+
+#[test]
+fn a_failure_is_understood_wherever_it_is_told() {
+    use ErrorCode::*;
+    for (body, code) in [
+        (
+            "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"rate_limit_error\",\"message\":\"x\"}}\n\n",
+            RateLimited,
+        ),
+        (
+            "data: {\"type\":\"error\",\"error\":{\"type\":\"authentication_error\",\"message\":\"x\"}}\n\n",
+            Authentication,
+        ),
+        (
+            "data: [{\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"x\"}}]\n\n",
+            Overloaded,
+        ),
+        (
+            "error: {\"message\":\"prompt is too long: 9 tokens > 8 maximum\"}\n\n",
+            ContextTooLong,
+        ),
+        ("data: {\"message\":\"Too many requests\"}\n\n", RateLimited),
+        ("data: Service unavailable\n\n", Overloaded),
+        ("{\"message\":\"Forbidden\"}", Permission),
+        ("Bad gateway", ProviderError),
+        (
+            "data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"error\"}}\n\n",
+            ProviderError,
+        ),
+        (
+            "data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"}}\n\ndata: {\"type\":\"message_stop\"}\n\n",
+            ProviderError,
+        ),
+        (
+            "data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"refusal\"}}\n\n",
+            Refused,
+        ),
+    ] {
+        let folded = fold(&laws::read(decoder(), [body.as_bytes()]));
+        assert_eq!(folded.error, Some(code), "{body}");
     }
 }

@@ -21,6 +21,8 @@ const FIXTURES: laws::Fixtures = laws::fixtures!["gemini":
     "no-parts.sse",
     "not-json.sse",
     "list.json",
+    "growing.sse",
+    "picture.sse",
 ];
 
 fn folded(name: &str) -> Folded {
@@ -182,10 +184,8 @@ fn the_end_is_what_the_provider_says() {
     let long = folded("max-tokens.sse");
     assert_eq!(long.finish, end(FinishReason::Length, "MAX_TOKENS"));
     let malformed = folded("malformed-call.sse");
-    assert_eq!(
-        malformed.finish,
-        end(FinishReason::Other, "MALFORMED_FUNCTION_CALL")
-    );
+    assert_eq!(malformed.text, "Let me");
+    assert_eq!(malformed.error, Some(ErrorCode::ProviderError));
     assert_eq!(read(""), Folded::default());
     assert_eq!(read("data: {}\n\n"), Folded::default());
     for (word, reason) in [
@@ -197,13 +197,12 @@ fn the_end_is_what_the_provider_says() {
         ("BLOCKLIST", FinishReason::ContentFilter),
         ("PROHIBITED_CONTENT", FinishReason::ContentFilter),
         ("SPII", FinishReason::ContentFilter),
-        ("MALFORMED_FUNCTION_CALL", FinishReason::Other),
-        ("UNEXPECTED_TOOL_CALL", FinishReason::Other),
         ("FUNCTION_CALL", FinishReason::ToolCalls),
         ("OTHER", FinishReason::Other),
         ("NEW_IN_2030", FinishReason::Other),
     ] {
-        let body = json!({"candidates": [{"finishReason": word}]});
+        let content = json!({"parts": [{"text": "x"}]});
+        let body = json!({"candidates": [{"content": content, "finishReason": word}]});
         let folded = read(&format!("data: {body}\n\n"));
         assert_eq!(folded.finish, end(reason, word));
     }
@@ -261,4 +260,93 @@ fn twenty_thousand_chunks_cost_linear_time() {
     assert_eq!(folded.text.len(), 100_000);
     assert!(folded.finish.is_some());
     assert!(start.elapsed().as_secs() < 5);
+}
+
+#[test]
+fn no_text_is_lost_and_none_told_twice() {
+    let kite = folded("growing.sse");
+    let told = (kite.reasoning.as_str(), kite.text.as_str());
+    assert_eq!(told, ("Look up.", "A kite is up."));
+    let response = |candidate: Value| format!("data: {}\n\n", json!({"candidates": [candidate]}));
+    let text = |text: &str| json!({"parts": [{"text": text}]});
+    for (body, told) in [
+        (response(json!({"index": 1, "content": text("a")})), "a"),
+        (response(json!({"content": {"parts": {"text": "a"}}})), "a"),
+        (
+            format!(
+                "data: [{}]\n\n",
+                json!({"candidates": [{"content": text("a")}]})
+            ),
+            "a",
+        ),
+        (
+            response(json!({"content": text("a"), "finishReason": "FINISH_REASON_UNSPECIFIED"}))
+                + &response(json!({"content": text("b")})),
+            "ab",
+        ),
+        (
+            response(json!({"content": text("They ask.\n</think>\n\nYes.")})),
+            "Yes.",
+        ),
+    ] {
+        assert_eq!(read(&(body.clone() + STOP)).text, told, "{body}");
+    }
+    let thought = response(json!({"content": {"parts": [{"thought": "Hm."}]}}));
+    assert_eq!(read(&(thought + STOP)).reasoning, "Hm.");
+    let call = json!({"functionCall": {"id": "a", "name": "f", "args": {}}});
+    let call = response(json!({"content": {"parts": [call]}}));
+    assert_eq!(read(&(call.repeat(2) + STOP)).tools.len(), 1);
+}
+
+#[test]
+fn what_is_not_words_is_shown_or_said() {
+    let all = folded("picture.sse");
+    assert_eq!(all.pictures, ["image/png"]);
+    for part in ["Here.", "```python\nprint(1)\n```", "```\n1\n```", "sound"] {
+        assert!(all.text.contains(part), "{part}: {}", all.text);
+    }
+}
+
+#[test]
+fn an_end_without_a_word_is_no_answer() {
+    let ended = |candidate: Value| {
+        let body = json!({"candidates": [candidate]});
+        match laws::read(decoder(), [format!("data: {body}\n\n").as_bytes()]).pop() {
+            Some(Err(error)) => error,
+            other => panic!("{other:?}"),
+        }
+    };
+    let error = ended(json!({"content": {"parts": [{"text": ""}]}, "finishReason": "STOP"}));
+    assert_eq!(
+        (error.code, error.retryable),
+        (ErrorCode::ProviderError, true)
+    );
+    let error = ended(json!({"finishReason": "MAX_TOKENS"}));
+    assert_eq!((error.code, error.retryable), (ErrorCode::Truncated, false));
+    let error = ended(json!({"finishReason": "NO_IMAGE"}));
+    assert!(error.message.contains("NO_IMAGE"), "{error}");
+    let said = "Malformed function call: f(";
+    let error = ended(json!({"finishReason": "MALFORMED_FUNCTION_CALL", "finishMessage": said}));
+    assert!(error.message.contains(said), "{error}");
+}
+
+#[test]
+fn a_failure_is_understood_wherever_it_is_told() {
+    let long = r#"{"error":{"code":400,"message":"The input token count (9) exceeds the maximum number of tokens allowed (8).","status":"INVALID_ARGUMENT"}}"#;
+    for (body, code) in [
+        (format!("error: {long}\n\n"), ErrorCode::ContextTooLong),
+        (format!("data: [{long}]\n\n"), ErrorCode::ContextTooLong),
+        (format!(": hi\n\n{long}\n\n"), ErrorCode::ContextTooLong),
+        (
+            "data: Service unavailable\n\n".into(),
+            ErrorCode::Overloaded,
+        ),
+        (
+            "{\"message\":\"Too many requests\"}".into(),
+            ErrorCode::RateLimited,
+        ),
+        ("upstream connect error".into(), ErrorCode::ProviderError),
+    ] {
+        assert_eq!(read(&body).error, Some(code), "{body}");
+    }
 }

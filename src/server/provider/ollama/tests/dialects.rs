@@ -20,6 +20,8 @@ const FIXTURES: laws::Fixtures = laws::fixtures!["ollama":
     "load.ndjson",
     "whole.ndjson",
     "not-json.ndjson",
+    "closing-tag.ndjson",
+    "picture.ndjson",
 ];
 
 fn folded(name: &str) -> Folded {
@@ -159,16 +161,20 @@ fn the_end_is_what_the_provider_says() {
     assert_eq!(cut.reasoning, "Hm.");
     let long = folded("length.ndjson");
     assert_eq!(long.finish, end(FinishReason::Length, "length"));
+    // Nothing was asked, so there is no answer.
     let load = folded("load.ndjson");
-    assert_eq!(load.finish, end(FinishReason::Other, "load"));
+    assert_eq!(
+        (load.finish, load.error),
+        (None, Some(ErrorCode::ProviderError))
+    );
     assert_eq!(read(""), Folded::default());
     assert_eq!(read("{}\n"), Folded::default());
     // What follows the end is nobody's.
     assert_eq!(read(&format!("{HELLO}{STOP}{HELLO}")).text, "Hello");
     // The last line counts without its end if it is whole.
-    let line = STOP.trim_end();
-    assert_eq!(read(line).finish, end(FinishReason::Stop, "stop"));
-    assert_eq!(read(&line[..line.len() - 1]).finish, None);
+    let body = format!("{HELLO}{}", STOP.trim_end());
+    assert_eq!(read(&body).finish, end(FinishReason::Stop, "stop"));
+    assert_eq!(read(&body[..body.len() - 1]).finish, None);
     for body in ["<html>", "[1]", "7\n", "{\"a\":1}}\n"] {
         let folded = read(body);
         assert_eq!(folded.finish, None, "{body}");
@@ -204,4 +210,94 @@ fn twenty_thousand_lines_cost_linear_time() {
     assert_eq!(folded.text.len(), 100_000);
     assert!(folded.finish.is_some());
     assert!(start.elapsed().as_secs() < 5);
+}
+
+#[test]
+fn no_text_is_lost_and_none_told_twice() {
+    let ant = folded("closing-tag.ndjson");
+    let told = (ant.reasoning.as_str(), ant.text.as_str());
+    assert_eq!(told, ("Six legs.\n", "An ant."));
+    let line =
+        |message: serde_json::Value| format!("{}\n", json!({"message": message, "done": false}));
+    let end = "{\"done\":true,\"done_reason\":\"stop\"}\n";
+    for (body, reasoning, text) in [
+        (
+            ["It", "It is", "It is so."]
+                .map(|text| line(json!({"content": text})))
+                .concat(),
+            "",
+            "It is so.",
+        ),
+        (
+            line(json!({"reasoning": "Hm.", "content": "So."})),
+            "Hm.",
+            "So.",
+        ),
+        (
+            line(json!({"thinking": "Hm.", "reasoning": "Hm.", "content": "So."})),
+            "Hm.",
+            "So.",
+        ),
+        (
+            "{\"response\":\"So.\",\"thinking\":\"Hm.\",\"done\":false}\n".into(),
+            "Hm.",
+            "So.",
+        ),
+        (
+            line(json!({"content": "<thinking>Hm.</thinking>So."})),
+            "Hm.",
+            "So.",
+        ),
+    ] {
+        let folded = read(&(body.clone() + end));
+        let told = (folded.reasoning.as_str(), folded.text.as_str());
+        assert_eq!(told, (reasoning, text), "{body}");
+    }
+}
+
+#[test]
+fn pictures_are_shown_and_calls_come_once() {
+    let all = folded("picture.ndjson");
+    assert_eq!(
+        (all.text.as_str(), all.pictures),
+        ("Here.", vec!["image/png".to_owned()])
+    );
+    assert_eq!(all.tools, [tool("a", "f", "{\"x\":1}")]);
+}
+
+#[test]
+fn a_failure_is_understood_wherever_it_is_told() {
+    for (body, code) in [
+        ("error: overloaded\n\n", ErrorCode::Overloaded),
+        (
+            "event: error\ndata: {\"error\":\"overloaded\"}\n\n",
+            ErrorCode::Overloaded,
+        ),
+        (
+            "{\"error\":{\"message\":\"the input length exceeds the context length\"}}\n",
+            ErrorCode::ContextTooLong,
+        ),
+        (
+            "[{\"error\":\"too many requests\"}]",
+            ErrorCode::RateLimited,
+        ),
+        (
+            "{\"message\":\"Unauthorized\"}\n",
+            ErrorCode::Authentication,
+        ),
+        ("{\"detail\":\"Forbidden\"}\n", ErrorCode::Permission),
+        ("Internal Server Error", ErrorCode::ProviderError),
+        (
+            "{\"done\":true,\"done_reason\":\"error\"}\n",
+            ErrorCode::ProviderError,
+        ),
+        (
+            "{\"done\":true,\"done_reason\":\"stop\"}\n",
+            ErrorCode::ProviderError,
+        ),
+    ] {
+        assert_eq!(read(body).error, Some(code), "{body}");
+    }
+    let half = format!("{HELLO}Internal Server Error\n");
+    assert_eq!(read(&half).error, Some(ErrorCode::ProviderError));
 }

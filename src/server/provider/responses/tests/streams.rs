@@ -24,6 +24,8 @@ const FIXTURES: laws::Fixtures = laws::fixtures!["responses":
     "malformed.sse",
     "crlf.sse",
     "whole.json",
+    "other-places.sse",
+    "picture.sse",
 ];
 
 fn decoder() -> Decoder {
@@ -228,3 +230,163 @@ fn an_answer_that_does_not_stream_is_taken_whole() {
 }
 
 laws::all_laws!(decoder, FIXTURES);
+
+/// What is left of these events, with an end.
+fn told(events: &[Value]) -> Folded {
+    let end = json!({"type": "response.completed", "response": {"status": "completed"}});
+    let events = events.iter().chain([&end]);
+    let body: String = events.map(|event| format!("data: {event}\n\n")).collect();
+    fold(&laws::read(decoder(), [body.as_bytes()]))
+}
+
+#[test]
+fn items_and_parts_with_wrong_numbers_are_told_once() {
+    let rose = folded("other-places.sse");
+    let told_once = (rose.reasoning.as_str(), rose.text.as_str());
+    assert_eq!(told_once, ("A flower.", "A rose."));
+    let delta = |fields: Value, text: &str| {
+        let mut event = fields;
+        event["type"] = json!("response.output_text.delta");
+        event["delta"] = json!(text);
+        event
+    };
+    let message = |id: &str, texts: &[&str]| {
+        let content: Vec<_> = texts
+            .iter()
+            .map(|text| json!({"type": "output_text", "text": text}))
+            .collect();
+        json!({"id": id, "type": "message", "content": content})
+    };
+    let done = |index: u64, item: Value| json!({"type": "response.output_item.done", "output_index": index, "item": item});
+    let completed = |items: Value| json!({"type": "response.completed", "response": {"status": "completed", "output": items}});
+    for (events, text) in [
+        // The end of the item has another number, and no identifier is known.
+        (
+            vec![
+                delta(json!({"output_index": 0}), "One."),
+                done(3, message("m", &["One."])),
+            ],
+            "One.",
+        ),
+        // The end knows more than the pieces.
+        (
+            vec![
+                delta(json!({"output_index": 0}), "One"),
+                done(0, message("m", &["One two."])),
+            ],
+            "One two.",
+        ),
+        (
+            vec![
+                delta(json!({"output_index": 0}), "One"),
+                completed(json!([message("m", &["One two."])])),
+            ],
+            "One two.",
+        ),
+        // Two parts, told as one.
+        (
+            vec![
+                delta(json!({}), "One two."),
+                done(0, message("m", &["One ", "two."])),
+            ],
+            "One two.",
+        ),
+        // Two items that say the same are two.
+        (
+            vec![
+                done(0, message("m", &["Ha."])),
+                done(1, message("n", &["Ha."])),
+            ],
+            "Ha.Ha.",
+        ),
+        // More behind the end of an item.
+        (
+            vec![
+                delta(json!({}), "One"),
+                done(0, message("m", &["One"])),
+                delta(json!({}), " two."),
+            ],
+            "One two.",
+        ),
+        (vec![delta(json!({}), "Hm.\n</think>\n\nSo.")], "So."),
+    ] {
+        assert_eq!(told(&events).text, text, "{events:?}");
+    }
+    // A call that comes with the end alone.
+    let call = json!({"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"});
+    let late = told(&[
+        delta(json!({}), "One."),
+        completed(json!([message("m", &["One."]), call])),
+    ]);
+    assert_eq!(late.tools, [tool("c", "f", "{}")]);
+    assert_eq!(late.finish, end(FinishReason::ToolCalls, "completed"));
+    let reasoning = |kind: &str| json!({"type": format!("response.{kind}.delta"), "delta": "Hm."});
+    for kind in [
+        "reasoning_text",
+        "reasoning_summary_text",
+        "reasoning",
+        "reasoning_summary",
+    ] {
+        assert_eq!(
+            told(&[reasoning(kind), delta(json!({}), "So.")]).reasoning,
+            "Hm."
+        );
+    }
+}
+
+#[test]
+fn what_is_not_words_is_shown_or_said() {
+    let picture = folded("picture.sse");
+    assert_eq!(picture.pictures, ["image/png"]);
+    assert_eq!(picture.finish, end(FinishReason::Stop, "completed"));
+    let sound = told(&[
+        json!({"type": "response.output_audio_transcript.delta", "delta": "Hello."}),
+        json!({"type": "response.output_audio.delta", "delta": "UklGRg=="}),
+    ]);
+    assert!(
+        sound.text.starts_with("Hello.") && sound.text.contains("sound"),
+        "{}",
+        sound.text
+    );
+}
+
+#[test]
+fn a_failure_is_understood_wherever_it_is_told() {
+    use ErrorCode::*;
+    for (body, code) in [
+        (
+            "error: {\"code\":400,\"type\":\"exceed_context_size_error\",\"message\":\"x\"}\n\n",
+            ContextTooLong,
+        ),
+        (
+            "data: [{\"error\":{\"code\":429,\"message\":\"x\"}}]\n\n",
+            RateLimited,
+        ),
+        ("data: {\"message\":\"Unauthorized\"}\n\n", Authentication),
+        (
+            "data: {\"type\":\"response.error\",\"error\":{\"message\":\"overloaded\"}}\n\n",
+            Overloaded,
+        ),
+        (
+            "data: {\"type\":\"response.completed\",\"response\":{\"status\":\"failed\",\"error\":{\"code\":\"rate_limit_exceeded\",\"message\":\"x\"}}}\n\n",
+            RateLimited,
+        ),
+        (
+            "data: {\"type\":\"response.completed\",\"response\":{\"status\":\"failed\"}}\n\n",
+            ProviderError,
+        ),
+        (
+            "data: {\"type\":\"response.completed\",\"response\":{\"status\":\"completed\",\"output\":[]}}\n\n",
+            ProviderError,
+        ),
+        (
+            "data: {\"type\":\"response.incomplete\",\"response\":{\"incomplete_details\":{\"reason\":\"max_output_tokens\"}}}\n\n",
+            Truncated,
+        ),
+        ("{\"detail\":\"Forbidden\"}", Permission),
+        ("no healthy upstream", ProviderError),
+    ] {
+        let folded = fold(&laws::read(decoder(), [body.as_bytes()]));
+        assert_eq!(folded.error, Some(code), "{body}");
+    }
+}

@@ -1,0 +1,170 @@
+//! Puts the pieces of a text together, whether a server sends what is new or all there is so far.
+
+/// One text of an answer: its words, or its thoughts.
+///
+/// A piece that begins with all the text before it may be a repetition or the same words again. It is
+/// held back until the next piece, or the end, tells which.
+#[derive(Debug, Default)]
+pub(super) struct Pieces {
+    text: String,
+    count: u32,
+    held: Vec<String>,
+    /// Whether every piece is known to hold all there is so far.
+    grows: bool,
+}
+
+/// So much text, in bytes, that a server is not likely to say it twice by chance.
+const LONG: usize = 16;
+
+/// How many equal pieces are held back.
+const MOST_HELD: usize = 8;
+
+/// Likewise where the second piece goes on behind it.
+const SHORT: usize = 4;
+
+impl Pieces {
+    /// Takes the next piece. The answer is what is new.
+    pub(super) fn take(&mut self, piece: &str) -> String {
+        if piece.is_empty() {
+            return String::new();
+        }
+        if self.grows {
+            return self.grown(piece);
+        }
+        let mut new = String::new();
+        if let Some(last) = self.held.last() {
+            let longer = last.len() > self.text.len() && piece.len() > last.len();
+            if piece == last && self.held.len() < MOST_HELD {
+                self.held.push(piece.into());
+                return new;
+            }
+            if longer && piece.starts_with(last.as_str()) {
+                self.grows = true;
+                self.held.clear();
+                return self.grown(piece);
+            }
+            new = self.add_held();
+        }
+        if self.may_repeat(piece) {
+            self.held.push(piece.into());
+        } else {
+            new += &self.add(piece);
+        }
+        new
+    }
+
+    /// Takes the whole text, of which most was told before. The answer is what was not; nothing
+    /// where it is another text.
+    pub(super) fn whole(&mut self, text: &str) -> String {
+        let mut new = self.end();
+        new += &match text.strip_prefix(self.text.as_str()) {
+            Some(rest) => {
+                let rest = rest.to_owned();
+                self.add(&rest)
+            }
+            None => String::new(),
+        };
+        new
+    }
+
+    /// What was held back, where it is not a repetition: no more pieces come, for now.
+    pub(super) fn end(&mut self) -> String {
+        match self.held.last() {
+            Some(last) if last.len() > self.text.len() && self.text.len() < SHORT => {
+                self.add_held()
+            }
+            Some(_) => {
+                let last = self.held.pop().unwrap_or_default();
+                self.held.clear();
+                self.grown(&last)
+            }
+            None => String::new(),
+        }
+    }
+
+    fn add_held(&mut self) -> String {
+        let held = std::mem::take(&mut self.held);
+        held.iter().map(|piece| self.add(piece)).collect()
+    }
+
+    fn may_repeat(&self, piece: &str) -> bool {
+        let longer = piece.len() > self.text.len();
+        let same = self.count > 1 && piece.len() == self.text.len() && piece.len() >= LONG;
+        self.count > 0 && (longer || same) && piece.starts_with(self.text.as_str())
+    }
+
+    fn grown(&mut self, piece: &str) -> String {
+        if let Some(rest) = piece.strip_prefix(self.text.as_str()) {
+            let rest = rest.to_owned();
+            return self.add(&rest);
+        }
+        if self.text.starts_with(piece) {
+            return String::new();
+        }
+        self.add(piece)
+    }
+
+    fn add(&mut self, piece: &str) -> String {
+        self.count += 1;
+        self.text.push_str(piece);
+        piece.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pieces;
+
+    fn told(pieces: &[&str]) -> String {
+        let mut all = Pieces::default();
+        let mut text: String = pieces.iter().map(|piece| all.take(piece)).collect();
+        text += &all.end();
+        text
+    }
+
+    #[test]
+    fn pieces_that_hold_all_so_far_are_told_once() {
+        for (pieces, text) in [
+            (&["It", "It is", "It is so", "It is so."][..], "It is so."),
+            (&["It is", "It is so."], "It is so."),
+            (
+                &[
+                    "It is",
+                    " so, and that",
+                    " is all.",
+                    "It is so, and that is all.",
+                ],
+                "It is so, and that is all.",
+            ),
+            (&["It", "It is", "It is", "It is so"], "It is so"),
+            (&["日", "日本", "日本語", "日本語!"], "日本語!"),
+        ] {
+            assert_eq!(told(pieces), text, "{pieces:?}");
+        }
+    }
+
+    #[test]
+    fn the_same_words_again_are_told_again() {
+        for pieces in [
+            &["ha", "ha", "ha"][..],
+            &["1", "10", "1"],
+            &["a", "ab"],
+            &["no, ", "no, ", "no, no"],
+            &["\n", "\n", "\n\n", "x"],
+            &["The same sentence twice. ", "The same sentence twice. "],
+            &["a", "b", "ab", "abab"],
+            &["one two ", "three four ", "one two three four ", "five"],
+        ] {
+            assert_eq!(told(pieces), pieces.concat(), "{pieces:?}");
+        }
+    }
+
+    #[test]
+    fn the_whole_text_at_the_end_adds_what_was_not_told() {
+        let mut all = Pieces::default();
+        assert_eq!(all.take("It is"), "It is");
+        assert_eq!(all.whole("It is so."), " so.");
+        assert_eq!(all.whole("It is so."), "");
+        assert_eq!(all.whole("Another."), "");
+    }
+}
