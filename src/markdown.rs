@@ -10,18 +10,24 @@
 //! - `nest`: containers inside lists and quotes
 //! - `code`: code blocks, which are only appended to
 //! - `view`: what is shown of an open block, at a cost in proportion to the text
+//! - `cjk`: emphasis where words have no spaces between them
 //! - `repair`: how half-typed inline text probably goes on
+//! - `guess`: what is likely beside a mark
 //! - `html` and `safe`: the writer, and what a model may put on a page
 //! - `speech`: the text to be heard
 //!
 //! The dialect is CommonMark with tables, strike-through and task lists, but for what would
 //! make one block depend on another far away: references and footnotes stay text, and an item
-//! is spaced by its own blank lines, not by those of its whole list. Raw HTML is text, ends
+//! is spaced by its own blank lines, not by those of its whole list. Emphasis follows the
+//! amendment for Chinese, Japanese and Korean. A block that is written right to left by its first
+//! letter says so (`dir`). Raw HTML is text, ends
 //! at a blank line or where another block begins, and images are links. An indented line's
 //! place is judged 32 containers deep, and tags are written 48 elements deep.
 
+mod cjk;
 mod code;
 mod draft;
+mod guess;
 mod html;
 mod line;
 mod nest;
@@ -35,7 +41,8 @@ mod view;
 use std::ops::Range;
 
 use draft::{Draft, Ended, Kind, Step};
-use line::Line;
+use line::{Line, Start};
+use nest::number_of;
 pub use speech::plain_text;
 
 /// A finished top-level block. It never changes again.
@@ -168,10 +175,23 @@ impl Renderer {
 
     /// What there is of the block after the last finished one, ready to be shown.
     ///
-    /// What cannot be told yet, such as a line of three dashes, is held back until it can. A
+    /// Marks are text until they are marks: no block is shown that more text could take back, and
+    /// no word is held back, except in what would be an address. Marks at the end that may be of
+    /// either kind, such as a line of three dashes, are held back until it can be told. A
     /// long block's tail may lag behind by a 64th of its length, so that the cost of looking
     /// stays in proportion to the text; [`refresh`](Self::refresh) catches up.
     pub fn open(&mut self) -> Option<Open<'_>> {
+        let typed = self.source.len() - self.line;
+        if self.draft.is_none() && typed < 64 && number_of(&self.source[self.line..]).is_some() {
+            // Perhaps an item's, but a number is a word until then.
+            return Some(Open::Html {
+                before: "<p>",
+                settled: "",
+                tail: self.source[self.line..].trim(),
+                after: "</p>",
+                range: self.line..self.source.len(),
+            });
+        }
         let draft = self.draft.as_mut()?;
         draft.look(&self.source, self.line, self.decided);
         self.settle();
@@ -190,7 +210,8 @@ impl Renderer {
             });
         }
         let view = &draft.view;
-        if view.settled.is_empty() && view.tail.is_empty() && view.before.is_empty() {
+        let frame = !view.before.is_empty() && !matches!(draft.kind, Kind::List(_));
+        if view.settled.is_empty() && view.tail.is_empty() && !frame {
             return None;
         }
         Some(Open::Html {
@@ -276,7 +297,17 @@ impl Renderer {
             if text.len() > 64 {
                 self.retry = text.len() + text.len() / 4;
             }
-            if let Some(line) = Line::read(text.trim_end_matches('\r'), 0, false) {
+            let text = text.trim_end_matches('\r');
+            // Only a list that begins with 1 ends a paragraph.
+            let paragraph =
+                matches!(&self.draft, Some(draft) if matches!(draft.kind, Kind::Paragraph(_)));
+            let goes_on = paragraph && number_of(text).is_some_and(|number| number > 1);
+            let text_line = goes_on.then_some(Line {
+                indent: 0,
+                text: 0,
+                start: Start::Text,
+            });
+            if let Some(line) = Line::read(text, 0, false).or(text_line) {
                 self.apply(&line);
                 self.decided = true;
             }

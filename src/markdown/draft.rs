@@ -43,6 +43,8 @@ pub(super) struct Paragraph {
 #[derive(Debug)]
 pub(super) struct List {
     marker: Marker,
+    /// Whether it is written right to left, which its first item with a letter tells.
+    pub(super) rtl: Option<bool>,
     /// Columns that the lines of the current item are indented by.
     width: usize,
     /// Where the current item begins.
@@ -79,6 +81,7 @@ impl Draft {
         } else if let Some(marker) = line.item() {
             Kind::List(List {
                 marker,
+                rtl: None,
                 width: line.indent + marker.width,
                 item: start,
                 nest: Nest::default(),
@@ -98,11 +101,7 @@ impl Draft {
         };
         let mut view = View::new(start);
         if let Kind::List(list) = &kind {
-            view.before = if list.marker.ordered() {
-                html::list_start(u64::from(list.marker.number))
-            } else {
-                String::from("<ul>")
-            };
+            view.before = list.open(None);
         }
         Some(Self {
             start,
@@ -149,8 +148,9 @@ impl Draft {
     /// A new item begins at `at`: the one before it is complete.
     fn settle_item(&mut self, at: usize, marker: (Marker, usize), source: &str) {
         if let Kind::List(list) = &mut self.kind {
-            let html = html::write_item(with_line_end(source, list.item..self.end));
+            let html = list.write_item(with_line_end(source, list.item..self.end));
             self.view.settled.push_str(&html);
+            self.view.before = list.open(list.rtl);
             self.view.settle(at);
             list.item = at;
             list.width = marker.1;
@@ -232,11 +232,11 @@ impl Draft {
     /// The finished block.
     pub(super) fn finish(mut self, source: &str) -> super::Block {
         let range = self.start..self.end;
-        let html = match &self.kind {
+        let html = match &mut self.kind {
             Kind::Code(code) => code.html(),
             Kind::List(list) => {
-                let item = html::write_item(with_line_end(source, list.item..self.end));
-                let mut html = std::mem::take(&mut self.view.before);
+                let item = list.write_item(with_line_end(source, list.item..self.end));
+                let mut html = list.open(list.rtl);
                 html.push_str(&self.view.settled);
                 html.push_str(&item);
                 html.push_str(list.close());
@@ -284,6 +284,23 @@ impl List {
         }
         let lazy = !self.blank && matches!(self.nest.leaf, Leaf::Paragraph(_)) && line.lazy();
         lazy.then_some(None)
+    }
+
+    /// A whole item as HTML.
+    fn write_item(&mut self, text: &str) -> String {
+        let Written { html, rtl, .. } = html::write_item(text, self.rtl);
+        self.rtl = self.rtl.or(rtl);
+        html
+    }
+
+    /// The opening tag.
+    pub(super) fn open(&self, rtl: Option<bool>) -> String {
+        let rtl = rtl == Some(true);
+        if self.marker.ordered() {
+            html::list_start(u64::from(self.marker.number), rtl)
+        } else {
+            ["<ul", if rtl { html::RTL } else { "" }, ">"].concat()
+        }
     }
 
     pub(super) fn close(&self) -> &'static str {

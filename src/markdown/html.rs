@@ -4,7 +4,8 @@
 //! of tags and attributes; text and attribute values are escaped; raw HTML is text; an address
 //! passes an allow-list; an image is a link.
 
-use super::safe::{escape, escape_code, language, link_tag};
+use super::cjk;
+use super::safe::{escape, escape_code, language, link_tag, right_to_left};
 use pulldown_cmark::{
     Alignment, CodeBlockKind, CowStr, Event, HeadingLevel, LinkType, Options, Parser, Tag, TagEnd,
 };
@@ -22,6 +23,19 @@ const TABLE: &str =
 /// Closing tags of a table after its last row.
 pub(super) const TABLE_END: &str = "</tbody></table></div>";
 
+/// Whether there is nothing to be seen in some HTML: elements without text, and no rule.
+pub(super) fn blank(html: &str) -> bool {
+    let mut rest = html;
+    while let Some(tag) = rest.trim_start().strip_prefix('<') {
+        let end = tag.find('>').map_or(tag.len(), |end| end + 1);
+        if tag.starts_with("hr") {
+            return false;
+        }
+        rest = &tag[end..];
+    }
+    rest.trim_start().is_empty()
+}
+
 /// What a parse found besides the HTML.
 #[derive(Default)]
 pub(super) struct Written {
@@ -30,38 +44,52 @@ pub(super) struct Written {
     pub(super) blocks: usize,
     /// Where each body row of the last table begins in `html`.
     pub(super) rows: Vec<usize>,
+    /// Whether the first letter is written from right to left.
+    pub(super) rtl: Option<bool>,
 }
 
 /// Renders `text`, a document of its own.
 pub(super) fn write(text: &str) -> Written {
-    let mut writer = Writer::new(false);
+    let mut writer = Writer::new(false, Some(false));
     parse(text, |event| writer.event(event));
     writer.finish()
 }
 
-/// Renders one list item without the list around it.
-pub(super) fn write_item(text: &str) -> String {
-    let mut writer = Writer::new(true);
+/// Renders one list item without the list around it, which is written right to left or not, as
+/// far as that is known.
+pub(super) fn write_item(text: &str, rtl: Option<bool>) -> Written {
+    let mut writer = Writer::new(true, rtl);
     parse(text, |event| writer.event(event));
-    writer.finish().html
+    writer.finish()
 }
 
-/// Renders the inside of a paragraph, if `text` is exactly one.
-pub(super) fn write_inline(text: &str) -> Option<String> {
-    let Written {
-        mut html, blocks, ..
-    } = write(text);
-    let inner = html.strip_prefix("<p>")?.strip_suffix("</p>")?.len();
-    if blocks != 1 {
+/// Renders a paragraph without its tags, if `text` is exactly one.
+pub(super) fn write_inline(text: &str) -> Option<Written> {
+    let mut written = write(text);
+    let html = &mut written.html;
+    let tag = html.find('>')? + 1;
+    if written.blocks != 1 || !html.starts_with("<p") || !html.ends_with("</p>") {
         return None;
     }
-    html.drain(..3);
-    html.truncate(inner);
-    Some(html)
+    html.truncate(html.len() - "</p>".len());
+    html.drain(..tag);
+    Some(written)
 }
 
+/// The attribute of what is written right to left.
+pub(super) const RTL: &str = " dir=\"rtl\"";
+/// The attribute of what is written left to right inside of that.
+const LTR: &str = " dir=\"ltr\"";
+
 /// Feeds the events of `text` to `each`.
-pub(super) fn parse<'a>(text: &'a str, mut each: impl FnMut(Event<'_>)) {
+pub(super) fn parse(text: &str, mut each: impl FnMut(Event<'_>)) {
+    match cjk::signed(text) {
+        Some(text) => feed(&text, &mut |event| each(cjk::unsigned(event))),
+        None => feed(text, &mut each),
+    }
+}
+
+fn feed<'a>(text: &'a str, mut each: &mut dyn FnMut(Event<'_>)) {
     let options =
         Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
     #[cfg(test)]
@@ -90,10 +118,50 @@ pub(super) fn parse<'a>(text: &'a str, mut each: impl FnMut(Event<'_>)) {
     Parser::new_ext(&escaped, options).for_each(&mut each);
 }
 
+/// An open element.
+struct Open {
+    /// Its closing tag; an empty one closes an element left out.
+    close: &'static str,
+    /// Where its attribute goes should it be written the other way than what is around it, if it
+    /// can have one and has no letter yet.
+    undirected: Option<usize>,
+    /// Which way it is written, where that is its own matter and known.
+    rtl: Option<bool>,
+}
+
+impl Open {
+    fn new(close: &'static str) -> Self {
+        Self {
+            close,
+            undirected: None,
+            rtl: None,
+        }
+    }
+}
+
+/// Elements that are written the way of their own first letter.
+const DIRECTED: [&str; 12] = [
+    "p",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "blockquote",
+    "ul",
+    "ol",
+    "li",
+    "div",
+    "th",
+    "td",
+];
+
 struct Writer {
     written: Written,
-    /// Closing tags of the open elements; an empty one closes an element left out.
-    open: Vec<&'static str>,
+    open: Vec<Open>,
+    /// Elements in `open` that wait for a letter.
+    undirected: usize,
+    /// Which way the text around is written, if that is known.
+    rtl: Option<bool>,
     /// Only the inside of the outermost list is wanted.
     item: bool,
     /// The outermost item's end tag is held back until the next item or the end.
@@ -110,10 +178,12 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(item: bool) -> Self {
+    fn new(item: bool, rtl: Option<bool>) -> Self {
         Self {
             written: Written::default(),
             open: Vec::new(),
+            undirected: 0,
+            rtl,
             item,
             item_open: false,
             links: 0,
@@ -127,7 +197,9 @@ impl Writer {
     }
 
     fn finish(mut self) -> Written {
-        while self.open.pop().map(|tag| self.push(tag)).is_some() {}
+        while let Some(open) = self.open.pop() {
+            self.push(open.close);
+        }
         if self.item_open {
             self.push("</li>");
         }
@@ -143,7 +215,11 @@ impl Writer {
             Event::Start(tag) => self.start(tag),
             Event::End(tag) => self.end(tag),
             Event::Text(text) if self.code => escape_code(&text, &mut self.written.html),
-            Event::Text(text) | Event::Html(text) => escape(&text, &mut self.written.html),
+            Event::Text(text) => {
+                self.letters(&text);
+                escape(&text, &mut self.written.html);
+            }
+            Event::Html(text) => escape(&text, &mut self.written.html),
             // Cells of tables have no other way to break a line, so models write it a lot.
             Event::InlineHtml(html) if line_break(&html) && self.images == 0 => self.push("<br>"),
             Event::InlineHtml(html) => escape(&html, &mut self.written.html),
@@ -187,17 +263,48 @@ impl Writer {
         self.child(open, close, fits);
     }
 
+    /// Text comes. Its first letter tells how the elements are written that had none so far.
+    fn letters(&mut self, text: &str) {
+        if self.undirected == 0 && self.written.rtl.is_some() {
+            return;
+        }
+        let Some(rtl) = right_to_left(text) else {
+            return;
+        };
+        self.undirected = 0;
+        self.written.rtl = self.written.rtl.or(Some(rtl));
+        let mut around = *self.rtl.get_or_insert(rtl);
+        let mut grown = 0;
+        for open in &mut self.open {
+            if let Some(at) = open.undirected.take() {
+                if rtl != around {
+                    let attribute = if rtl { RTL } else { LTR };
+                    self.written.html.insert_str(at + grown, attribute);
+                    grown += attribute.len();
+                }
+                open.rtl = Some(rtl);
+            }
+            around = open.rtl.unwrap_or(around);
+        }
+    }
+
     /// Opens an element that is only valid inside its parent, and so shares its fate.
     fn part(&mut self, open: &str, close: &'static str) {
-        let parent = self.open.last().is_some_and(|tag| !tag.is_empty());
+        let parent = self.open.last().is_some_and(|open| !open.close.is_empty());
         self.child(open, close, parent);
     }
 
     fn child(&mut self, open: &str, close: &'static str, wanted: bool) {
+        let mut element = Open::new(if wanted { close } else { "" });
         if wanted {
+            let name = open.find([' ', '>']).unwrap_or(open.len());
+            if DIRECTED.contains(&&open[1..name]) {
+                element.undirected = Some(self.written.html.len() + name);
+                self.undirected += 1;
+            }
             self.push(open);
         }
-        self.open.push(if wanted { close } else { "" });
+        self.open.push(element);
     }
 
     fn start(&mut self, tag: Tag<'_>) {
@@ -216,15 +323,19 @@ impl Writer {
             },
             Tag::BlockQuote(_) => self.element("<blockquote>", "</blockquote>", 0),
             Tag::CodeBlock(kind) => self.start_code(&kind),
-            Tag::List(_) if item_list => self.open.push(""),
+            Tag::List(_) if item_list => self.open.push(Open::new("")),
             Tag::List(None) => self.element("<ul>", "</ul>", 1),
-            Tag::List(Some(number)) => self.element(&list_start(number), "</ol>", 1),
+            Tag::List(Some(number)) => self.element(&list_start(number, false), "</ol>", 1),
             Tag::Item if self.item && self.open.len() == 1 => {
                 // Text that the parser puts after the list stays in its last item, so the
                 // item's end is written when the next one begins.
                 let close = std::mem::replace(&mut self.item_open, true);
-                self.push(if close { "</li><li>" } else { "<li>" });
-                self.open.push("");
+                self.push(if close { "</li>" } else { "" });
+                let mut item = Open::new("");
+                item.undirected = Some(self.written.html.len() + "<li".len());
+                self.undirected += 1;
+                self.push("<li>");
+                self.open.push(item);
             }
             Tag::Item => self.part("<li>", "</li>"),
             Tag::Table(alignments) => {
@@ -264,7 +375,7 @@ impl Writer {
             | Tag::DefinitionListDefinition
             | Tag::Superscript
             | Tag::Subscript
-            | Tag::MetadataBlock(_) => self.open.push(""),
+            | Tag::MetadataBlock(_) => self.open.push(Open::new("")),
         }
     }
 
@@ -272,18 +383,22 @@ impl Writer {
     /// into it.
     fn leave_table(&mut self, tag: &Tag<'_>) {
         let part = matches!(tag, Tag::TableHead | Tag::TableRow);
-        if let Some(close) = self
+        if let Some(table) = self
             .open
             .last_mut()
-            .filter(|close| !part && **close == TABLE_END)
+            .filter(|open| !part && open.close == TABLE_END)
         {
-            *close = "";
+            table.close = "";
             self.written.html.push_str(TABLE_END);
         }
     }
 
     fn end(&mut self, tag: TagEnd) {
-        let close = self.open.pop().unwrap_or_default();
+        let element = self.open.pop();
+        let close = element.as_ref().map_or("", |open| open.close);
+        if element.is_some_and(|open| open.undirected.is_some()) {
+            self.undirected -= 1;
+        }
         match tag {
             TagEnd::Image => {
                 self.images = self.images.saturating_sub(1);
@@ -293,7 +408,15 @@ impl Writer {
             }
             TagEnd::HtmlBlock => self.trim_line_end(),
             TagEnd::CodeBlock => self.code = false,
-            TagEnd::TableHead => self.head = false,
+            TagEnd::TableHead => {
+                self.head = false;
+                // A table is written the way of its head, which is shown before any row comes.
+                if let Some(table) = self.open.last_mut()
+                    && table.undirected.take().is_some()
+                {
+                    self.undirected -= 1;
+                }
+            }
             TagEnd::TableCell => self.column += 1,
             _ => {}
         }
@@ -335,9 +458,13 @@ impl Writer {
         if self.links == 0 && self.images == 0 && link_tag(kind, address, &mut tag) {
             let before = self.open.len();
             self.element(&tag, "</a>", 0);
-            self.links += usize::from(self.open.get(before) == Some(&"</a>"));
+            self.links += usize::from(
+                self.open
+                    .get(before)
+                    .is_some_and(|open| open.close == "</a>"),
+            );
         } else {
-            self.open.push("");
+            self.open.push(Open::new(""));
         }
     }
 
@@ -370,8 +497,9 @@ fn line_break(html: &str) -> bool {
 }
 
 /// The opening tag of an ordered list.
-pub(super) fn list_start(number: u64) -> String {
+pub(super) fn list_start(number: u64, rtl: bool) -> String {
     let mut tag = String::from("<ol");
+    tag.push_str(if rtl { RTL } else { "" });
     if number != 1 {
         tag.push_str(" start=\"");
         tag.push_str(&number.to_string());

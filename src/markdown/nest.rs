@@ -1,10 +1,13 @@
 //! Follows the containers inside an open list or quote, line by line: enough to know whether a
 //! line without markers continues a paragraph, and where the last piece of text begins.
 
-use super::line::{Line, Marker, Start, closes_fence, skip_space};
+use super::line::{Line, Marker, Start, closes_fence, like_delimiter, skip_space};
 
 /// Containers followed. Deeper ones count as text; only the place of a boundary is at stake.
 const DEPTH: usize = 32;
+
+/// How long a line may be of which nothing is known yet.
+const MARKS: usize = 1024;
 
 /// The containers that are open after some line, outermost first.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +36,17 @@ pub(super) enum Leaf {
         mark: u8,
         len: usize,
     },
+}
+
+/// What there is of a line that is not whole yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Typed {
+    /// It is what it looks like.
+    Known,
+    /// Nothing but a number, perhaps an item's, which is text until it is one.
+    Number,
+    /// More of it could make something else of it, and there is no word in it yet.
+    Open,
 }
 
 /// A place in a line, in bytes and in columns.
@@ -103,6 +117,48 @@ impl Nest {
             return;
         }
         self.open(cursor, offset);
+    }
+
+    /// What is known of `line`, of which the end is still to come.
+    pub(super) fn typed(&self, line: &str) -> Typed {
+        // Looked at with every letter, so a line of nothing but marks must have an end.
+        if line.len() > MARKS {
+            return Typed::Known;
+        }
+        let mut cursor = Cursor {
+            line,
+            at: 0,
+            column: 0,
+        };
+        let matched = self.match_containers(&mut cursor) == self.containers.len();
+        let mut paragraph = matches!(self.leaf, Leaf::Paragraph(_));
+        if matched && let Leaf::Fence { mark, .. } = self.leaf {
+            let mut rest = cursor.rest().bytes();
+            let ends = rest.all(|byte| byte == mark || matches!(byte, b' ' | b'\t'));
+            return if ends { Typed::Open } else { Typed::Known };
+        }
+        loop {
+            if paragraph && matched && like_delimiter(cursor.rest()) {
+                return Typed::Open;
+            }
+            let Some(line) = Line::read(cursor.rest(), cursor.column, false) else {
+                return match number_of(cursor.rest()) {
+                    Some(number) if paragraph && number > 1 => Typed::Known,
+                    Some(_) if !paragraph => Typed::Number,
+                    _ => Typed::Open,
+                };
+            };
+            let marks = match line.start {
+                _ if line.indented() => return Typed::Known,
+                Start::Quote => 1,
+                Start::Item(marker) => marks(cursor.rest().as_bytes(), &line, &marker),
+                _ => return Typed::Known,
+            };
+            let width = line.item().map_or(2, |marker| marker.width);
+            cursor.column += line.indent + marks;
+            cursor.skip(line.text + marks, width - marks);
+            paragraph = false;
+        }
     }
 
     fn match_containers(&self, cursor: &mut Cursor<'_>) -> usize {
@@ -184,6 +240,14 @@ impl Nest {
         self.containers.push(container);
         self.leaf = Leaf::None;
     }
+}
+
+/// The number that is all of a line so far, perhaps with the delimiter of an item.
+pub(super) fn number_of(line: &str) -> Option<u32> {
+    let line = line.trim_matches([' ', '\t']);
+    let digits = line.strip_suffix(['.', ')']).unwrap_or(line);
+    let all = digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|_| all)
 }
 
 /// Bytes of the bullet or of the number with its delimiter.

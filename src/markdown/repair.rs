@@ -1,14 +1,21 @@
 //! Guesses how half-typed inline text goes on, for display only.
 //!
-//! What opens is closed at the end, and what cannot be told yet is hidden, so that nothing
-//! flickers while it is typed. The guess is never used for a finished block.
+//! What seems to open is closed at the end, and marks that cannot be told yet are held back, so that
+//! nothing flickers while it is typed. What does not look like a mark, such as a star inside of a
+//! word, is text until it turns out to be one. The guess is never used for a finished block.
 
 use std::ops::Range;
 
+use super::cjk;
+use super::guess::{Side, begins_break, likely, may_be_address};
+use super::nest::number_of;
+
 /// How far an unclosed mark reaches before it is taken for a plain character.
-const REACH: usize = 400;
+pub(super) const REACH: usize = 400;
 /// Open marks that are followed.
 const MARKS: usize = 64;
+/// White space that has no meaning at the end.
+const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 /// Text settled at once is at least this long, so that there are not too many pieces.
 const PIECE: usize = 64;
 
@@ -17,8 +24,8 @@ const PIECE: usize = 64;
 pub(super) struct Scan {
     /// Where the text to show ends.
     cut: usize,
-    /// Brackets to leave out.
-    hidden: Vec<usize>,
+    /// Brackets to leave out, and marks that are text, in their order.
+    edits: Vec<(usize, Edit)>,
     /// What closes all that is open.
     closers: String,
     /// The last place where nothing is open and a new sentence or line begins.
@@ -27,10 +34,23 @@ pub(super) struct Scan {
     pub(super) gap: Option<Range<usize>>,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Edit {
+    Hide,
+    Escape,
+}
+
 /// A run of `*`, `_` or `~` that may open.
 struct Mark {
     byte: u8,
+    /// Where it begins.
+    at: usize,
     count: usize,
+    /// How long the run was, and whether it could close as well.
+    len: usize,
+    both: bool,
+    /// It looks as if somebody meant it to open.
+    likely: bool,
 }
 
 struct Scanner<'t> {
@@ -64,29 +84,40 @@ pub(super) fn scan(text: &str) -> Scan {
             ..Scan::default()
         },
     };
-    // What may become the box of a task.
-    if text.len() <= 3 && text.starts_with('[') {
-        scanner.scan.cut = 0;
-        return scanner.scan;
-    }
     scanner.run();
     scanner.finish()
 }
 
 impl Scan {
-    /// Appends the text to show to `out`.
+    /// Appends the text to show to `out`, which has what is before it.
     pub(super) fn repaired(&self, text: &str, out: &mut String) {
-        let mut shown = text[..self.cut].trim_end_matches([' ', '\t', '\r', '\n']);
+        let base = out.len();
+        let mut shown = text[..self.cut].trim_end_matches(SPACE);
         let mut from = 0;
-        for &at in &self.hidden {
+        for &(at, edit) in &self.edits {
             if at < shown.len() {
                 out.push_str(&shown[from..at]);
-                from = at + 1;
+                from = at;
+                match edit {
+                    Edit::Hide => from += 1,
+                    Edit::Escape => out.push('\\'),
+                }
             }
         }
         shown = &shown[from..];
         out.push_str(shown);
         out.push_str(&self.closers);
+        // Nothing but marks is left of a line: without the rest they might mean something else.
+        if self.cut < text.len() || text.starts_with('#') {
+            let line = out.rfind('\n').map_or(0, |at| at + 1);
+            let mark = |byte: u8| b"#-*_=+>|:~ \t".contains(&byte);
+            let rest = &out[line.max(base)..];
+            if rest.bytes().all(mark) {
+                out.truncate(line);
+            } else if number_of(rest).is_some() && rest.ends_with(['.', ')']) {
+                out.insert(out.len() - 1, '\\');
+            }
+        }
     }
 }
 
@@ -106,7 +137,6 @@ impl Scanner<'_> {
                 }
                 b']' => self.bracket(),
                 b'<' => self.angle(),
-                b'&' => self.entity(),
                 b' ' | b'\n' => {
                     self.space();
                     self.at += 1;
@@ -129,16 +159,37 @@ impl Scanner<'_> {
     }
 
     fn finish(mut self) -> Scan {
+        if !self.marks.is_empty() && self.scan.closers.is_empty() {
+            // Held back is what would run together with what closes the marks.
+            let shown = self.text[..self.scan.cut].trim_end_matches(SPACE);
+            let struck = self.marks.last().is_some_and(|mark| mark.byte == b'~');
+            let shown = shown.trim_end_matches(|c| struck && c == '~');
+            let words = shown.trim_end_matches(['*', '_', '~']);
+            let shown = if words.ends_with(SPACE) {
+                words.trim_end_matches(SPACE)
+            } else {
+                shown
+            };
+            let slashes = shown.len() - shown.trim_end_matches('\\').len();
+            self.scan.cut = shown.len() - slashes % 2;
+        }
+        // What has nothing in it yet is held back like a run at the end.
+        while let Some(mark) = self.marks.last()
+            && self.text[..self.scan.cut].trim_end().len() <= mark.at + mark.count
+        {
+            self.scan.cut = self.scan.cut.min(mark.at);
+            self.marks.pop();
+        }
         for mark in self.marks.iter().rev() {
-            for _ in 0..mark.count {
-                self.scan.closers.push(char::from(mark.byte));
+            for at in mark.at..mark.at + mark.count {
+                if mark.likely && mark.count == mark.len {
+                    self.scan.closers.push(char::from(mark.byte));
+                } else {
+                    self.scan.edits.push((at, Edit::Escape));
+                }
             }
         }
-        while let Some(at) = self.brackets.pop() {
-            if self.near(at) {
-                self.hide_bracket(at);
-            }
-        }
+        self.scan.edits.sort_unstable();
         self.scan
     }
 
@@ -228,10 +279,11 @@ impl Scanner<'_> {
             }
         }
         self.lonely |= bit;
-        if !self.near(start) {
+        let likely = self.at == self.bytes.len() || likely(self.text[..start].chars().next_back());
+        if !likely || !self.near(start) {
             return true;
         }
-        let code = self.text[self.at..].trim_end_matches('`');
+        let code = self.text[self.at..].trim_end_matches(['`', ' ', '\t', '\n']);
         if code.trim().is_empty() {
             return self.cut(start);
         }
@@ -250,7 +302,14 @@ impl Scanner<'_> {
         if byte == b'~' && count > 2 {
             return true;
         }
-        let before = Side::of(self.text[..start].chars().next_back());
+        let struck = |mark: &Mark| (mark.byte, mark.len) == (b'~', 2);
+        if byte == b'~' && count == 1 && self.marks.iter().any(struck) {
+            // Neither is one to the parser then.
+            self.scan.edits.push((start, Edit::Escape));
+            return true;
+        }
+        let last = self.text[..start].chars().next_back();
+        let before = Side::of(last);
         let after = Side::of(self.text[self.at..].chars().next());
         let left = after.opens(before);
         let right = before.opens(after);
@@ -259,11 +318,24 @@ impl Scanner<'_> {
                 left && (!right || before == Side::Punctuation),
                 right && (!left || after == Side::Punctuation),
             ),
+            _ if cjk::flanks_both(self.text, start..self.at) && (byte, count) != (b'~', 1) => {
+                (true, true)
+            }
             _ => (left, right),
         };
         let mut rest = count;
         while closes && rest > 0 {
-            let same = |mark: &Mark| mark.byte == byte && (byte != b'~' || mark.count == rest);
+            let same = |mark: &Mark| {
+                let thirds = (mark.both || opens)
+                    && (mark.len + count).is_multiple_of(3)
+                    && !count.is_multiple_of(3);
+                mark.byte == byte
+                    && if byte == b'~' {
+                        mark.count == rest
+                    } else {
+                        !thirds
+                    }
+            };
             let Some(index) = self.marks.iter().rposition(same) else {
                 break;
             };
@@ -276,7 +348,21 @@ impl Scanner<'_> {
             }
         }
         if opens && rest > 0 && self.marks.len() < MARKS {
-            self.marks.push(Mark { byte, count: rest });
+            let digit = self.bytes[self.at].is_ascii_digit();
+            let twice = |mark: &Mark| mark.byte == byte && mark.count == rest;
+            let twice = self.marks.iter().any(twice);
+            self.marks.push(Mark {
+                byte,
+                at: start,
+                count: rest,
+                len: count,
+                both: closes,
+                // One mark before a number is an operator or means “about”.
+                likely: likely(last)
+                    && (byte != b'~' || count == 2)
+                    && !(digit && count == 1)
+                    && !twice,
+            });
         }
         true
     }
@@ -289,10 +375,6 @@ impl Scanner<'_> {
         };
         match self.bytes.get(self.at) {
             Some(b'(') if self.endless < 8 => {}
-            None if self.near(open) => {
-                self.hide_bracket(open);
-                return self.cut(close);
-            }
             _ => return true,
         }
         let mut depth = 0usize;
@@ -309,7 +391,10 @@ impl Scanner<'_> {
                 return true;
             }
         }
-        if limit == self.bytes.len() {
+        if limit == self.bytes.len()
+            && may_be_address(&self.text[self.at + 1..])
+            && !self.hides_a_marker(open)
+        {
             self.hide_bracket(open);
             return self.cut(close);
         }
@@ -317,12 +402,20 @@ impl Scanner<'_> {
         true
     }
 
+    /// Whether without the bracket at `at` its line would begin with what may be a block's marker.
+    fn hides_a_marker(&self, at: usize) -> bool {
+        let before = self.bytes[..at]
+            .strip_suffix(b"!")
+            .unwrap_or(&self.bytes[..at]);
+        let begins = before.last().is_none_or(|byte| *byte == b'\n');
+        let next = self.bytes.get(at + 1);
+        begins && next.is_some_and(|byte| b"*-+>#=|_~`0123456789".contains(byte))
+    }
+
     fn hide_bracket(&mut self, at: usize) {
-        let hidden = &mut self.scan.hidden;
-        let place = hidden.partition_point(|before| *before < at);
-        hidden.insert(place, at);
+        self.scan.edits.push((at, Edit::Hide));
         if at > 0 && self.bytes[at - 1] == b'!' {
-            hidden.insert(place, at - 1);
+            self.scan.edits.push((at - 1, Edit::Hide));
         }
         if self.text[at + 1..].trim().is_empty() {
             self.scan.cut = self.scan.cut.min(at);
@@ -334,6 +427,8 @@ impl Scanner<'_> {
         self.at += 1;
         match self.bytes.get(self.at) {
             None => return self.cut(start),
+            // A line break has no word in it; what else there is of tags is text anyway.
+            Some(_) if begins_break(&self.bytes[start..]) => return self.cut(start),
             Some(b'/' | b'!' | b'?') => {}
             Some(byte) if byte.is_ascii_alphabetic() => {}
             Some(_) => return true,
@@ -349,45 +444,8 @@ impl Scanner<'_> {
             }
             None => {
                 self.unclosed = true;
-                if self.near(start) {
-                    return self.cut(start);
-                }
                 true
             }
         }
-    }
-
-    fn entity(&mut self) -> bool {
-        let start = self.at;
-        let rest = &self.bytes[start + 1..];
-        if rest.len() < 32 && rest.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'#') {
-            return self.cut(start);
-        }
-        self.at += 1;
-        true
-    }
-}
-
-/// What stands beside a run of marks.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Space,
-    Punctuation,
-    Word,
-}
-
-impl Side {
-    fn of(c: Option<char>) -> Self {
-        match c {
-            None => Self::Space,
-            Some(c) if c.is_whitespace() => Self::Space,
-            Some(c) if c.is_alphanumeric() => Self::Word,
-            Some(_) => Self::Punctuation,
-        }
-    }
-
-    /// Whether a run between `other` and this belongs to this side.
-    fn opens(self, other: Self) -> bool {
-        self == Self::Word || (self == Self::Punctuation && other != Self::Word)
     }
 }

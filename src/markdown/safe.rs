@@ -84,3 +84,19 @@ pub(super) fn visible(c: char) -> bool {
 pub(super) fn direction(c: char) -> bool {
     matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
+
+/// Which way a text is written, by its first strong letter: true for right to left. `None` if it
+/// has none. Digits and punctuation go either way.
+pub(super) fn right_to_left(text: &str) -> Option<bool> {
+    text.chars().find_map(|c| match c {
+        '\u{200F}' | '\u{061C}' => Some(true),
+        '\u{200E}' => Some(false),
+        c if c.is_alphabetic() => Some(matches!(u32::from(c),
+            0x0590..=0x08FF
+            | 0xFB1D..=0xFDFF
+            | 0xFE70..=0xFEFF
+            | 0x10800..=0x10FFF
+            | 0x1E800..=0x1EFFF)),
+        _ => None,
+    })
+}

@@ -4,10 +4,10 @@
 //! change is settled once, and the rest is rendered again only when it has grown by a share of
 //! its own size. The cost of any number of looks is thus in proportion to the text.
 
-use super::draft::{Draft, Kind, List, Paragraph};
+use super::draft::{Draft, Kind};
 use super::html;
-use super::line::{header_columns, like_delimiter};
-use super::nest::{Leaf, Nest};
+use super::line::like_delimiter;
+use super::nest::{Leaf, Nest, Typed};
 use super::repair::scan;
 
 /// A tail is rendered again when it has grown by this share of what that costs.
@@ -29,6 +29,8 @@ pub(super) struct View {
     cost: usize,
     /// It turned out not to be made of pieces, and is shown as a whole.
     whole: bool,
+    /// Whether the paragraph in `settled` is written right to left.
+    rtl: Option<bool>,
 }
 
 impl View {
@@ -75,17 +77,16 @@ impl Draft {
         let end = if decided { source.len() } else { line };
         match &self.kind {
             Kind::Code(_) => {}
-            Kind::Line => self.look_whole(source, end, |_| Some(0)),
+            Kind::Line => self.look_whole(source, end, Some(0), false),
             Kind::Quote(nest) => {
-                let leaf = leaf(nest, source, line, decided);
-                self.look_whole(source, end, |start| {
-                    leaf.map(|leaf| leaf.saturating_sub(start))
-                });
+                let (end, leaf, number) = typed(nest, source, line, end);
+                let leaf = leaf.map(|leaf| leaf.saturating_sub(self.start));
+                self.look_whole(source, end, leaf, number);
             }
             Kind::List(list) => {
-                self.view.after = List::close(list);
-                let leaf = leaf(&list.nest, source, line, decided);
-                self.look_item(source, end, leaf);
+                self.view.after = list.close();
+                let (end, leaf, number) = typed(&list.nest, source, line, end);
+                self.look_item(source, end, leaf, number);
             }
             Kind::Table(_) => self.look_rows(source, line.min(end), end),
             Kind::Paragraph(_) => self.look_paragraph(source, line, end),
@@ -93,20 +94,34 @@ impl Draft {
     }
 
     /// Renders everything; `leaf` says where the last text begins, relative to the block.
-    fn look_whole(&mut self, source: &str, end: usize, leaf: impl Fn(usize) -> Option<usize>) {
+    fn look_whole(&mut self, source: &str, end: usize, leaf: Option<usize>, number: bool) {
         if self.view.due(end) {
-            let text = repaired(&source[self.start..end], leaf(self.start));
-            self.view.tail = html::write(&text).html;
+            let text = repaired(&source[self.start..end], leaf, number);
+            let html = html::write(&text).html;
+            self.view.tail = if html::blank(&html) {
+                String::new()
+            } else {
+                html
+            };
             self.view.rendered(end, text.len());
         }
     }
 
-    fn look_item(&mut self, source: &str, end: usize, leaf: Option<usize>) {
+    fn look_item(&mut self, source: &str, end: usize, leaf: Option<usize>, number: bool) {
+        let Kind::List(list) = &self.kind else {
+            return;
+        };
         let from = self.view.from;
         if end > from && self.view.due(end) {
             let leaf = leaf.map(|leaf| leaf.saturating_sub(from));
-            let text = repaired(&source[from..end], leaf);
-            self.view.tail = html::write_item(&text);
+            let text = repaired(&source[from..end], leaf, number);
+            let item = html::write_item(&text, list.rtl);
+            self.view.before = list.open(list.rtl.or(item.rtl));
+            self.view.tail = if html::blank(&item.html) {
+                String::new()
+            } else {
+                item.html
+            };
             self.view.rendered(end, text.len());
         } else if end <= from {
             self.view.tail.clear();
@@ -119,7 +134,7 @@ impl Draft {
             return;
         };
         if self.view.after.is_empty() {
-            return self.look_whole(source, end, |_| None);
+            return self.look_whole(source, end, None, false);
         }
         if !self.view.due(end) {
             return;
@@ -138,7 +153,7 @@ impl Draft {
         let rows = written.html.strip_suffix(html::TABLE_END).map(str::len);
         let (Some(rows), 1) = (rows, written.blocks) else {
             self.view.make_whole(self.start);
-            return self.look_whole(source, end, |_| None);
+            return self.look_whole(source, end, None, false);
         };
         let last = last.unwrap_or(rows);
         let first = first.unwrap_or(rows).min(last);
@@ -153,38 +168,41 @@ impl Draft {
         let Kind::Paragraph(paragraph) = &self.kind else {
             return;
         };
-        if self.looks_like_table(source, paragraph, line, end) {
-            let header = source[self.start..end].lines().next().unwrap_or_default();
-            if self.view.due(end) {
-                self.view.make_whole(self.start);
-                let text = head(header);
-                self.view.tail = html::write(&text).html;
-                self.view.rendered(end, text.len());
-                // Should it become text after all, pieces are fine again.
-                self.view.whole = false;
-            }
-            return;
-        }
-        let end = self.settled_end(source, paragraph, line, end);
+        // What may turn out to be the second row of a table has no word in it.
+        let undecided = paragraph.lines > 0 && like_delimiter(&source[line.min(end)..end]);
+        let end = if undecided { line.min(end) } else { end };
+        // And what may be its first one must not be settled as text.
+        let row = |at: usize| source[at..end].trim_start_matches(' ').starts_with('|');
+        let last = if paragraph.lines > 0 {
+            paragraph.last.start
+        } else {
+            line
+        };
+        let rows = [last, line].into_iter().find(|at| *at < end && row(*at));
+        let rows = rows.unwrap_or(end);
         if !self.view.due(end) || end <= self.view.from {
             return;
         }
         if self.view.whole {
-            return self.look_whole(source, end, |_| Some(0));
+            return self.look_whole(source, end, Some(0), false);
         }
-        if self.look_pieces(source, end).is_none() {
+        if self.look_pieces(source, rows, end).is_none() {
             self.view.make_whole(self.start);
-            self.look_whole(source, end, |_| Some(0));
+            self.look_whole(source, end, Some(0), false);
         }
     }
 
     /// Shows the inside of a paragraph, settling what it can. `None` if the parser does not
     /// take it for a paragraph.
-    fn look_pieces(&mut self, source: &str, end: usize) -> Option<()> {
+    fn look_pieces(&mut self, source: &str, rows: usize, end: usize) -> Option<()> {
         let view = &mut self.view;
         let mut text = &source[view.from..end];
         let mut found = scan(text);
         let long = text.len() > LONG;
+        if rows < end {
+            let before = scan(&source[view.from..rows.max(view.from)]);
+            (found.seam, found.gap) = (before.seam, before.gap);
+        }
         let place = found
             .seam
             .take()
@@ -192,7 +210,9 @@ impl Draft {
         if let Some(place) = place {
             let mut piece = String::new();
             scan(&text[..place.start]).repaired(&text[..place.start], &mut piece);
-            view.settled.push_str(&html::write_inline(&piece)?);
+            let piece = html::write_inline(&piece)?;
+            view.settled.push_str(&piece.html);
+            view.rtl = view.rtl.or(piece.rtl);
             view.settled.push_str(&text[place.clone()]);
             view.from += place.end;
             text = &text[place.end..];
@@ -200,67 +220,60 @@ impl Draft {
         }
         let mut tail = String::new();
         found.repaired(text, &mut tail);
-        view.before = String::from("<p>");
-        view.after = "</p>";
-        view.tail = if tail.is_empty() {
-            tail
+        let tail = if tail.is_empty() {
+            html::Written::default()
         } else {
             html::write_inline(&tail)?
         };
+        let empty = view.settled.is_empty() && tail.html.is_empty();
+        let rtl = view.rtl.or(tail.rtl) == Some(true);
+        let open = ["<p", if rtl { html::RTL } else { "" }, ">"];
+        (view.before, view.after) = if empty {
+            (String::new(), "")
+        } else {
+            (open.concat(), "</p>")
+        };
+        view.tail = tail.html;
         view.rendered(end, text.len());
         Some(())
     }
-
-    /// A first line that begins with a pipe, and nothing else but perhaps a delimiter row.
-    fn looks_like_table(
-        &self,
-        source: &str,
-        paragraph: &Paragraph,
-        line: usize,
-        end: usize,
-    ) -> bool {
-        let piped = source[self.start..]
-            .trim_start_matches(' ')
-            .starts_with('|');
-        piped
-            && match paragraph.lines {
-                0 => true,
-                1 => like_delimiter(&source[line.min(end)..end]),
-                _ => false,
-            }
-    }
-
-    /// Holds back lines that may turn out to be a table below this paragraph.
-    fn settled_end(&self, source: &str, paragraph: &Paragraph, line: usize, end: usize) -> usize {
-        let typed = &source[line.min(end)..end];
-        let row = |text: &str| text.trim_start_matches(' ').starts_with('|');
-        if paragraph.lines > 1 && row(&source[paragraph.last.clone()]) && like_delimiter(typed) {
-            paragraph.last.start
-        } else if paragraph.lines > 0 && (row(typed) || like_delimiter(typed)) {
-            line.min(end)
-        } else {
-            end
-        }
-    }
 }
 
-/// Where the last text of an open list or quote begins, with the half-typed line taken in.
-fn leaf(nest: &Nest, source: &str, line: usize, decided: bool) -> Option<usize> {
+/// What may be shown of an open list or quote with the half-typed line taken in: up to where, where
+/// its last text begins, and whether it ends with a number that may become a marker.
+fn typed(nest: &Nest, source: &str, line: usize, end: usize) -> (usize, Option<usize>, bool) {
     let of = |nest: &Nest| match nest.leaf {
         Leaf::Paragraph(at) | Leaf::Heading(at) => Some(at),
         Leaf::None | Leaf::Fence { .. } => None,
     };
-    if !decided || line == source.len() {
-        return of(nest);
+    if end <= line {
+        return (end, of(nest), false);
     }
-    let mut nest = nest.clone();
-    nest.take(&source[line..], line);
-    of(&nest)
+    match nest.typed(&source[line..end]) {
+        Typed::Open => (line, of(nest), false),
+        Typed::Number => (end, None, true),
+        Typed::Known => {
+            let mut nest = nest.clone();
+            nest.take(&source[line..end], line);
+            (end, of(&nest), false)
+        }
+    }
 }
 
-/// `text` with the half-typed marks after `leaf` repaired.
-fn repaired(text: &str, leaf: Option<usize>) -> String {
+/// `text` with the half-typed marks after `leaf` repaired, or the `number` at its end, which is not
+/// to become an item's.
+fn repaired(text: &str, leaf: Option<usize>, number: bool) -> String {
     let mut out = String::with_capacity(text.len() + 8);
+    if number {
+        let text = text.trim_end();
+        let delimiter = text.len() - usize::from(text.ends_with(['.', ')']));
+        out.push_str(&text[..delimiter]);
+        if delimiter < text.len() {
+            out.push('\\');
+            out.push_str(&text[delimiter..]);
+        }
+        return out;
+    }
     let leaf = leaf.unwrap_or(text.len()).min(text.len());
     out.push_str(&text[..leaf]);
     scan(&text[leaf..]).repaired(&text[leaf..], &mut out);
@@ -270,18 +283,8 @@ fn repaired(text: &str, leaf: Option<usize>) -> String {
 /// A row of which only the last cell can be half-typed.
 fn repaired_row(row: &str) -> String {
     let cell = row.rfind('|').map_or(0, |pipe| pipe + 1);
-    let mut text = String::from(&row[..cell]);
+    let mut text = String::new();
     scan(&row[cell..]).repaired(&row[cell..], &mut text);
-    text
-}
-
-/// The table that a header row alone begins, with the delimiter row it lacks.
-fn head(header: &str) -> String {
-    let mut text = repaired_row(header);
-    let columns = header_columns(&text);
-    text.push_str("\n|");
-    for _ in 0..columns {
-        text.push_str("-|");
-    }
+    text.insert_str(0, &row[..cell]);
     text
 }

@@ -414,7 +414,7 @@ fn article(message: &Message, last: bool, page: &mut String) {
     open_article(message.role, page);
     match message.role {
         Role::User => {
-            page.push_str("<p class=\"question\">");
+            page.push_str("<p class=\"question\" dir=\"auto\">");
             escape(&message.text, page);
             page.push_str("</p></div>");
         }
@@ -488,7 +488,7 @@ fn composer(conversation: &Conversation, page: &mut String) {
         "<form class=\"composer\" method=\"post\" action=\"/api/runs/start\">\
          <input type=\"hidden\" name=\"conversation\" value=\"{}\">\
          <input type=\"hidden\" name=\"parent\" value=\"{parent}\">\
-         <textarea name=\"text\" aria-label=\"Message\" rows=\"3\" required></textarea>\
+         <textarea name=\"text\" dir=\"auto\" aria-label=\"Message\" rows=\"3\" required></textarea>\
          <button class=\"button primary\">Send</button></form>",
         conversation.id
     ));
@@ -511,7 +511,7 @@ fn head(title: &str, full: Option<(&str, ConversationId)>) -> String {
              if(r.ok)location.replace('/c/{id}')}}).catch(()=>{{}})</script>"
         ));
     }
-    page.push_str("</head><body class=\"plain\"><main><h1>");
+    page.push_str("</head><body class=\"plain\"><main><h1 dir=\"auto\">");
     escape(title, &mut page);
     page.push_str("</h1>");
     page

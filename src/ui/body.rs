@@ -51,7 +51,7 @@ pub(super) fn Thoughts(message: MessageView) -> impl IntoView {
     let root: NodeRef<html::Div> = NodeRef::new();
     let text = message.with_body(|body| body.reasoning.clone());
     draw::follow_thoughts(message, root, text.len());
-    view! { <div class="thoughts" tabindex="0" node_ref=root inner_html=escaped(&text)></div> }
+    view! { <div class="thoughts" dir="auto" tabindex="0" node_ref=root inner_html=escaped(&text)></div> }
         .into_any()
 }
 

@@ -15,7 +15,7 @@ mod real {
     pub(crate) use web_sys::File;
     use web_sys::{
         ClipboardEvent, DragEvent, Element, Event, FileList, HtmlElement, HtmlInputElement,
-        HtmlTextAreaElement, MouseEvent, Storage,
+        HtmlTextAreaElement, KeyboardEvent, MouseEvent, Storage,
     };
 
     /// Milliseconds since 1970.
@@ -217,6 +217,30 @@ mod real {
         matches("(pointer: coarse)")
     }
 
+    /// Keeps the keys that an input method takes for itself, while somebody composes a word, from
+    /// everything that listens on this page. The field still gets them: they are not sent, but
+    /// what they would do to the page (close a dialog) does not happen either.
+    pub(crate) fn leave_composing_alone() {
+        let heard = |event: KeyboardEvent| {
+            // 229 is how browsers name a key that an input method took, and how Safari names the
+            // one that ended the composition, after it has ended.
+            if event.is_composing() || event.key_code() == 229 {
+                event.stop_immediate_propagation();
+                if event.key() == "Escape" {
+                    event.prevent_default();
+                }
+            }
+        };
+        let heard = Closure::<dyn Fn(KeyboardEvent)>::new(heard);
+        // On the way down, so that it comes before every other listener there is or will be.
+        let _ = window().add_event_listener_with_callback_and_bool(
+            "keydown",
+            heard.as_ref().unchecked_ref(),
+            true,
+        );
+        heard.forget();
+    }
+
     /// Whether a menu or a dialog is open, to which the Escape key belongs.
     pub(crate) fn is_covered() -> bool {
         matches!(
@@ -404,6 +428,7 @@ mod absent {
     pub(crate) fn fit(_: &HtmlTextAreaElement) {}
     pub(crate) fn place(_: &str, _: &str) {}
     pub(crate) fn watch_for_crash() {}
+    pub(crate) fn leave_composing_alone() {}
     pub(crate) fn on_pictures(_: &HtmlTextAreaElement, _: impl FnMut(Vec<File>) + 'static) {}
     pub(crate) fn value_of_button(_: &MouseEvent) -> Option<usize> {
         None

@@ -169,9 +169,7 @@ pub(super) fn Composer() -> impl IntoView {
     });
 
     let on_key = move |event: ev::KeyboardEvent| {
-        // 229 is how some browsers name the key that ends a composition.
-        let composing = event.is_composing() || event.key_code() == 229;
-        if event.key() == "Enter" && !event.shift_key() && !composing {
+        if event.key() == "Enter" && !event.shift_key() {
             event.prevent_default();
             submit();
         }
@@ -195,6 +193,7 @@ pub(super) fn Composer() -> impl IntoView {
             <textarea
                 id="message"
                 name="text"
+                dir="auto"
                 node_ref=area
                 rows="1"
                 aria-label="Message"

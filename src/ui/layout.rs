@@ -124,6 +124,7 @@ pub(super) fn Layout() -> impl IntoView {
 
     go_with_the_address(chat, frame);
     Effect::new(move |_| browser::watch_for_crash());
+    Effect::new(move |_| browser::leave_composing_alone());
     let keys = window_event_listener(ev::keydown, move |event| {
         let ours = event.key() == "Escape" && !event.default_prevented();
         if ours && frame.drawer.get_untracked() && !browser::is_covered() {

@@ -146,7 +146,7 @@ fn Head(title: Memo<String>) -> impl IntoView {
             >
                 {icon(Icon::Panel)}
             </button>
-            <h1 class="title">
+            <h1 class="title" dir="auto">
                 {text(move || {
                     let title = title.get();
                     if title.is_empty() { "New chat".to_owned() } else { title }

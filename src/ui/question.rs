@@ -27,7 +27,7 @@ pub(super) fn Question(message: MessageView) -> impl IntoView {
                 } else {
                     view! {
                         {pictures(message.images)}
-                        <div class="said">{message.text}</div>
+                        <div class="said" dir="auto">{message.text}</div>
                     }
                     .into_any()
                 }
@@ -80,13 +80,14 @@ fn Editor(message: MessageView, editing: RwSignal<bool>, button: String) -> impl
             <textarea
                 node_ref=area
                 rows="2"
+                dir="auto"
                 aria-label="New wording"
                 on:input=move |event| browser::fit(&event_target(&event))
                 on:keydown=move |event| {
                     if event.key() == "Escape" {
                         event.prevent_default();
                         close.with_value(|close| close());
-                    } else if event.key() == "Enter" && !event.shift_key() && !event.is_composing() {
+                    } else if event.key() == "Enter" && !event.shift_key() {
                         event.prevent_default();
                         submit();
                     }

@@ -22,7 +22,7 @@ pub(super) fn Queue(give_back: Callback<String>) -> impl IntoView {
         };
         view! {
             <li>
-                <span class="text">{queued.text}</span>
+                <span class="text" dir="auto">{queued.text}</span>
                 {quiet("Take back", Icon::Close, take_back)}
             </li>
         }

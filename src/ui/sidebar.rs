@@ -60,11 +60,12 @@ pub(super) fn Sidebar() -> impl IntoView {
     let none = move || chats.list.with(Vec::is_empty);
     let question = Signal::derive(move || {
         bench.deleting.with(|chat| {
+            // The title stands in its own direction and leaves the sentence in its.
             let title = chat
                 .as_ref()
                 .map(|chat| chat.title.as_str())
                 .unwrap_or_default();
-            ["Delete “", title, "”?"].concat()
+            ["Delete “\u{2068}", title, "\u{2069}”?"].concat()
         })
     });
     let delete = Callback::new(move |()| {
@@ -112,6 +113,7 @@ pub(super) fn Sidebar() -> impl IntoView {
                     placeholder="Search"
                     aria-label="Search conversations"
                     autocomplete="off"
+                    dir="auto"
                     on:input=move |event| chats.search(event_target_value(&event))
                     on:keydown=move |event| {
                         // Here the key empties the field; it must not stop an answer.
@@ -294,7 +296,7 @@ fn Link(row: StoredValue<Row>, here: Memo<bool>) -> impl IntoView {
             aria-current=move || here.get().then_some("page")
             on:click=click(move || frame.drawer.set(false))
         >
-            <span class="text">{title}</span>
+            <span class="text" dir="auto">{title}</span>
             {running.then(|| view! { <span class="live"><span class="vh">", an answer is being written"</span></span> })}
         </a>
         {menu(menu_id, more, Icon::More, None, items)}
@@ -337,11 +339,12 @@ fn NameField(row: StoredValue<Row>, bench: Bench) -> impl IntoView {
             node_ref=field
             value=title
             maxlength="200"
+            dir="auto"
             aria-label="Name of the conversation"
             on:blur=move |_| on_blur(true)
             on:keydown=move |event| {
                 let key = event.key();
-                if key == "Escape" || key == "Enter" && !event.is_composing() {
+                if key == "Escape" || key == "Enter" {
                     event.prevent_default();
                     on_key(key == "Enter");
                 }

@@ -78,6 +78,17 @@ pub(super) const NASTY: &[&str] = &[
     "🦀",
     "é",
     "<br>",
+    "**「",
+    "」**は",
+    "：**三",
+    "~~」~~",
+    "שלום ",
+    "مرحبا",
+    "- א\n",
+    "> ב\n",
+    "|ג|\n|-|\n",
+    "1986",
+    "12.",
 ];
 
 /// Documents as models write them.
@@ -90,6 +101,7 @@ pub(super) const PLAIN: &[&str] = &[
     "- [ ] todo\n- [x] done\n\n10. ten\n11. eleven\n\n\ttab code\n\n-\ta tab\n\n\tmore\n",
     "Line one\r\nline two\r\n\r\n* a\r\n* b\r\n\r\n```\r\nx\r\n```\r\n",
     "<details>\n<summary>x</summary>\n\n**y**\n\n</details>\n",
+    "# שלום\n\n- API ראשון\n- שני\n\n> ציטוט `code`\n> - x\n\n| א | b |\n|---|---|\n| 1 | ב |\n\n**「手順」**は\n",
     "1. a\n```\ncode\n```\n2. b\n\n   > q\n   lazy\n\nend\n",
 ];
 
