@@ -51,11 +51,11 @@ use engine::recovery::Recovery;
 use events::Delivery;
 use guard::Hosts;
 use leptos::{config::LeptosOptions, prelude::*};
-use leptos_axum::{LeptosRoutes, generate_route_list};
+use leptos_axum::{AxumRouteListing, LeptosRoutes, generate_route_list};
 use log::Log;
 use registry::Registry;
 use shutdown::Shutdown;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tool::Tools;
 
 /// Everything that the handlers share.
@@ -153,7 +153,7 @@ impl FromRef<AppState> for Arc<App> {
 
 /// All routes.
 pub fn router(app: Arc<App>, leptos: LeptosOptions, hosts: Hosts) -> Router {
-    let routes = generate_route_list(ui::App);
+    let routes = page_routes();
     let state = AppState {
         app: app.clone(),
         leptos,
@@ -199,6 +199,13 @@ pub fn router(app: Arc<App>, leptos: LeptosOptions, hosts: Hosts) -> Router {
         .layer(middleware::from_fn(keep_nothing))
         .layer(middleware::from_fn_with_state(hosts, guard::guard))
         .with_state(state)
+}
+
+/// The routes of the pages, found once in the life of the process: while Leptos walks through the
+/// app for them, no page that is rendered beside it, by another server, would get its data.
+fn page_routes() -> Vec<AxumRouteListing> {
+    static ROUTES: OnceLock<Vec<AxumRouteListing>> = OnceLock::new();
+    ROUTES.get_or_init(|| generate_route_list(ui::App)).clone()
 }
 
 /// Pages and data are not to be found in a browser's cache when their conversation is deleted.
