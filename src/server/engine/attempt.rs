@@ -147,7 +147,7 @@ impl Attempt {
                 }
                 Heard::First(item) => {
                     let end = self.take_ready(item, &mut stream, recorder, &mut clock);
-                    if self.waited.is_some() {
+                    if self.waited.is_some() || clock.is_ending() {
                         hedge_at = None;
                         self.dismiss(Status::Superseded, None, recorder, job);
                     }

@@ -86,6 +86,11 @@ impl Clock {
         self.end = Instant::now() + ENDING;
     }
 
+    /// Whether the answer is whole but for its counts.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending
+    }
+
     /// What to say when a deadline is over.
     pub(super) fn error(&self) -> Error {
         let seconds = |duration: Duration| duration.as_secs_f32().ceil() as u64;
