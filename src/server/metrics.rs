@@ -4,7 +4,7 @@ use super::{App, status};
 use crate::protocol::{Error, ErrorCode};
 use axum::{
     extract::State,
-    http::header,
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use std::sync::Arc;
@@ -19,16 +19,23 @@ pub async fn health() -> &'static str {
 pub async fn ready(State(app): State<Arc<App>>) -> Response {
     if app.shutdown.draining.is_cancelled() {
         let why = Error::new(ErrorCode::ShuttingDown, "The server is ending.");
-        return status::answer(&why, false);
+        return not_ready(&why);
     }
     if !app.log.writer.is_alive() {
         let why = Error::new(ErrorCode::Storage, "Nothing can be stored any more.");
-        return status::answer(&why, false);
+        return not_ready(&why);
     }
     match app.log.writer.trouble().borrow().as_ref() {
-        Some(why) => status::answer(why, false),
+        Some(why) => not_ready(why),
         None => "ready\n".into_response(),
     }
+}
+
+/// Whatever the reason is, those who ask for it look for this status.
+fn not_ready(why: &Error) -> Response {
+    let mut response = status::answer(why, false);
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response
 }
 
 /// Gauges in the Prometheus text format.
