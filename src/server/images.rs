@@ -119,18 +119,19 @@ pub fn id_of(data: &[u8]) -> ImageId {
 }
 
 /// Keeps a picture that a model made, with the message that its run writes. `run` is the run's number
-/// in the database.
+/// in the database; one that was deleted keeps nothing.
 ///
 /// # Errors
 /// `storage`.
-pub fn keep_of_run(
-    db: &Connection,
-    run: i64,
-    id: &ImageId,
-    image: &Image,
-    at: UnixMs,
-) -> Result<(), Error> {
-    insert(db, id, &image.media_type, &image.data, at)?;
+pub fn keep_of_run(db: &Connection, run: i64, id: &ImageId, image: &Image) -> Result<(), Error> {
+    // It waits for no message, so it goes with this one's conversation, however young it is.
+    db.prepare_cached(
+        "INSERT INTO image (id, media_type, data, at)
+         SELECT ?1, ?2, ?3, 0 WHERE EXISTS (SELECT 1 FROM run WHERE no = ?4)
+         ON CONFLICT (id) DO NOTHING",
+    )
+    .and_then(|mut query| query.execute(params![id.0, image.media_type, image.data.as_ref(), run]))
+    .map_err(storage)?;
     db.prepare_cached(
         "INSERT INTO message_image (message, place, image)
          SELECT run.message, 1 + coalesce(max(m.place), -1), ?2

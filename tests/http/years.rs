@@ -442,7 +442,12 @@ async fn a_long_conversation_comes_in_parts_that_reach_the_first_message() {
             "what is sent follows the last message"
         );
         let here: Vec<String> = (0..300)
-            .filter(|turn| html.contains(&format!("<p class=\"question\">{}<", question(*turn))))
+            .filter(|turn| {
+                html.contains(&format!(
+                    "<p class=\"question\" dir=\"auto\">{}<",
+                    question(*turn)
+                ))
+            })
             .map(question)
             .collect();
         turns.splice(..0, here);

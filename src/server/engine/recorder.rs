@@ -230,10 +230,10 @@ impl Recorder {
     /// it does, as with the log itself.
     async fn keep_pictures(&mut self) {
         while let Some((id, image)) = self.pictures.first().cloned() {
-            let (run, at) = (self.live.no, self.live.accepted + self.now());
+            let run = self.live.no;
             let kept = self
                 .writer
-                .write(move |db| images::keep_of_run(db, run, &id, &image, at));
+                .write(move |db| images::keep_of_run(db, run, &id, &image));
             match kept.await {
                 Err(why) if why.code == ErrorCode::Storage => {
                     tracing::warn!(%why, "a picture waits for the disk");
