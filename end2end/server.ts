@@ -203,6 +203,16 @@ export class Chat {
     await expect(this.page).toHaveURL(/\/c\//);
   }
 
+  /** From here on every state of the answer's text is seen, however short; the function returns them. */
+  async watch(): Promise<() => Promise<string[]>> {
+    await this.page.evaluate(() => {
+      const seen = ((window as unknown as { seen: string[] }).seen = [] as string[]);
+      const look = () => seen.push(document.querySelector('.answer .prose')?.textContent ?? '');
+      new MutationObserver(look).observe(document.body, { childList: true, characterData: true, subtree: true });
+    });
+    return () => this.page.evaluate(() => (window as unknown as { seen: string[] }).seen);
+  }
+
   async words(least: number) {
     await expect
       .poll(async () => ((await this.text.textContent()) ?? '').length, { timeout: 30_000 })

@@ -15,15 +15,10 @@ async function says(chat: Chat, url: string, answer: string) {
 test('emphasis beside CJK punctuation is emphasis in every frame', async ({ server, chat, page }) => {
   await chat.open(server.url);
   await chat.choose('echo');
-  // Every state of the answer is seen, however short.
-  await page.evaluate(() => {
-    const seen = ((window as unknown as { seen: string[] }).seen = [] as string[]);
-    const look = () => seen.push(document.querySelector('.answer .prose')?.textContent ?? '');
-    new MutationObserver(look).observe(document.body, { childList: true, characterData: true, subtree: true });
-  });
+  const states = await chat.watch();
   await chat.send('**「はい」**は**手順：**三つ、**核对：**12、~~（旧）~~新');
   await chat.done();
-  const seen = await page.evaluate(() => (window as unknown as { seen: string[] }).seen);
+  const seen = await states();
   expect(seen.length).toBeGreaterThan(1);
   expect(seen.filter((text) => /[*~]/.test(text))).toEqual([]);
   await expect(chat.text.locator('strong')).toHaveText(['「はい」', '手順：', '核对：']);
