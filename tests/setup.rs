@@ -158,7 +158,12 @@ impl Machine {
 
     /// Runs the script, with these stand-ins as the only programs there are.
     fn run(&self, command: &str) -> Ran {
-        let output = self.output(command);
+        self.run_with(command, &[])
+    }
+
+    /// The same with variables that a person may set.
+    fn run_with(&self, command: &str, variables: &[(&str, &str)]) -> Ran {
+        let output = self.output(command, variables);
         let calls = fs::read_to_string(self.path("calls")).unwrap_or_default();
         Ran {
             ok: output.status.success(),
@@ -169,10 +174,10 @@ impl Machine {
 
     /// The lines that put the tools on PATH.
     fn env(&self) -> String {
-        String::from_utf8_lossy(&self.output("env").stdout).into_owned()
+        String::from_utf8_lossy(&self.output("env", &[]).stdout).into_owned()
     }
 
-    fn output(&self, command: &str) -> Output {
+    fn output(&self, command: &str, variables: &[(&str, &str)]) -> Output {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/setup.sh");
         Command::new(self.path("bin/bash"))
             .arg(script)
@@ -182,6 +187,7 @@ impl Machine {
             .env("HOME", self.path("home"))
             .env("HEADWATER_TOOLS", self.path("tools"))
             .env("HEADWATER_SYSTEM", self.path("system"))
+            .envs(variables.iter().copied())
             .output()
             .expect("the script runs")
     }
@@ -371,24 +377,9 @@ fn debians_rust_alone_is_used_when_it_is_asked_for() {
         .with_wasm("bin")
         .debian(true)
         .with_model();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/setup.sh");
-    let status = Command::new(machine.path("bin/bash"))
-        .arg(script)
-        .arg("build")
-        .env_clear()
-        .env("PATH", machine.path("bin"))
-        .env("HOME", machine.path("home"))
-        .env("HEADWATER_TOOLS", machine.path("tools"))
-        .env("HEADWATER_SYSTEM", machine.path("system"))
-        .env("HEADWATER_RUST", "debian")
-        .output()
-        .expect("the script runs");
-    assert!(status.status.success());
-    assert!(
-        fs::read_to_string(machine.path("calls"))
-            .expect("calls")
-            .contains("rustc-web")
-    );
+    let ran = machine.run_with("build", &[("HEADWATER_RUST", "debian")]);
+    assert_ok(&ran);
+    assert!(ran.calls.contains("rustc-web"), "{}", ran.calls);
 }
 
 #[test]
