@@ -16,9 +16,10 @@
 use super::words;
 use crate::{
     protocol::BlockKind,
-    server::provider::{ProviderEvent, exchange::Ready},
+    server::provider::{ProviderEvent, exchange::Ready, pieces::Pieces},
 };
 use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 
 /// What may stand on a call, or on a message, to be given back as it is.
 const OPAQUE: [&str; 3] = [
@@ -27,11 +28,17 @@ const OPAQUE: [&str; 3] = [
     "thought_signature",
 ];
 
+/// What grows in a detail that comes in pieces, whether a server sends what is new or all there is so
+/// far, as MiniMax does.
+const GROWING: [&str; 3] = ["text", "summary", "data"];
+
 /// What came and has not been told yet.
 #[derive(Debug, Default)]
 pub(super) struct Extras {
     field: Option<&'static str>,
     details: Vec<Value>,
+    /// The texts of the details, by the number of the detail and the name of the field.
+    texts: HashMap<(usize, String), Pieces>,
     message: Map<String, Value>,
 }
 
@@ -47,10 +54,7 @@ impl Extras {
         }
         let details = delta.get("reasoning_details").and_then(Value::as_array);
         for detail in details.into_iter().flatten() {
-            match self.details.iter_mut().find(|open| goes_on(open, detail)) {
-                Some(open) => extend(open, detail),
-                None => self.details.push(detail.clone()),
-            }
+            self.detail(detail);
         }
         // Google also says in this field which text is a thought, which is nothing to give back.
         if let Some(extra) = delta.get("extra_content")
@@ -60,8 +64,53 @@ impl Extras {
         }
     }
 
+    /// Takes a piece of a detail: texts grow, everything else is what was said last.
+    fn detail(&mut self, piece: &Value) {
+        let place = self.details.iter().position(|open| goes_on(open, piece));
+        let (Some(place), Value::Object(fields)) = (place, piece) else {
+            let place = self.details.len();
+            for name in GROWING {
+                if let Some(text) = piece.get(name).and_then(Value::as_str) {
+                    let _ = self.text(place, name).take(text);
+                }
+            }
+            self.details.push(piece.clone());
+            return;
+        };
+        for (name, value) in fields {
+            let is_same = || self.details[place].get(name) == Some(value);
+            let new = match value {
+                Value::Null => continue,
+                // What is in cipher is no text: the same is a repetition.
+                _ if name == "data" && is_same() => continue,
+                Value::String(more) if GROWING.contains(&name.as_str()) => {
+                    Some(self.text(place, name).take(more))
+                }
+                _ => None,
+            };
+            let Some(Value::Object(open)) = self.details.get_mut(place) else {
+                continue;
+            };
+            match (open.get_mut(name), new) {
+                (Some(Value::String(text)), Some(new)) => text.push_str(&new),
+                _ => {
+                    open.insert(name.clone(), value.clone());
+                }
+            }
+        }
+    }
+
+    fn text(&mut self, place: usize, name: &str) -> &mut Pieces {
+        self.texts.entry((place, name.to_owned())).or_default()
+    }
+
     /// The value of the block of reasoning that ends here.
     pub(super) fn value(&mut self) -> Value {
+        for ((place, name), mut pieces) in self.texts.drain() {
+            if let Some(Value::String(text)) = self.details[place].get_mut(name) {
+                text.push_str(&pieces.end());
+            }
+        }
         let mut value = std::mem::take(&mut self.message);
         if let Some(field) = self.field.take() {
             value.insert("field".into(), field.into());
@@ -116,23 +165,15 @@ fn goes_on(open: &Value, detail: &Value) -> bool {
         (Some(open), Some(detail)) => open == detail,
         _ => true,
     };
-    same("type") && same("index") && detail.get("index").is_some() && one
+    same("type") && same("index") && (detail.get("index").is_some() || grown(open, detail)) && one
 }
 
-/// Adds a piece to a detail: texts grow, everything else is what was said last.
-fn extend(open: &mut Value, piece: &Value) {
-    let (Value::Object(open), Value::Object(piece)) = (open, piece) else {
-        return;
-    };
-    for (name, value) in piece {
-        let grows = ["text", "summary", "data"].contains(&name.as_str());
-        match (open.get_mut(name), value) {
-            (Some(Value::String(text)), Value::String(more)) if grows => text.push_str(more),
-            (_, Value::Null) => {}
-            (_, value) => {
-                open.insert(name.clone(), value.clone());
-            }
-        }
+/// Whether a detail without a number is one that came before, with more of its text.
+fn grown(open: &Value, detail: &Value) -> bool {
+    let text = |value: &Value| Some(value.get("text")?.as_str()?.to_owned());
+    match (text(open), text(detail)) {
+        (Some(open), Some(detail)) => !open.is_empty() && detail.starts_with(&open),
+        _ => false,
     }
 }
 
