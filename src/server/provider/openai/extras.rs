@@ -9,6 +9,8 @@
 //!   comes back without them;
 //! - `reasoning_details`: the list of OpenRouter and MiniMax, as it was
 //!   (<https://openrouter.ai/docs/use-cases/reasoning-tokens#preserving-reasoning-blocks>);
+//! - `thinking_blocks`: Anthropic's signed thoughts, as LiteLLM passes them on
+//!   (<https://docs.litellm.ai/docs/reasoning_content>);
 //! - `extra_content` and the like: Google's signatures
 //!   (<https://ai.google.dev/gemini-api/docs/thought-signatures>), of the call whose identifier is
 //!   `call`, or of the whole message.
@@ -39,8 +41,13 @@ pub(super) struct Extras {
     details: Vec<Value>,
     /// The texts of the details, by the number of the detail and the name of the field.
     texts: HashMap<(usize, String), Pieces>,
+    /// Anthropic's signed thoughts.
+    thinking: Vec<Value>,
     message: Map<String, Value>,
 }
+
+/// The lists that go back as they came.
+const LISTS: [&str; 2] = ["reasoning_details", "thinking_blocks"];
 
 impl Extras {
     /// Takes note of a piece of a message.
@@ -55,6 +62,10 @@ impl Extras {
         let details = delta.get("reasoning_details").and_then(Value::as_array);
         for detail in details.into_iter().flatten() {
             self.detail(detail);
+        }
+        let blocks = delta.get("thinking_blocks").and_then(Value::as_array);
+        for block in blocks.into_iter().flatten() {
+            self.block(block);
         }
         // Google also says in this field which text is a thought, which is nothing to give back.
         if let Some(extra) = delta.get("extra_content")
@@ -100,6 +111,24 @@ impl Extras {
         }
     }
 
+    /// Takes a piece of a signed thought, which ends with its signature.
+    fn block(&mut self, piece: &Value) {
+        let text = |value: &Value, name: &str| {
+            let text = value.get(name).and_then(Value::as_str);
+            text.unwrap_or_default().to_owned()
+        };
+        let is_open = |block: &Value| block.get("thinking").is_some();
+        match self.thinking.last_mut() {
+            Some(open) if is_open(open) && is_open(piece) && text(open, "signature").is_empty() => {
+                for name in ["thinking", "signature"] {
+                    open[name] = (text(open, name) + &text(piece, name)).into();
+                }
+            }
+            _ if piece.is_object() => self.thinking.push(piece.clone()),
+            _ => {}
+        }
+    }
+
     fn text(&mut self, place: usize, name: &str) -> &mut Pieces {
         self.texts.entry((place, name.to_owned())).or_default()
     }
@@ -118,6 +147,10 @@ impl Extras {
         if !self.details.is_empty() {
             let details = std::mem::take(&mut self.details);
             value.insert("reasoning_details".into(), details.into());
+        }
+        if !self.thinking.is_empty() {
+            let blocks = std::mem::take(&mut self.thinking);
+            value.insert("thinking_blocks".into(), blocks.into());
         }
         match value.is_empty() {
             true => Value::Null,
@@ -194,13 +227,12 @@ pub(super) fn given_back<'a>(
                 other => *other = text.into(),
             }
         }
-        if let Some(Value::Array(details)) = value.get("reasoning_details") {
-            match message
-                .entry("reasoning_details")
-                .or_insert_with(|| json!([]))
-            {
-                Value::Array(all) => all.extend(details.iter().cloned()),
-                other => *other = details.clone().into(),
+        for name in LISTS {
+            if let Some(Value::Array(list)) = value.get(name) {
+                match message.entry(name).or_insert_with(|| json!([])) {
+                    Value::Array(all) => all.extend(list.iter().cloned()),
+                    other => *other = list.clone().into(),
+                }
             }
         }
         if let Some(extra) = value.get("extra_content") {

@@ -36,7 +36,9 @@ pub(super) const THOUGHTS: [&str; 6] = [
 /// The thinking in a piece of an answer, under the names that servers give it. Those that know two
 /// names send the same under both.
 pub(super) fn thoughts(delta: &Value) -> String {
-    let names = THOUGHTS.iter().chain(&["reasoning_details"]);
+    let names = THOUGHTS
+        .iter()
+        .chain(&["reasoning_details", "thinking_blocks"]);
     let mut found = names.filter_map(|name| delta.get(name)).map(thought);
     found.find(|text| !text.is_empty()).unwrap_or_default()
 }

@@ -480,3 +480,31 @@ fn pieces_that_are_numbered_as_choices_are_one_answer() {
     ];
     assert_eq!(told(&two).text, "It is.");
 }
+
+#[test]
+fn signed_thoughts_go_back_whole() {
+    let blocks = |thinking: &str, signature: Value| {
+        let block = json!({"type": "thinking", "thinking": thinking, "signature": signature});
+        piece(json!({"thinking_blocks": [block]}))
+    };
+    let hidden = json!({"type": "redacted_thinking", "data": "ab"});
+    let left = told(&[
+        blocks("Let me", Value::Null),
+        blocks(" see.", Value::Null),
+        blocks("", json!("sig")),
+        piece(json!({"thinking_blocks": [hidden]})),
+        piece(json!({"content": "Yes."})),
+    ]);
+    assert_eq!(
+        (left.reasoning.as_str(), left.text.as_str()),
+        ("Let me see.", "Yes.")
+    );
+    let whole = json!({"type": "thinking", "thinking": "Let me see.", "signature": "sig"});
+    assert_eq!(
+        left.signatures,
+        [json!({"thinking_blocks": [whole, hidden]})]
+    );
+    let value = json!({"thinking_blocks": [whole]});
+    let (message, calls) = super::extras::given_back([("Let me see.", &value)].into_iter());
+    assert_eq!((Value::Object(message), calls.len()), (value.clone(), 0));
+}
