@@ -207,8 +207,12 @@ fn classify(status: Option<u16>, said: &Said) -> ErrorCode {
         Some(413) if !says(&["rate_limit"]) => ErrorCode::TooLarge,
         Some(413 | 429) => ErrorCode::RateLimited,
         Some(503 | 529) => ErrorCode::Overloaded,
-        // What a gateway says of itself is not what the provider behind it would say.
-        Some(502 | 504) => ErrorCode::ProviderError,
+        // What a gateway says of itself is not what the provider behind it would say; but it may
+        // tell what that one said.
+        Some(502 | 504) => match without_status(&says) {
+            ErrorCode::RateLimited => ErrorCode::RateLimited,
+            _ => ErrorCode::ProviderError,
+        },
         Some(408 | 409 | 425 | 500..) => match without_status(&says) {
             code @ (ErrorCode::RateLimited | ErrorCode::Overloaded) => code,
             _ => ErrorCode::ProviderError,

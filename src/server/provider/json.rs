@@ -14,6 +14,22 @@ pub(super) fn parse(text: &str) -> serde_json::Result<Value> {
     })
 }
 
+/// The arguments of a call, whose last piece begins at `last`: all that came; or, of a server that
+/// says all of them with every piece, or twice, those that came last. Nothing, if they cannot be read.
+pub(super) fn arguments(text: &str, last: usize) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| {
+        let objects = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+        let objects: Result<Vec<Value>, _> = objects.collect();
+        let object = match objects {
+            Ok(mut objects) => objects.pop(),
+            Err(_) => text
+                .get(last..)
+                .and_then(|piece| serde_json::from_str(piece).ok()),
+        };
+        object.filter(Value::is_object).unwrap_or_default()
+    })
+}
+
 /// The document without lone surrogates; `None` if there are none.
 fn mended(text: &str) -> Option<String> {
     let mut out = String::with_capacity(text.len());

@@ -56,15 +56,19 @@ impl Pieces {
     /// Takes the whole text, of which most was told before. The answer is what was not; nothing
     /// where it is another text.
     pub(super) fn whole(&mut self, text: &str) -> String {
-        let mut new = self.end();
-        new += &match text.strip_prefix(self.text.as_str()) {
+        match text.strip_prefix(self.text.as_str()) {
             Some(rest) => {
+                self.held.clear();
                 let rest = rest.to_owned();
                 self.add(&rest)
             }
-            None => String::new(),
-        };
-        new
+            None => self.end(),
+        }
+    }
+
+    /// Whether a piece is all that was said.
+    pub(super) fn is_all(&self, piece: &str) -> bool {
+        self.count > 0 && self.held.is_empty() && piece == self.text
     }
 
     /// What was held back, where it is not a repetition: no more pieces come, for now.

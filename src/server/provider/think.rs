@@ -228,6 +228,8 @@ impl Think {
 #[derive(Debug, Default)]
 struct Context {
     last: Option<char>,
+    /// Whether a sentence ended before the white space here, if it is any.
+    has_ended: bool,
     /// The letters of the line so far, as far as they tell a fence.
     line: String,
     /// What a fenced block of code was opened with.
@@ -248,6 +250,9 @@ impl Context {
                     self.line.push(letter);
                 }
                 self.ticks += usize::from(letter == '`' && self.last != Some('`'));
+            }
+            if !letter.is_whitespace() {
+                self.has_ended = ".!?…。！？".contains(letter);
             }
             self.last = Some(letter);
         }
@@ -282,10 +287,13 @@ impl Context {
         match (self.last, next) {
             (None | Some('\n'), _) => true,
             (Some(before), None | Some('\n' | '\r')) => !quotes(before),
-            // Models that put no line break there end their sentence before it.
-            (Some(before), Some(next)) => {
-                ".!?…:;。！？".contains(before) && !next.is_whitespace() && !quotes(next)
-            }
+            // Between two marks of emphasis, or in a list of tags, it is a word.
+            (Some(before), Some(next)) if quotes(before) || quotes(next) => false,
+            (Some(before), Some(next)) if before == next && !next.is_whitespace() => false,
+            (Some(before), Some(next)) if "/|,<>=".contains([before, next]) => false,
+            // Models that put no line break there put it right behind their last word, or end their
+            // sentence before it. As a word of a sentence it has spaces around it.
+            (Some(before), _) => !before.is_whitespace() || self.has_ended,
         }
     }
 }

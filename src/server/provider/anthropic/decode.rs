@@ -7,6 +7,7 @@ use crate::{
         exchange::{Decode, Flow, Ready},
         fault, json,
         media::{self, Media},
+        pieces::Pieces,
         sse,
         who::Who,
     },
@@ -45,8 +46,12 @@ struct Open {
     index: u32,
     kind: BlockKind,
     tool: Option<ToolCall>,
+    /// Its text, of which servers send what is new or all there is so far.
+    pieces: Pieces,
     /// The arguments of a call.
     arguments: String,
+    /// Where the last piece of the arguments begins.
+    last: usize,
     /// What proves a thought to be the model's own.
     signature: String,
     /// A thought that is not shown, in the form in which it is wanted back.
@@ -222,7 +227,9 @@ impl Decoder {
             index,
             kind,
             tool,
+            pieces: Pieces::default(),
             arguments: String::new(),
+            last: 0,
             signature: String::new(),
             hidden: Value::Null,
         };
@@ -321,13 +328,9 @@ impl Decoder {
     }
 
     fn say(&mut self, number: u64, text: &str, out: &mut Ready) {
-        if let Some(open) = self.open.get(&number)
-            && !text.is_empty()
-        {
-            out.push_back(ProviderEvent::Delta {
-                index: open.index,
-                text: text.into(),
-            });
+        if let Some(open) = self.open.get_mut(&number) {
+            let new = open.pieces.take(text);
+            open.tell(new, out);
         }
     }
 
@@ -336,9 +339,12 @@ impl Decoder {
             return;
         }
         if let Some(open) = self.open.get_mut(&number) {
+            if !text.trim().is_empty() {
+                open.last = open.arguments.len();
+            }
             open.arguments.push_str(text);
+            open.tell(text.into(), out);
         }
-        self.say(number, text, out);
     }
 
     /// Takes a piece of the signature of a thought.
@@ -413,12 +419,21 @@ impl Decoder {
 }
 
 impl Open {
+    fn tell(&self, text: String, out: &mut Ready) {
+        if !text.is_empty() {
+            let index = self.index;
+            out.push_back(ProviderEvent::Delta { index, text });
+        }
+    }
+
     /// Ends the block. Arguments that cannot be parsed stay as text.
-    fn close(self, out: &mut Ready) {
+    fn close(mut self, out: &mut Ready) {
+        let held = self.pieces.end();
+        self.tell(held, out);
         let value = match self.kind {
             BlockKind::ToolInput => match self.arguments.trim() {
                 "" => json!({}),
-                text => serde_json::from_str(text).unwrap_or(Value::Null),
+                _ => json::arguments(&self.arguments, self.last),
             },
             _ if !self.signature.is_empty() => {
                 json!({"type": "thinking", "signature": self.signature})

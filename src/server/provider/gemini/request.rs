@@ -21,6 +21,8 @@ pub(super) struct Shape {
     pub(super) sampling: bool,
     /// Whether signatures go back. They are worth nothing once the key or the server changed.
     pub(super) signatures: bool,
+    /// Whether each turn with calls needs a signature, its own or [`NO_SIGNATURE`].
+    pub(super) signed: bool,
 }
 
 /// What is said about thinking.
@@ -46,12 +48,20 @@ impl Shape {
             system: !request.model.contains("gemma"),
             sampling: true,
             signatures: true,
+            signed: models::wants_signatures(&request.model),
         }
     }
 
     /// What to try instead when a model refused the request with these words, in lower case.
     pub(super) fn after_refusal(self, said: &str, request: &ChatRequest) -> Option<Self> {
         let says = |needles: &[&str]| needles.iter().any(|needle| said.contains(needle));
+        let of_signature = says(&["thought_signature", "thought signature", "thoughtsignature"]);
+        if !self.signed && of_signature && says(&["missing", "required", "must "]) {
+            return Some(Self {
+                signed: true,
+                ..self
+            });
+        }
         if self.thinking != Thinking::Silent && says(&["thinking"]) {
             let thinking = match self.thinking {
                 // Who wants no thinking does not want to see it either.
@@ -201,10 +211,9 @@ pub(super) fn body(request: &ChatRequest, shape: Shape, prefill: bool) -> Body<'
         role: Some(role(Role::User)),
         parts: vec![Content::Text(text).into()],
     });
-    let wanted = models::wants_signatures(&request.model);
     let turns = request.messages.iter().map(|message| Turn {
         role: Some(role(message.role)),
-        parts: pieces(&message.parts, shape.signatures, wanted),
+        parts: pieces(&message.parts, shape.signatures, shape.signed),
     });
     let half = request
         .prefill

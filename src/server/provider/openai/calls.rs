@@ -1,12 +1,12 @@
 //! Puts the pieces of tool calls together.
 //!
 //! The format says that pieces with the same index are one call. Servers leave the index out,
-//! give every call the index 0, repeat the name, or send the arguments as an object.
+//! give every call the index 0, repeat the name or cut it, or send the arguments as an object.
 
 use super::{extras, words};
 use crate::{
     protocol::{BlockKind, ToolCall},
-    server::provider::{ProviderEvent, exchange::Ready, made_up_id},
+    server::provider::{ProviderEvent, exchange::Ready, json as read, made_up_id},
 };
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
@@ -23,7 +23,7 @@ struct Call {
     arguments: String,
     /// Where the last piece of the arguments begins.
     last: usize,
-    /// The number of its block, once the name is known.
+    /// The number of its block, once the arguments began.
     block: Option<u32>,
     /// How much of the arguments was given out.
     told: usize,
@@ -86,15 +86,16 @@ impl Calls {
         if call.id.is_empty() {
             call.id = id.into();
         }
-        if call.name.is_empty() {
-            call.name = name.into();
+        if call.block.is_none() && call.arguments.trim().is_empty() {
+            call.name_more(name);
         }
         if !arguments.trim().is_empty() {
             call.last = call.arguments.len();
         }
         call.arguments.push_str(&arguments);
         call.extra.extend(extra);
-        if !call.name.is_empty() {
+        // More of the name may come until the arguments begin.
+        if !call.name.is_empty() && !call.arguments.trim().is_empty() {
             call.tell(place, blocks, out);
         }
     }
@@ -139,7 +140,7 @@ impl Calls {
             let index = call.tell(place, blocks, out);
             let value = match call.arguments.trim() {
                 "" => json!({}),
-                text => serde_json::from_str(text).unwrap_or_else(|_| call.last_whole()),
+                _ => read::arguments(&call.arguments, call.last),
             };
             out.push_back(ProviderEvent::BlockFinished { index, value });
         }
@@ -147,6 +148,15 @@ impl Calls {
 }
 
 impl Call {
+    /// Takes a piece of the name: all of it, once more or not, or what is new.
+    fn name_more(&mut self, piece: &str) {
+        if piece.starts_with(self.name.as_str()) {
+            self.name = piece.into();
+        } else if !self.name.starts_with(piece) {
+            self.name.push_str(piece);
+        }
+    }
+
     fn is_whole(&self) -> bool {
         let text = self.arguments.trim();
         text.ends_with('}') && serde_json::from_str::<IgnoredAny>(text).is_ok()
@@ -156,18 +166,6 @@ impl Call {
     fn goes_on_with(&self, arguments: &str) -> bool {
         let more = arguments.trim_start();
         !self.arguments.trim().is_empty() && !more.is_empty() && !more.starts_with('{')
-    }
-
-    /// The arguments of a server that says all of them with every piece, or twice: those that came
-    /// last. Nothing, if they cannot be read.
-    fn last_whole(&self) -> Value {
-        let objects = serde_json::Deserializer::from_str(&self.arguments).into_iter::<Value>();
-        let objects: Result<Vec<Value>, _> = objects.collect();
-        let last = match objects {
-            Ok(mut objects) => objects.pop(),
-            Err(_) => serde_json::from_str(&self.arguments[self.last..]).ok(),
-        };
-        last.filter(Value::is_object).unwrap_or_default()
     }
 
     /// Gives out what is new, and opens the block before it. The answer is the block's number.

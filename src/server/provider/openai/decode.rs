@@ -82,9 +82,19 @@ impl Decoder {
         // Counts are cumulative wherever they stand: the last ones are true, and none are added.
         self.usage = usage.or(self.usage);
         let choices = value.get_mut("choices").and_then(Value::as_array_mut);
-        let Some(choice) = choices.and_then(|choices| self.choice.pick(choices)) else {
+        let Some(mut choice) = choices.and_then(|choices| self.choice.pick(choices)) else {
             return failure.map_or(Ok(()), Err);
         };
+        self.chosen(&mut choice, failure, out)
+    }
+
+    /// Takes a piece of the choice that counts, and a failure that came beside it.
+    fn chosen(
+        &mut self,
+        choice: &mut Value,
+        failure: Option<Error>,
+        out: &mut Ready,
+    ) -> Result<(), Error> {
         // What failed may have come with the last words.
         let failure = failure.or_else(|| fault::found(&self.who, choice, true));
         self.words(choice, out);
@@ -107,6 +117,16 @@ impl Decoder {
             self.finish = Some((reason, word.into()));
         }
         self.tell_usage(false, out);
+        Ok(())
+    }
+
+    /// Takes what came under other numbers than the answer began with, where that is its rest.
+    fn rest(&mut self, out: &mut Ready) -> Result<(), Error> {
+        if self.finish.is_none() {
+            for mut choice in self.choice.rest() {
+                self.chosen(&mut choice, None, out)?;
+            }
+        }
         Ok(())
     }
 
@@ -141,8 +161,16 @@ impl Decoder {
     }
 
     fn delta(&mut self, delta: &Value, out: &mut Ready) {
-        self.extras.note(delta);
-        self.think(&words::thoughts(delta), out);
+        let thoughts = words::thoughts(delta);
+        let speaks = delta
+            .get("content")
+            .and_then(Value::as_str)
+            .is_some_and(|text| !text.is_empty());
+        // With each word of the answer some servers say again what was thought.
+        if !speaks || !self.thoughts.is_all(&thoughts) {
+            self.extras.note(delta);
+            self.think(&thoughts, out);
+        }
         match delta.get("content") {
             Some(Value::String(text)) => self.text(text, out),
             Some(Value::Array(parts)) => parts.iter().for_each(|part| self.part(part, out)),
@@ -312,6 +340,7 @@ impl Decode for Decoder {
     fn event(&mut self, event: &sse::Event, out: &mut Ready) -> Result<Flow, Error> {
         let data = event.data.trim();
         if data.eq_ignore_ascii_case("[DONE]") {
+            self.rest(out)?;
             // Some servers say nothing but this at the end; after an answer it is clear enough.
             if self.finish.is_none() && self.content {
                 self.finish = Some((FinishReason::Stop, data.into()));
@@ -356,9 +385,9 @@ impl Decode for Decoder {
             {
                 return Err(error);
             }
-            self.chunk(&mut value, out)?;
             // In a whole document the answer is whole, whether it says so or not.
             answered |= value.pointer("/choices/0/message").is_some();
+            self.chunk(&mut value, out)?;
         }
         if self.finish.is_none() && answered {
             self.finish = Some((FinishReason::Stop, String::new()));
@@ -376,6 +405,9 @@ impl Decode for Decoder {
     }
 
     fn end(&mut self, out: &mut Ready) {
+        if self.choice.has_end() {
+            let _ = self.rest(out);
+        }
         // Without a reason for its end nothing is closed: the answer is cut, which the engine sees
         // by what is missing.
         let Some((mut reason, word)) = self.finish.take() else {

@@ -9,6 +9,8 @@
 //!   comes back without them;
 //! - `reasoning_details`: the list of OpenRouter and MiniMax, as it was
 //!   (<https://openrouter.ai/docs/use-cases/reasoning-tokens#preserving-reasoning-blocks>);
+//! - `thinking_blocks`: Anthropic's signed thoughts, as LiteLLM passes them on
+//!   (<https://docs.litellm.ai/docs/reasoning_content>);
 //! - `extra_content` and the like: Google's signatures
 //!   (<https://ai.google.dev/gemini-api/docs/thought-signatures>), of the call whose identifier is
 //!   `call`, or of the whole message.
@@ -16,9 +18,10 @@
 use super::words;
 use crate::{
     protocol::BlockKind,
-    server::provider::{ProviderEvent, exchange::Ready},
+    server::provider::{ProviderEvent, exchange::Ready, pieces::Pieces},
 };
 use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 
 /// What may stand on a call, or on a message, to be given back as it is.
 const OPAQUE: [&str; 3] = [
@@ -27,13 +30,24 @@ const OPAQUE: [&str; 3] = [
     "thought_signature",
 ];
 
+/// What grows in a detail that comes in pieces, whether a server sends what is new or all there is so
+/// far, as MiniMax does.
+const GROWING: [&str; 3] = ["text", "summary", "data"];
+
 /// What came and has not been told yet.
 #[derive(Debug, Default)]
 pub(super) struct Extras {
     field: Option<&'static str>,
     details: Vec<Value>,
+    /// The texts of the details, by the number of the detail and the name of the field.
+    texts: HashMap<(usize, String), Pieces>,
+    /// Anthropic's signed thoughts.
+    thinking: Vec<Value>,
     message: Map<String, Value>,
 }
+
+/// The lists that go back as they came.
+const LISTS: [&str; 2] = ["reasoning_details", "thinking_blocks"];
 
 impl Extras {
     /// Takes note of a piece of a message.
@@ -47,10 +61,11 @@ impl Extras {
         }
         let details = delta.get("reasoning_details").and_then(Value::as_array);
         for detail in details.into_iter().flatten() {
-            match self.details.iter_mut().find(|open| goes_on(open, detail)) {
-                Some(open) => extend(open, detail),
-                None => self.details.push(detail.clone()),
-            }
+            self.detail(detail);
+        }
+        let blocks = delta.get("thinking_blocks").and_then(Value::as_array);
+        for block in blocks.into_iter().flatten() {
+            self.block(block);
         }
         // Google also says in this field which text is a thought, which is nothing to give back.
         if let Some(extra) = delta.get("extra_content")
@@ -60,8 +75,71 @@ impl Extras {
         }
     }
 
+    /// Takes a piece of a detail: texts grow, everything else is what was said last.
+    fn detail(&mut self, piece: &Value) {
+        let place = self.details.iter().position(|open| goes_on(open, piece));
+        let (Some(place), Value::Object(fields)) = (place, piece) else {
+            let place = self.details.len();
+            for name in GROWING {
+                if let Some(text) = piece.get(name).and_then(Value::as_str) {
+                    let _ = self.text(place, name).take(text);
+                }
+            }
+            self.details.push(piece.clone());
+            return;
+        };
+        for (name, value) in fields {
+            let is_same = || self.details[place].get(name) == Some(value);
+            let new = match value {
+                Value::Null => continue,
+                // What is in cipher is no text: the same is a repetition.
+                _ if name == "data" && is_same() => continue,
+                Value::String(more) if GROWING.contains(&name.as_str()) => {
+                    Some(self.text(place, name).take(more))
+                }
+                _ => None,
+            };
+            let Some(Value::Object(open)) = self.details.get_mut(place) else {
+                continue;
+            };
+            match (open.get_mut(name), new) {
+                (Some(Value::String(text)), Some(new)) => text.push_str(&new),
+                _ => {
+                    open.insert(name.clone(), value.clone());
+                }
+            }
+        }
+    }
+
+    /// Takes a piece of a signed thought, which ends with its signature.
+    fn block(&mut self, piece: &Value) {
+        let text = |value: &Value, name: &str| {
+            let text = value.get(name).and_then(Value::as_str);
+            text.unwrap_or_default().to_owned()
+        };
+        let is_open = |block: &Value| block.get("thinking").is_some();
+        match self.thinking.last_mut() {
+            Some(open) if is_open(open) && is_open(piece) && text(open, "signature").is_empty() => {
+                for name in ["thinking", "signature"] {
+                    open[name] = (text(open, name) + &text(piece, name)).into();
+                }
+            }
+            _ if piece.is_object() => self.thinking.push(piece.clone()),
+            _ => {}
+        }
+    }
+
+    fn text(&mut self, place: usize, name: &str) -> &mut Pieces {
+        self.texts.entry((place, name.to_owned())).or_default()
+    }
+
     /// The value of the block of reasoning that ends here.
     pub(super) fn value(&mut self) -> Value {
+        for ((place, name), mut pieces) in self.texts.drain() {
+            if let Some(Value::String(text)) = self.details[place].get_mut(name) {
+                text.push_str(&pieces.end());
+            }
+        }
         let mut value = std::mem::take(&mut self.message);
         if let Some(field) = self.field.take() {
             value.insert("field".into(), field.into());
@@ -69,6 +147,10 @@ impl Extras {
         if !self.details.is_empty() {
             let details = std::mem::take(&mut self.details);
             value.insert("reasoning_details".into(), details.into());
+        }
+        if !self.thinking.is_empty() {
+            let blocks = std::mem::take(&mut self.thinking);
+            value.insert("thinking_blocks".into(), blocks.into());
         }
         match value.is_empty() {
             true => Value::Null,
@@ -116,23 +198,15 @@ fn goes_on(open: &Value, detail: &Value) -> bool {
         (Some(open), Some(detail)) => open == detail,
         _ => true,
     };
-    same("type") && same("index") && detail.get("index").is_some() && one
+    same("type") && same("index") && (detail.get("index").is_some() || grown(open, detail)) && one
 }
 
-/// Adds a piece to a detail: texts grow, everything else is what was said last.
-fn extend(open: &mut Value, piece: &Value) {
-    let (Value::Object(open), Value::Object(piece)) = (open, piece) else {
-        return;
-    };
-    for (name, value) in piece {
-        let grows = ["text", "summary", "data"].contains(&name.as_str());
-        match (open.get_mut(name), value) {
-            (Some(Value::String(text)), Value::String(more)) if grows => text.push_str(more),
-            (_, Value::Null) => {}
-            (_, value) => {
-                open.insert(name.clone(), value.clone());
-            }
-        }
+/// Whether a detail without a number is one that came before, with more of its text.
+fn grown(open: &Value, detail: &Value) -> bool {
+    let text = |value: &Value| Some(value.get("text")?.as_str()?.to_owned());
+    match (text(open), text(detail)) {
+        (Some(open), Some(detail)) => !open.is_empty() && detail.starts_with(&open),
+        _ => false,
     }
 }
 
@@ -153,13 +227,12 @@ pub(super) fn given_back<'a>(
                 other => *other = text.into(),
             }
         }
-        if let Some(Value::Array(details)) = value.get("reasoning_details") {
-            match message
-                .entry("reasoning_details")
-                .or_insert_with(|| json!([]))
-            {
-                Value::Array(all) => all.extend(details.iter().cloned()),
-                other => *other = details.clone().into(),
+        for name in LISTS {
+            if let Some(Value::Array(list)) = value.get(name) {
+                match message.entry(name).or_insert_with(|| json!([])) {
+                    Value::Array(all) => all.extend(list.iter().cloned()),
+                    other => *other = list.clone().into(),
+                }
             }
         }
         if let Some(extra) = value.get("extra_content") {

@@ -87,6 +87,7 @@ impl Shape {
         let of_thoughts = says(&[
             THOUGHTS,
             "reasoning_details",
+            "thinking_blocks",
             "extra_content",
             "provider_specific_fields",
             "thought_signature",

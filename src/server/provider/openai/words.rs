@@ -36,7 +36,9 @@ pub(super) const THOUGHTS: [&str; 6] = [
 /// The thinking in a piece of an answer, under the names that servers give it. Those that know two
 /// names send the same under both.
 pub(super) fn thoughts(delta: &Value) -> String {
-    let names = THOUGHTS.iter().chain(&["reasoning_details"]);
+    let names = THOUGHTS
+        .iter()
+        .chain(&["reasoning_details", "thinking_blocks"]);
     let mut found = names.filter_map(|name| delta.get(name)).map(thought);
     found.find(|text| !text.is_empty()).unwrap_or_default()
 }
@@ -62,20 +64,49 @@ pub(super) fn thought(value: &Value) -> String {
     }
 }
 
+/// So many pieces under other numbers are kept.
+const MOST_OTHERS: usize = 1 << 16;
+
 /// Which choice is listened to. We ask for one; a server that gives more is not listened to twice.
 #[derive(Debug, Default)]
-pub(super) struct Choice(Option<u64>);
+pub(super) struct Choice {
+    wanted: Option<u64>,
+    /// What came under other numbers since the wanted one spoke.
+    others: Vec<Value>,
+    /// Whether the wanted one spoke again after another.
+    has_several: bool,
+}
 
 impl Choice {
     /// The choice that counts: the one that spoke first, or one that is not numbered.
-    pub(super) fn pick<'a>(&mut self, choices: &'a mut [Value]) -> Option<&'a mut Value> {
+    pub(super) fn pick(&mut self, choices: &mut [Value]) -> Option<Value> {
         let first = choices
             .iter()
             .map(|choice| index(choice).unwrap_or(0))
             .min()?;
-        let wanted = *self.0.get_or_insert(first);
+        let wanted = *self.wanted.get_or_insert(first);
         let is_wanted = |choice: &&mut Value| index(choice).is_none_or(|index| index == wanted);
-        choices.iter_mut().find(is_wanted)
+        if let Some(choice) = choices.iter_mut().find(is_wanted) {
+            self.has_several |= !self.others.is_empty() || choice.get("index").is_none();
+            self.others.clear();
+            return Some(choice.take());
+        }
+        if !self.has_several && self.others.len() < MOST_OTHERS {
+            self.others.push(choices.first_mut()?.take());
+        }
+        None
+    }
+
+    /// What belongs to the answer although its numbers are others: the one that spoke first never
+    /// ended, nor did it speak again. Some servers number the pieces.
+    pub(super) fn rest(&mut self) -> Vec<Value> {
+        std::mem::take(&mut self.others)
+    }
+
+    /// Whether the end is in the rest.
+    pub(super) fn has_end(&self) -> bool {
+        let ends = |choice: &Value| choice.get("finish_reason").is_some_and(Value::is_string);
+        self.others.iter().any(ends)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     protocol::{BlockKind, ToolCall},
-    server::provider::{ProviderEvent, exchange::Ready},
+    server::provider::{ProviderEvent, exchange::Ready, json as read, pieces::Pieces},
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -57,6 +57,13 @@ struct Block {
     index: u32,
     /// What was told of it.
     text: String,
+    /// The pieces of it, or of the part of the thinking that is being written: servers send what is
+    /// new or all there is so far.
+    pieces: Pieces,
+    /// Where the last piece of a call's arguments begins.
+    last: usize,
+    /// The arguments of a call as the server gave them at its end.
+    whole: String,
     /// The identifier of a call.
     id: String,
     /// The part of the thinking that was told last.
@@ -94,6 +101,9 @@ impl Blocks {
             Block {
                 index,
                 text: String::new(),
+                pieces: Pieces::default(),
+                last: 0,
+                whole: String::new(),
                 id: id.unwrap_or_default(),
                 part: 0,
                 is_known_whole: false,
@@ -127,6 +137,26 @@ impl Blocks {
         });
     }
 
+    /// A piece of a block's text, likewise: what is new, or all there is so far.
+    pub(super) fn piece(&mut self, place: Place, text: &str, out: &mut Ready) {
+        match self.0.get_mut(&place).filter(|block| !block.closed) {
+            Some(block) if place.slot == Slot::Call => {
+                block.last = block.text.len();
+                self.more(place, text, out);
+            }
+            Some(block) => {
+                let new = block.pieces.take(text);
+                self.more(place, &new, out);
+            }
+            None => {
+                self.more(place, text, out);
+                if let Some(block) = self.0.get_mut(&place).filter(|block| !block.closed) {
+                    let _ = block.pieces.take(text);
+                }
+            }
+        }
+    }
+
     /// More of the thinking. Its parts are paragraphs.
     pub(super) fn think(&mut self, place: Place, part: u64, text: &str, out: &mut Ready) {
         let follows = self
@@ -134,9 +164,14 @@ impl Blocks {
             .get(&place)
             .is_some_and(|block| !block.text.is_empty() && block.part != part);
         if follows && !text.is_empty() {
+            let held = self.0.get_mut(&place).map(|block| {
+                let mut before = std::mem::take(&mut block.pieces);
+                before.end()
+            });
+            self.more(place, &held.unwrap_or_default(), out);
             self.more(place, PARAGRAPH, out);
         }
-        self.more(place, text, out);
+        self.piece(place, text, out);
         if let Some(block) = self.0.get_mut(&place) {
             block.part = part;
         }
@@ -153,6 +188,9 @@ impl Blocks {
             .filter(|block| !block.text.is_empty())
         {
             block.is_known_whole = true;
+            if place.slot == Slot::Call {
+                block.whole = text.into();
+            }
             self.rest(place, text, out);
             return;
         }
@@ -188,9 +226,11 @@ impl Blocks {
             return;
         }
         if let Some(rest) = whole.strip_prefix(&told)
-            && let Some((place, _)) = self.0.iter().rfind(|(at, _)| of_item(at))
+            && let Some((place, block)) = self.0.iter_mut().rfind(|(at, _)| of_item(at))
         {
-            self.more(*place, rest, out);
+            block.pieces = Pieces::default();
+            let place = *place;
+            self.more(place, rest, out);
         }
     }
 
@@ -219,6 +259,10 @@ impl Blocks {
         let told = self.0.get(&place).map_or("", |block| &block.text);
         if let Some(rest) = text.strip_prefix(told) {
             self.more(place, rest, out);
+            if let Some(block) = self.0.get_mut(&place) {
+                // What was held back is in the whole.
+                block.pieces = Pieces::default();
+            }
         }
     }
 
@@ -250,10 +294,19 @@ impl Block {
         if std::mem::replace(&mut self.closed, true) {
             return;
         }
+        let held = self.pieces.end();
+        if !held.is_empty() {
+            self.text.push_str(&held);
+            let index = self.index;
+            out.push_back(ProviderEvent::Delta { index, text: held });
+        }
         // Arguments that cannot be parsed stay as text.
         let value = match (slot, self.text.trim()) {
             (Slot::Call, "") => json!({}),
-            (Slot::Call, text) => serde_json::from_str(text).unwrap_or_default(),
+            (Slot::Call, _) => serde_json::from_str(&self.whole)
+                .ok()
+                .filter(Value::is_object)
+                .unwrap_or_else(|| read::arguments(&self.text, self.last)),
             _ => value,
         };
         out.push_back(ProviderEvent::BlockFinished {

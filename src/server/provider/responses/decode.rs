@@ -92,7 +92,7 @@ impl Decoder {
             }
             "response.output_text.delta" => {
                 self.blocks
-                    .more(at(Slot::Text(part)), text(value, "delta"), out);
+                    .piece(at(Slot::Text(part)), text(value, "delta"), out);
             }
             "response.output_text.done" => {
                 self.blocks
@@ -100,7 +100,7 @@ impl Decoder {
             }
             "response.refusal.delta" => {
                 self.blocks
-                    .more(at(Slot::Refusal(part)), text(value, "delta"), out);
+                    .piece(at(Slot::Refusal(part)), text(value, "delta"), out);
             }
             "response.refusal.done" => {
                 self.blocks
@@ -124,7 +124,7 @@ impl Decoder {
                     .whole_thought(at(Slot::Reasoning), summary, whole, out);
             }
             "response.function_call_arguments.delta" => {
-                self.blocks.more(at(Slot::Call), text(value, "delta"), out);
+                self.blocks.piece(at(Slot::Call), text(value, "delta"), out);
             }
             "response.function_call_arguments.done" => {
                 self.blocks
@@ -201,7 +201,9 @@ impl Decoder {
             name: text(value, "name").into(),
         };
         let slot = Slot::Call;
-        self.blocks.begin(Place { item, slot }, Some(tool), out);
+        if !self.blocks.has_call(text(value, "call_id")) {
+            self.blocks.begin(Place { item, slot }, Some(tool), out);
+        }
     }
 
     /// Takes a whole item, of which most was told before.

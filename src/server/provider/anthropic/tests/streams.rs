@@ -406,3 +406,30 @@ fn a_failure_is_understood_wherever_it_is_told() {
         assert_eq!(folded.error, Some(code), "{body}");
     }
 }
+
+#[test]
+fn pieces_that_hold_all_so_far_are_told_once() {
+    let pieces = |kind: &str, name: &str, pieces: [&str; 3]| -> String {
+        let pieces = pieces.map(|piece| {
+            let delta = json!({"type": kind, name: piece});
+            let data = json!({"type": "content_block_delta", "index": 0, "delta": delta});
+            format!("data: {data}\n\n")
+        });
+        pieces.concat()
+    };
+    let grown = ["It is", "It is so,", "It is so, that is all."];
+    let end = "data: {\"type\":\"content_block_stop\",\"index\":0}\n\ndata: {\"type\":\"message_stop\"}\n\n";
+    let left = |body: String| fold(&laws::read(decoder(), [(body + end).as_bytes()]));
+    assert_eq!(left(pieces("text_delta", "text", grown)).text, grown[2]);
+    assert_eq!(
+        left(pieces("thinking_delta", "thinking", grown)).reasoning,
+        grown[2]
+    );
+    let same = ["ha", "ha", "ha"];
+    assert_eq!(left(pieces("text_delta", "text", same)).text, "hahaha");
+    let call = json!({"type": "content_block_start", "index": 0,
+        "content_block": {"type": "tool_use", "id": "a", "name": "clock", "input": {}}});
+    let grown = ["{\"zone\"", "{\"zone\":\"u", "{\"zone\":\"utc\"}"];
+    let body = format!("data: {call}\n\n") + &pieces("input_json_delta", "partial_json", grown);
+    assert_eq!(left(body).tools[0].2, json!({"zone": "utc"}));
+}

@@ -246,6 +246,12 @@ fn a_refusal_shows_what_to_leave_out() {
             .unwrap()
             .signatures
     );
+    // A model whose name does not tell that it wants signatures.
+    let other = Shape::for_request(&asked("m", None));
+    let said = "function call is missing a thought_signature in functioncall parts.";
+    let signed = other.after_refusal(said, &request).unwrap();
+    assert_eq!((other.signed, signed.signed), (false, true));
+    assert_eq!(signed.after_refusal(said, &request), None);
     let none = asked("gemini-3-pro-preview", Some(Effort::None));
     let shape = Shape::for_request(&none);
     let other = shape.after_refusal("thinking level", &none).unwrap();

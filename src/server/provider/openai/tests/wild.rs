@@ -392,3 +392,119 @@ fn what_is_not_words_is_shown_or_said() {
             .contains("<https://a.example/b.png>")
     );
 }
+
+#[test]
+fn details_that_hold_all_so_far_go_back_once() {
+    let detail = |text: &str| json!([{"type": "reasoning.text", "index": 0, "text": text}]);
+    let unnumbered = |text: &str| json!([{"type": "reasoning.text", "text": text}]);
+    let (one, two) = ("First the ones,", "First the ones, then");
+    let all = "First the ones, then the tens.";
+    for details in [&detail as &dyn Fn(&str) -> Value, &unnumbered] {
+        let mut pieces: Vec<Value> = [one, two, all]
+            .map(|text| piece(json!({"reasoning_details": details(text)})))
+            .into();
+        // With the words of the answer the thoughts are repeated.
+        for text in ["Twelve", " dozen."] {
+            pieces.push(piece(
+                json!({"content": text, "reasoning_details": details(all)}),
+            ));
+        }
+        let left = told(&pieces);
+        assert_eq!(
+            (left.reasoning.as_str(), left.text.as_str()),
+            (all, "Twelve dozen.")
+        );
+        assert_eq!(
+            left.signatures,
+            [json!({"reasoning_details": details(all)})]
+        );
+    }
+    let secret = json!([{"type": "reasoning.encrypted", "index": 1, "data": "ab=="}]);
+    let twice = piece(json!({"reasoning_details": secret}));
+    let left = told(&[twice.clone(), twice, piece(json!({"content": "Yes."}))]);
+    assert_eq!(left.signatures, [json!({"reasoning_details": secret})]);
+}
+
+#[test]
+fn a_name_of_a_tool_that_comes_in_pieces_is_one() {
+    for names in [
+        &["clo", "ck"][..],
+        &["clo", "clock"],
+        &["clock", "clock"],
+        &["clock", ""],
+    ] {
+        let mut pieces: Vec<Value> = names
+            .iter()
+            .map(|name| {
+                let function = json!({"name": name, "arguments": ""});
+                piece(json!({"tool_calls": [{"index": 0, "id": "a", "function": function}]}))
+            })
+            .collect();
+        let function = json!({"arguments": "{\"zone\":\"utc\"}"});
+        pieces.push(piece(
+            json!({"tool_calls": [{"index": 0, "function": function}]}),
+        ));
+        let calls = told(&pieces).tools;
+        assert_eq!(calls.len(), 1, "{names:?}");
+        assert_eq!(calls[0].0.name, "clock", "{names:?}");
+    }
+}
+
+#[test]
+fn pieces_that_are_numbered_as_choices_are_one_answer() {
+    let choice =
+        |index: u32, text: &str| json!({"choices": [{"index": index, "delta": {"content": text}}]});
+    for numbers in [[0, 1, 2], [0, 1, 1], [1, 0, 0], [3, 3, 4]] {
+        let pieces: Vec<Value> = numbers
+            .iter()
+            .zip(["It ", "is ", "so."])
+            .map(|(index, text)| choice(*index, text))
+            .collect();
+        let mut body: String = pieces
+            .iter()
+            .map(|piece| format!("data: {piece}\n\n"))
+            .collect();
+        body += "data: {\"choices\":[{\"index\":9,\"delta\":{},\"finish_reason\":\"length\"}]}\n\n";
+        for end in [DONE, ""] {
+            let left = fold(&read([format!("{body}{end}").as_bytes()]));
+            assert_eq!(left.text, "It is so.", "{numbers:?}");
+            assert_eq!(left.finish, super::end(FinishReason::Length, "length"));
+        }
+    }
+    // Two answers stay two.
+    let two = [
+        choice(0, "It "),
+        choice(1, "No"),
+        choice(0, "is."),
+        choice(1, "!"),
+    ];
+    assert_eq!(told(&two).text, "It is.");
+}
+
+#[test]
+fn signed_thoughts_go_back_whole() {
+    let blocks = |thinking: &str, signature: Value| {
+        let block = json!({"type": "thinking", "thinking": thinking, "signature": signature});
+        piece(json!({"thinking_blocks": [block]}))
+    };
+    let hidden = json!({"type": "redacted_thinking", "data": "ab"});
+    let left = told(&[
+        blocks("Let me", Value::Null),
+        blocks(" see.", Value::Null),
+        blocks("", json!("sig")),
+        piece(json!({"thinking_blocks": [hidden]})),
+        piece(json!({"content": "Yes."})),
+    ]);
+    assert_eq!(
+        (left.reasoning.as_str(), left.text.as_str()),
+        ("Let me see.", "Yes.")
+    );
+    let whole = json!({"type": "thinking", "thinking": "Let me see.", "signature": "sig"});
+    assert_eq!(
+        left.signatures,
+        [json!({"thinking_blocks": [whole, hidden]})]
+    );
+    let value = json!({"thinking_blocks": [whole]});
+    let (message, calls) = super::extras::given_back([("Let me see.", &value)].into_iter());
+    assert_eq!((Value::Object(message), calls.len()), (value.clone(), 0));
+}

@@ -390,3 +390,43 @@ fn a_failure_is_understood_wherever_it_is_told() {
         assert_eq!(folded.error, Some(code), "{body}");
     }
 }
+
+#[test]
+fn pieces_that_hold_all_so_far_are_told_once() {
+    let grown = ["It is", "It is so,", "It is so, that is all."];
+    let pieces = |kind: &str, pieces: [&str; 3]| {
+        pieces.map(|piece| json!({"type": format!("response.{kind}.delta"), "delta": piece}))
+    };
+    let whole = json!({"type": "response.output_text.done", "text": grown[2]});
+    let mut events = pieces("output_text", grown).to_vec();
+    assert_eq!(told(&events).text, grown[2]);
+    events.push(whole);
+    assert_eq!(told(&events).text, grown[2]);
+    assert_eq!(told(&pieces("reasoning_text", grown)).reasoning, grown[2]);
+    assert_eq!(told(&pieces("output_text", ["ha"; 3])).text, "hahaha");
+    let call = json!({"type": "function_call", "call_id": "a", "name": "clock", "arguments": ""});
+    let mut events = vec![json!({"type": "response.output_item.added", "item": call})];
+    events.extend(pieces(
+        "function_call_arguments",
+        ["{\"zone\"", "{\"zone\":\"u", "{\"zone\":\"utc\"}"],
+    ));
+    assert_eq!(told(&events).tools[0].2, json!({"zone": "utc"}));
+}
+
+#[test]
+fn a_call_that_comes_as_two_items_is_made_once() {
+    let item = |kind: &str, number: u32, id: &str| {
+        let call = json!({"type": "function_call", "id": id, "call_id": "a", "name": "clock",
+            "arguments": "{}"});
+        json!({"type": format!("response.output_item.{kind}"), "output_index": number, "item": call})
+    };
+    let events = [
+        item("added", 0, "fc_1"),
+        item("added", 1, "fc_2"),
+        item("done", 0, "fc_1"),
+        item("done", 1, "fc_2"),
+    ];
+    let tools = told(&events).tools;
+    assert_eq!(tools.len(), 1);
+    assert_eq!(tools[0].2, json!({}));
+}
