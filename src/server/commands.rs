@@ -121,8 +121,9 @@ impl App {
             .await
     }
 
-    /// Deletes a conversation; a running answer is stopped first. Once it is begun, it is done even
-    /// if whoever asked for it goes away.
+    /// Deletes a conversation; a running answer is stopped first. Where the disk does not take the
+    /// answer's end, it is not waited for: deleting may be what makes room. Once it is begun, it is
+    /// done even if whoever asked for it goes away.
     ///
     /// # Errors
     /// `not_found`, `storage`.
@@ -132,9 +133,14 @@ impl App {
             let _turn = app.starts.lock().await;
             for live in app.log.running() {
                 if live.conversation == id {
-                    // Nothing of it is written from here on but its log in one piece, and that only
-                    // where there still is a run.
-                    stop_and_wait(&live, None).await?;
+                    // Whatever of it is written from here on is written only where there still is a
+                    // run.
+                    let mut trouble = app.log.writer.trouble();
+                    tokio::select! {
+                        biased;
+                        _ = stop_and_wait(&live, None) => {}
+                        _ = trouble.wait_for(Option::is_some) => {}
+                    }
                 }
             }
             let at = now();

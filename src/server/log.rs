@@ -335,10 +335,13 @@ pub fn write_first(db: &Connection, no: i64, packed: &Packed) -> rusqlite::Resul
     Ok(())
 }
 
-/// Writes the next segment of a run.
+/// Writes the next segment of a run. One that was deleted meanwhile leaves nothing.
 fn add_segment(db: &Connection, no: i64, packed: &Packed) -> rusqlite::Result<()> {
-    db.prepare_cached("INSERT INTO segment (run, bytes) VALUES (?1, ?2)")?
-        .execute(params![no, packed.as_bytes()])?;
+    db.prepare_cached(
+        "INSERT INTO segment (run, bytes)
+         SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM run WHERE no = ?1)",
+    )?
+    .execute(params![no, packed.as_bytes()])?;
     Ok(())
 }
 

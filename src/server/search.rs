@@ -47,8 +47,8 @@ pub(super) fn upgrade_functions(db: &Connection) -> rusqlite::Result<()> {
 ///
 /// Compatibility forms are one (NFKC) and cases folded as Unicode has it, so that `ß` is `ss` and
 /// every sigma is one. Beyond that the letters `İ`, `I`, `ı` and `i` are one, because whoever
-/// searches does not say in which language; marks that nobody sees are left out, and white space
-/// of any length is one space.
+/// searches does not say in which language; marks that nobody sees and the vowel points of Hebrew and
+/// Arabic, which few people type, are left out, and white space of any length is one space.
 pub fn folded(text: &str) -> String {
     if text.is_ascii() {
         return spaced(text.chars().map(|letter| letter.to_ascii_lowercase()));
@@ -61,6 +61,7 @@ pub fn folded(text: &str) -> String {
         match letter {
             'ı' => letters.push('i'),
             '\u{307}' if letters.ends_with('i') => {}
+            letter if is_point(letter) => {}
             letter => letters.push(letter),
         }
     }
@@ -95,6 +96,21 @@ fn is_unseen(letter: char) -> bool {
             | '\u{fe00}'..='\u{fe0f}'
             | '\u{feff}'
             | '\u{e0100}'..='\u{e01ef}'
+    )
+}
+
+/// Vowel points, accents of chant and lengtheners of Hebrew and Arabic.
+fn is_point(letter: char) -> bool {
+    matches!(
+        letter,
+        '\u{591}'..='\u{5bd}'
+            | '\u{5bf}'
+            | '\u{5c1}'..='\u{5c2}'
+            | '\u{5c4}'..='\u{5c5}'
+            | '\u{5c7}'
+            | '\u{640}'
+            | '\u{64b}'..='\u{652}'
+            | '\u{670}'
     )
 }
 
@@ -180,6 +196,8 @@ mod tests {
         &["two  words\nand\u{a0}more", "Two words and more"],
         &["Å", "\u{212b}", "a\u{30a}"],
         &["ẛ\u{323}", "ṩ", "s\u{307}\u{323}"],
+        &["עִבְרִית", "עברית"],
+        &["العَرَبِيَّة", "العربية", "العـــربية"],
     ];
 
     #[test]
@@ -194,7 +212,7 @@ mod tests {
     #[test]
     fn what_a_reader_tells_apart_stays_apart() {
         let apart = [
-            "arger", "ärger", "й", "и", "ー", "は", "ば", "中", "国", "é", "e",
+            "arger", "ärger", "й", "и", "ー", "は", "ば", "中", "国", "é", "e", "آ", "ا", "א", "ע",
         ];
         for (at, one) in apart.iter().enumerate() {
             for other in &apart[..at] {

@@ -19,6 +19,7 @@ use futures::{
 use std::{collections::HashMap, path::Path, sync::Mutex};
 use tokio::sync::{Notify, mpsc};
 
+mod full_disk;
 mod machine;
 
 /// A provider that writes in each conversation what the test dictates.

@@ -3,7 +3,7 @@
 //! A run is kept in memory while it is written (its log, its frames and its fold), and every page
 //! that shows it holds it again. A provider that never ends would fill all of that within its time.
 
-use crate::protocol::{Error, ErrorCode, Event, ToolCall};
+use crate::protocol::{Error, ErrorCode, Event, MAX_IMAGE_BYTES, ToolCall};
 use serde_json::Value;
 
 /// The most text of a run in bytes, thoughts, arguments and output of tools included: about four
@@ -17,12 +17,17 @@ pub const MAX_BLOCKS: u32 = 2048;
 /// The most entries of a run: each costs about a hundred bytes in memory beside its text.
 pub const MAX_ENTRIES: u64 = 1_000_000;
 
+/// The most that the pictures of a run have together, in bytes: ten of the largest. They are not in its
+/// log, but in memory until they are stored, and on the disk from then on.
+pub const MAX_PICTURES: usize = 10 * MAX_IMAGE_BYTES;
+
 /// What a run holds so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Held {
     text: usize,
     blocks: u32,
     entries: u64,
+    pictures: usize,
 }
 
 impl Held {
@@ -41,6 +46,11 @@ impl Held {
         }
     }
 
+    /// Counts a picture of so many bytes.
+    pub fn count_picture(&mut self, bytes: usize) {
+        self.pictures = self.pictures.saturating_add(bytes);
+    }
+
     fn add(&mut self, bytes: usize) {
         self.text = self.text.saturating_add(bytes);
     }
@@ -49,6 +59,8 @@ impl Held {
     pub fn excess(&self) -> Option<Error> {
         let what = if self.text > MAX_TEXT {
             format!("{} MB of text", MAX_TEXT / 1_000_000)
+        } else if self.pictures > MAX_PICTURES {
+            format!("{} MB of pictures", MAX_PICTURES / 1_000_000)
         } else if self.blocks > MAX_BLOCKS {
             format!("{MAX_BLOCKS} parts")
         } else if self.entries > MAX_ENTRIES {
@@ -125,6 +137,14 @@ mod tests {
         let long = "x".repeat(MAX_TEXT / 2);
         let list = serde_json::json!([{ "a": long }, long, 1]);
         says(excess([value(list)]), "16 MB");
+        let mut held = Held::default();
+        held.count_picture(MAX_PICTURES);
+        assert_eq!(held.excess(), None);
+        held.count_picture(1);
+        says(
+            held.excess().map(|error| error.message),
+            "50 MB of pictures",
+        );
         let block = || Event::BlockStarted {
             span: 1,
             block: 1,

@@ -13,9 +13,10 @@ use crate::{
         provider::Image,
     },
 };
+use rusqlite::Connection;
 use serde_json::{Value, json};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -49,7 +50,7 @@ pub struct Recorder {
     /// The open blocks, by their span and the provider's number.
     blocks: BTreeMap<(SpanNo, u32), OpenBlock>,
     /// The pictures in the batch.
-    pictures: Vec<(ImageId, Image)>,
+    pictures: VecDeque<(ImageId, Image)>,
     block_count: BlockNo,
     span_count: SpanNo,
     usage: Usage,
@@ -81,7 +82,7 @@ impl Recorder {
             batch: Vec::new(),
             held: Held::default(),
             blocks: BTreeMap::new(),
-            pictures: Vec::new(),
+            pictures: VecDeque::new(),
             block_count: 0,
             span_count: 0,
             usage: Usage::default(),
@@ -211,6 +212,7 @@ impl Recorder {
         self.block_count += 1;
         let block = self.block_count;
         let id = images::id_of(&image.data);
+        self.held.count_picture(image.data.len());
         self.note(Event::BlockStarted {
             span,
             block,
@@ -223,23 +225,44 @@ impl Recorder {
             length: 0,
             value: json!({ "image": id, "media_type": image.media_type }),
         });
-        self.pictures.push((id, image));
+        self.pictures.push_back((id, image));
     }
 
     /// Keeps the pictures that were noted. Where the disk does not take one, it is tried again until
     /// it does, as with the log itself.
     async fn keep_pictures(&mut self) {
-        while let Some((id, image)) = self.pictures.first().cloned() {
-            let run = self.live.no;
-            let kept = self
-                .writer
-                .write(move |db| images::keep_of_run(db, run, &id, &image));
-            match kept.await {
+        while let Some((id, image)) = self.pictures.front().cloned() {
+            match self.keep_picture(id, image).await {
                 Err(why) if why.code == ErrorCode::Storage => {
                     tracing::warn!(%why, "a picture waits for the disk");
                     tokio::time::sleep(PAUSE).await;
                 }
-                _ => drop(self.pictures.remove(0)),
+                _ => drop(self.pictures.pop_front()),
+            }
+        }
+    }
+
+    async fn keep_picture(&self, id: ImageId, image: Image) -> Result<(), Error> {
+        let run = self.live.no;
+        let keep = move |db: &Connection| images::keep_of_run(db, run, &id, &image);
+        self.writer.write(keep).await
+    }
+
+    /// Keeps the pictures that were noted, as far as the disk takes them. The end of a run is small,
+    /// and does not wait for room for a picture that nobody has seen: its block is empty then.
+    async fn keep_last_pictures(&mut self) {
+        while let Some((id, image)) = self.pictures.pop_front() {
+            let Err(why) = self.keep_picture(id.clone(), image).await else {
+                continue;
+            };
+            tracing::warn!(%why, "a picture is given up, because its answer has ended");
+            let shown = json!(id);
+            for entry in &mut self.batch {
+                if let Event::BlockFinished { value, .. } = &mut entry.event
+                    && value.get("image") == Some(&shown)
+                {
+                    *value = Value::Null;
+                }
             }
         }
     }
@@ -313,6 +336,7 @@ impl Recorder {
     /// Writes the last entry and returns when it is committed. After a stop the text is kept as far
     /// as whoever stopped had seen it, and at least as far as it was there [`SHOWN_AFTER`] before.
     pub async fn finish(mut self, status: Status, error: Option<Error>, stop: Option<Stop>) {
+        self.keep_last_pictures().await;
         self.flush().await;
         self.committed().await;
         let whole = self.live.with_answer(|answer| answer.visible_text());

@@ -116,6 +116,10 @@ const NUMBERS_ONCE: &str = "
         WHERE EXISTS (SELECT 1 FROM message_image AS m WHERE m.image = image.id);
 ";
 
+/// From this version on, what is deleted is overwritten. A file of an older one is written anew once,
+/// without the room where deleted texts still lie.
+const ERASING: i64 = 5;
+
 /// The database, its journal, and the index of that.
 pub const FILES: [&str; 3] = ["headwater.db", "headwater.db-wal", "headwater.db-shm"];
 
@@ -334,6 +338,12 @@ fn prepare(db: &Connection, limit_mb: u64) -> rusqlite::Result<i64> {
         db.execute_batch(&format!(
             "BEGIN IMMEDIATE; {missing} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
         ))?;
+        if version > 0
+            && version < ERASING
+            && let Err(why) = db.execute_batch("VACUUM")
+        {
+            tracing::warn!(%why, "traces of what was deleted before may still be in the database");
+        }
         return Ok(SCHEMA_VERSION);
     }
     // Opening proves nothing about writing: a read-only file says so only here.

@@ -74,6 +74,34 @@ async fn a_database_of_the_first_version_keeps_everything() {
 }
 
 #[test]
+fn what_an_older_version_deleted_is_not_in_the_file_after_the_upgrade() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("headwater.db");
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(TABLES).unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
+    for (no, text) in [(1, "kept".to_owned()), (2, "secret ".repeat(2000))] {
+        old.execute(
+            "INSERT INTO message VALUES (?1, x'01', NULL, 'user', ?2, 10)",
+            (no, text),
+        )
+        .unwrap();
+    }
+    old.execute("DELETE FROM message WHERE id = 2", []).unwrap();
+    drop(old);
+    let holds = |word: &str| {
+        let bytes = std::fs::read(&path).unwrap();
+        bytes
+            .windows(word.len())
+            .any(|found| found == word.as_bytes())
+    };
+    assert!(holds("secret"), "or the test says nothing");
+    drop(Log::open(folder.path(), 0).unwrap());
+    assert!(!holds("secret"));
+    assert!(holds("kept"));
+}
+
+#[test]
 fn a_database_of_a_newer_version_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     drop(Db::open(folder.path(), 0).unwrap());

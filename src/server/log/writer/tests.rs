@@ -8,12 +8,16 @@ use uuid::Uuid;
 /// The longest that anything here may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A writer on a file of at most a megabyte, with a table to write to.
+/// A writer on a file of at most a megabyte, with a table to write to and a run, number 1.
 fn small() -> (tempfile::TempDir, Arc<Db>, Writer) {
     let folder = tempfile::tempdir().unwrap();
     let (db, connection) = Db::open(folder.path(), 1).unwrap();
     connection
-        .execute_batch("CREATE TABLE note (text TEXT UNIQUE NOT NULL, bytes BLOB)")
+        .execute_batch(
+            "CREATE TABLE note (text TEXT UNIQUE NOT NULL, bytes BLOB);
+             INSERT INTO run (no, id, conversation, message, model, accepted)
+             VALUES (1, x'01', x'02', x'03', 'a/b', 9);",
+        )
         .unwrap();
     (folder, Arc::new(db), Writer::spawn(connection))
 }
