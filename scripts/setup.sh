@@ -542,6 +542,13 @@ tool_path() {
 
 START_PATH=$PATH
 
+# Node.js trusts no certificates but its own, so behind a proxy of a company npm would fail where
+# everything else works.
+SYSTEM_CERTIFICATES=/etc/ssl/certs/ca-certificates.crt
+if [[ -z ${NODE_EXTRA_CA_CERTS:-} && -f $SYSTEM_CERTIFICATES ]]; then
+    export NODE_EXTRA_CA_CERTS=$SYSTEM_CERTIFICATES
+fi
+
 use_tools() {
     export PATH
     PATH=$(tool_path)
