@@ -27,9 +27,9 @@ site() {
     mv "$SITE.new" "$SITE"
 }
 
-say "What makes the site (1 minute when cold)"
+say "What makes the site (1 to 2 minutes when cold)"
 cargo build --release --package xtask --target-dir "$TARGET"
-say "The page's program (3 minutes when cold) beside the server (8 minutes)"
+say "The page's program beside the server (6 to 12 minutes when cold)"
 site >"$NOTES" 2>&1 &
 SITE_BUILD=$!
 server=0
