@@ -317,8 +317,11 @@ impl Renderer {
             start,
             ..
         }) = &mut self.draft
-            && *start != self.line
-            && (self.decided || code.is_fence())
+            // A fence's first line is no code; that of an indented block is.
+            && match code.is_fence() {
+                true => *start != self.line,
+                false => self.decided,
+            }
         {
             code.partial(&self.source[self.line..]);
         }
