@@ -12,7 +12,7 @@ trap 'rm -rf "$OTHER"' EXIT
 
 scripts/release.sh "$TARGET" "$SITE"
 rm -f "$SITE/.release-build" # that it is built is told anew by whoever builds
-CARGO_TARGET_DIR=$TARGET LEPTOS_SITE_ROOT=$OTHER cargo leptos build --release --precompress --frontend-only
+CARGO_TARGET_DIR=$TARGET LEPTOS_SITE_ROOT=$OTHER cargo leptos build --release --precompress --frontend-only --js-minify=false
 
 list() { (cd "$1" && find . -type f ! -name '*.d.ts*' | sort); }
 if ! diff <(list "$SITE") <(list "$OTHER"); then
