@@ -85,7 +85,9 @@ fn bindgen(options: &Options, wasm: &Path, package: &Path, names: bool) -> Resul
         .input_path(wasm)
         .out_name(&options.output_name)
         .remove_name_section(!names)
-        .typescript(false);
+        // As the program `wasm-bindgen` does, which cargo-leptos calls.
+        .omit_default_module_path(false)
+        .typescript(true);
     let made = bindgen
         .web(true)
         .and_then(|bindgen| bindgen.generate(package));
