@@ -10,14 +10,14 @@ SITE := $(abspath target/site)
 SERVER := $(TARGET)/release/headwater
 # The site folder is emptied whenever it is made, so this file vouches for what is in it.
 BUILT := $(SITE)/.release-build
-SOURCES := $(shell find Cargo.toml Cargo.lock src style public xtask 2>/dev/null)
+SOURCES := $(shell find Cargo.toml Cargo.lock src crates style public xtask 2>/dev/null)
 
 TOOLS := eval "$$(scripts/setup.sh env)"
 # Leptos compiles this name in: the same here as in the build, or both build it again.
 PLAIN_CARGO := LEPTOS_OUTPUT_NAME=headwater cargo
 FEATURES := --no-default-features --features local
 # The profiles and folders of the build, so that what it compiled is not compiled again.
-BROWSER := --lib --no-default-features --features hydrate --target wasm32-unknown-unknown \
+BROWSER := --package headwater --lib --no-default-features --features hydrate --target wasm32-unknown-unknown \
 	--profile wasm-release --target-dir $(TARGET)/front
 # New lints come with every Rust; those of the ones that we know must be clean.
 LINTED := 1.96
@@ -55,7 +55,7 @@ same-site: ## Hold that cargo-leptos and `make run` give the same site; builds c
 	@$(TOOLS) && scripts/same-site.sh $(TARGET) $(SITE)
 
 bench: setup ## Run the benchmarks; options in ARGS
-	@$(TOOLS) && $(PLAIN_CARGO) bench $(FEATURES) --bench streams -- $(ARGS)
+	@$(TOOLS) && $(PLAIN_CARGO) bench --package headwater $(FEATURES) --bench streams -- $(ARGS)
 
 # The release: server and site.
 $(BUILT): $(SOURCES)

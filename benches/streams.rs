@@ -15,10 +15,10 @@ use axum::{
     serve::ListenerExt,
 };
 use futures::{StreamExt, future::join_all, stream};
-use headwater::{
+use headwater_engine::provider::sse::Decoder;
+use headwater_protocol::{
+    BlockKind, Event, SpanKind, Started, Status,
     chat::{Answer, Applied},
-    protocol::{BlockKind, Event, SpanKind, Started, Status},
-    server::provider::sse::Decoder,
 };
 use std::{
     io::{BufRead, BufReader},

@@ -18,7 +18,7 @@ trap 'rm -f "$NOTES"' EXIT
 say() { printf '\033[1m[build]\033[0m %s\n' "$*" >&2; }
 
 site() {
-    cargo build --quiet --lib --profile wasm-release --no-default-features --features hydrate \
+    cargo build --quiet --package headwater --lib --profile wasm-release --no-default-features --features hydrate \
         --target wasm32-unknown-unknown --target-dir "$TARGET/front" || return 1
     # In a folder of its own until it is whole.
     "$TARGET/release/xtask" site --out "$SITE.new" \
@@ -33,7 +33,7 @@ say "The page's program beside the server (6 to 12 minutes when cold)"
 site >"$NOTES" 2>&1 &
 SITE_BUILD=$!
 server=0
-cargo build --release --bin headwater --no-default-features --features local --target-dir "$TARGET" || server=$?
+cargo build --release --package headwater --bin headwater --no-default-features --features local --target-dir "$TARGET" || server=$?
 if ! wait "$SITE_BUILD"; then
     cat "$NOTES" >&2
     say "The page's program could not be built; what is wrong stands above."

@@ -15,16 +15,17 @@
 
 pub mod change;
 pub mod error;
+#[cfg(feature = "ssr")]
+mod events;
 pub mod sse;
 
-use crate::{
-    chat::{Conversation, Summary},
-    protocol::{ConversationId, MessageId, ModelInfo, RunId, Seq, Started, Stopped},
-};
 pub use error::ApiError;
+use headwater_protocol::{
+    Catalog, ConversationId, MessageId, RunId, Seq, Started, Stopped,
+    chat::{Conversation, Summary},
+};
 use leptos::prelude::*;
 use leptos::server_fn::codec::{GetUrl, PostUrl};
-use serde::{Deserialize, Serialize};
 pub use sse::{Sse, SseBody};
 
 /// Sends a message and starts the run that answers it.
@@ -50,7 +51,7 @@ pub async fn start_run(
     #[server(default)] settings: Option<String>,
     #[server(default)] images: Option<String>,
 ) -> Result<Started, ApiError> {
-    let command = crate::server::commands::StartRun {
+    let command = headwater_engine::StartRun {
         text,
         conversation,
         parent,
@@ -60,7 +61,10 @@ pub async fn start_run(
         settings,
         images: crate::server::images::from_list(images.as_deref()),
     };
-    crate::server::app()?.start(command).await.map_err(ApiError)
+    crate::server::engine()?
+        .start(command)
+        .await
+        .map_err(ApiError)
 }
 
 /// Follows a run from `after` (or the `Last-Event-ID` header, whichever is later) as server-sent
@@ -71,7 +75,7 @@ pub async fn run_events(
     #[server(default)] after: Option<Seq>,
     #[server(default)] snapshot: Option<bool>,
 ) -> Result<SseBody, ApiError> {
-    crate::server::events::follow_from_request(run, after, snapshot.unwrap_or(false)).await
+    events::follow_from_request(run, after, snapshot.unwrap_or(false)).await
 }
 
 /// The address of [`run_events`] for an `EventSource`.
@@ -79,16 +83,13 @@ pub fn run_events_url(run: RunId, after: Seq) -> String {
     format!("/api/runs/events?run={run}&after={after}")
 }
 
-/// Where pictures are sent to; the body is the picture, the answer its identifier as JSON.
-pub const IMAGES: &str = "/api/images";
-
 /// Stops a run. Its text is kept up to the entry `seen`, the last that the reader showed.
 #[server(endpoint = "runs/stop", input = PostUrl)]
 pub async fn stop_run(
     run: RunId,
     #[server(default)] seen: Option<Seq>,
 ) -> Result<Stopped, ApiError> {
-    crate::server::app()?
+    crate::server::engine()?
         .stop(run, seen)
         .await
         .map_err(ApiError)
@@ -100,7 +101,7 @@ pub async fn continue_run(
     run: RunId,
     #[server(default)] model: Option<String>,
 ) -> Result<Started, ApiError> {
-    crate::server::app()?
+    crate::server::engine()?
         .continue_run(run, model)
         .await
         .map_err(ApiError)
@@ -112,7 +113,7 @@ pub async fn retry_run(
     run: RunId,
     #[server(default)] model: Option<String>,
 ) -> Result<Started, ApiError> {
-    crate::server::app()?
+    crate::server::engine()?
         .retry(run, model)
         .await
         .map_err(ApiError)
@@ -123,7 +124,7 @@ pub async fn retry_run(
 /// - `query`: only those that contain it in their title, questions or answers, without regard to
 ///   case in any alphabet.
 /// - `limit`: how many at most, 50 if not said, 200 at most. Fewer are the last ones.
-/// - `after`: those behind this place, the [`crate::chat::ListPlace`] of the last one on the page
+/// - `after`: those behind this place, the [`headwater_protocol::chat::ListPlace`] of the last one on the page
 ///   before. Conversations that come meanwhile are before it, so none is skipped or repeated.
 #[server(endpoint = "conversations/list", input = GetUrl)]
 pub async fn list_conversations(
@@ -131,16 +132,20 @@ pub async fn list_conversations(
     #[server(default)] limit: Option<usize>,
     #[server(default)] after: Option<String>,
 ) -> Result<Vec<Summary>, ApiError> {
-    let listing = crate::server::store::Listing {
+    let listing = headwater_engine::Listing {
         query,
         limit,
-        after: crate::server::store::place_in_list(after.as_deref()).map_err(ApiError)?,
+        after: headwater_engine::db::conversations::place_in_list(after.as_deref())
+            .map_err(ApiError)?,
     };
-    crate::server::app()?.list(listing).await.map_err(ApiError)
+    crate::server::engine()?
+        .list(listing)
+        .await
+        .map_err(ApiError)
 }
 
 /// A conversation with messages of its current branch: the newest ones. A running answer is
-/// included as far as it is; follow its run after [`crate::chat::Answer::seq`].
+/// included as far as it is; follow its run after [`headwater_protocol::chat::Answer::seq`].
 ///
 /// - `before`: in place of the newest those before this message. Where the first message has a
 ///   parent there are more before it, and it is the next `before`.
@@ -151,12 +156,15 @@ pub async fn load_conversation(
     #[server(default)] before: Option<MessageId>,
     #[server(default)] limit: Option<usize>,
 ) -> Result<Conversation, ApiError> {
-    let part = crate::server::store::Window {
+    let part = headwater_engine::Window {
         before,
         limit,
-        ..crate::server::store::Window::default()
+        ..headwater_engine::Window::default()
     };
-    crate::server::app()?.load(id, part).await.map_err(ApiError)
+    crate::server::engine()?
+        .load(id, part)
+        .await
+        .map_err(ApiError)
 }
 
 /// Makes the branch that contains `message` the current one, and loads it back to that message,
@@ -166,7 +174,7 @@ pub async fn select_branch(
     id: ConversationId,
     message: MessageId,
 ) -> Result<Conversation, ApiError> {
-    crate::server::app()?
+    crate::server::engine()?
         .select(id, message)
         .await
         .map_err(ApiError)
@@ -175,17 +183,17 @@ pub async fn select_branch(
 /// Renames a conversation. Titles are at most 200 characters; an empty one is refused.
 #[server(endpoint = "conversations/rename", input = PostUrl)]
 pub async fn rename_conversation(id: ConversationId, title: String) -> Result<(), ApiError> {
-    crate::server::app()?
+    crate::server::engine()?
         .rename(id, title)
         .await
         .map_err(ApiError)
 }
 
 /// Sets how the answers of a conversation are asked for, from the next one on. `settings` is a JSON
-/// object of [`crate::chat::Settings`]; what it does not name is left to the server and the provider.
+/// object of [`headwater_protocol::chat::Settings`]; what it does not name is left to the server and the provider.
 #[server(endpoint = "conversations/settings", input = PostUrl)]
 pub async fn set_conversation(id: ConversationId, settings: String) -> Result<(), ApiError> {
-    crate::server::app()?
+    crate::server::engine()?
         .set(id, &settings)
         .await
         .map_err(ApiError)
@@ -194,7 +202,7 @@ pub async fn set_conversation(id: ConversationId, settings: String) -> Result<()
 /// Keeps a conversation at the top of the list, or no longer.
 #[server(endpoint = "conversations/pin", input = PostUrl)]
 pub async fn pin_conversation(id: ConversationId, pinned: bool) -> Result<(), ApiError> {
-    crate::server::app()?
+    crate::server::engine()?
         .pin(id, pinned)
         .await
         .map_err(ApiError)
@@ -203,66 +211,11 @@ pub async fn pin_conversation(id: ConversationId, pinned: bool) -> Result<(), Ap
 /// Deletes a conversation with everything in it; a running answer is stopped first.
 #[server(endpoint = "conversations/delete", input = PostUrl)]
 pub async fn delete_conversation(id: ConversationId) -> Result<(), ApiError> {
-    crate::server::app()?.delete(id).await.map_err(ApiError)
+    crate::server::engine()?.delete(id).await.map_err(ApiError)
 }
 
 /// The models that can be chosen, and the providers that cannot be reached now.
 #[server(endpoint = "models/list", input = GetUrl)]
 pub async fn list_models() -> Result<Catalog, ApiError> {
-    Ok(crate::server::app()?.catalog().await)
-}
-
-/// How a provider does.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ProviderState {
-    /// Its name in the configuration.
-    pub name: String,
-    /// How many models it offers.
-    pub models: usize,
-    /// One sentence, where something is wrong.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub problem: Option<String>,
-    /// Whether it does not accept the key, or there is none.
-    #[serde(default)]
-    pub needs_key: bool,
-    /// The environment variable that its key is read from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key_variable: Option<String>,
-    /// For how many seconds others are asked first, because it failed repeatedly.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub spared_s: Option<u64>,
-}
-
-impl Catalog {
-    /// Whether the last thing known of a model's provider is that it failed.
-    pub fn is_failing(&self, model: &ModelInfo) -> bool {
-        self.providers.iter().any(|provider| {
-            provider.problem.is_some() && model.id.split('/').next() == Some(provider.name.as_str())
-        })
-    }
-
-    /// One sentence for each provider that offers nothing.
-    pub fn problems(&self) -> impl Iterator<Item = &str> {
-        let silent = self
-            .providers
-            .iter()
-            .filter(|provider| provider.models == 0);
-        silent.filter_map(|provider| provider.problem.as_deref())
-    }
-}
-
-/// What can be chosen.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Catalog {
-    /// `provider/model` that is used where nothing is chosen.
-    pub default: String,
-    /// All models of all providers that answered.
-    pub models: Vec<ModelInfo>,
-    /// All providers, with their state.
-    pub providers: Vec<ProviderState>,
-    /// Variables that would each connect another vendor.
-    #[serde(default)]
-    pub connect: Vec<String>,
-    /// Whether only the built-in toy is there, so that the page tells how to connect a larger one.
-    pub only_builtin: bool,
+    Ok(crate::server::engine()?.catalog().await)
 }

@@ -2,16 +2,13 @@
 
 mod ask;
 mod doctor;
-mod lock;
 mod printed;
 mod replay;
 mod serve;
 
-use crate::{
-    protocol::{Error, RunId},
-    server::config::{Config, Flags},
-};
+use crate::server::config::{Config, Flags};
 use clap::{Parser, Subcommand};
+use headwater_protocol::{Error, RunId};
 use std::path::PathBuf;
 
 /// A chat app for large language models whose streams cannot be lost.

@@ -22,10 +22,7 @@ compile_error!(
 );
 
 pub mod api;
-pub mod chat;
 pub mod client;
-pub mod markdown;
-pub mod protocol;
 pub mod ui;
 
 #[cfg(feature = "ssr")]

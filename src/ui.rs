@@ -19,6 +19,7 @@ mod browser;
 mod button;
 mod clock;
 mod composer;
+mod context;
 mod dialog;
 mod failure;
 mod icon;

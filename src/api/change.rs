@@ -5,7 +5,7 @@
 //! its own address, so that for everybody else nothing is different.
 
 use super::ApiError;
-use crate::protocol::ConversationId;
+use headwater_protocol::ConversationId;
 use serde::{Deserialize, Serialize};
 
 /// The fields of the command: those that it does not have stay out.

@@ -1,6 +1,6 @@
-//! How a [`protocol::Error`](crate::protocol::Error) crosses a server function.
+//! How a [`protocol::Error`](headwater_protocol::Error) crosses a server function.
 
-use crate::protocol::{Error, ErrorCode};
+use headwater_protocol::{Error, ErrorCode};
 use leptos::server_fn::{
     codec::JsonEncoding,
     error::{FromServerFnError, ServerFnErrorErr},

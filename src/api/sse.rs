@@ -1,7 +1,7 @@
 //! The output encoding `text/event-stream`, so that the browser's `EventSource` can call a server
 //! function.
 //!
-//! The frames come encoded from [`crate::server::events`]: an event is serialised once, however
+//! The frames come encoded from [`headwater_engine::follow`]: an event is serialised once, however
 //! many readers there are, and this only hands the bytes on.
 
 use super::ApiError;

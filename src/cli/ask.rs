@@ -1,18 +1,16 @@
 //! `headwater ask`: the smallest reader there is. It starts a run and follows it with a cursor,
 //! through the server that is running, or through one that it starts for itself.
 
-use super::{
-    lock::{self, Holder},
-    printed::Printed,
-    serve::Server,
-};
-use crate::{
-    api::IMAGES,
-    chat::Applied,
-    protocol::{Error, ErrorCode, Event, ImageId, Stage, Started, Status},
-    server::{config::Config, provider::sse::Decoder},
-};
+use super::{printed::Printed, serve::Server};
+use crate::server::config::Config;
 use futures::StreamExt;
+use headwater_engine::{
+    lock::{self, Holder},
+    provider::sse::Decoder,
+};
+use headwater_protocol::{
+    Error, ErrorCode, Event, IMAGES, ImageId, Stage, Started, Status, chat::Applied,
+};
 use std::{
     io::{IsTerminal, Stdout},
     net::{Ipv4Addr, SocketAddr},
@@ -38,7 +36,7 @@ pub(super) async fn ask(
     super::log_to_stderr("error");
     // Before anything is started: most mistakes are in a name.
     let images = images.iter().map(read_image).collect::<Result<_, _>>()?;
-    let (address, server) = match lock::take(&config.data)? {
+    let (address, server) = match lock::take(&config.engine.data)? {
         Holder::Other(address) if !address.is_empty() => (address, None),
         Holder::Other(_) => {
             return Err(Error::new(

@@ -1,10 +1,12 @@
 //! `headwater doctor`: what works and what does not, each in one line.
 
-use super::lock::{self, Holder};
-use crate::{
-    protocol::{Error, ErrorCode},
-    server::{config::Config, log::db, registry::Registry},
+use crate::server::config::Config;
+use headwater_engine::{
+    db,
+    lock::{self, Holder},
+    registry::Registry,
 };
+use headwater_protocol::{Error, ErrorCode};
 
 pub(super) async fn doctor(config: Config) -> Result<(), Error> {
     super::log_to_stderr("error");
@@ -13,18 +15,24 @@ pub(super) async fn doctor(config: Config) -> Result<(), Error> {
         bad += u32::from(!good);
         println!("{} {text}", if good { "ok  " } else { "BAD " });
     };
-    match lock::take(&config.data) {
-        Ok(Holder::Us(_)) => say(true, format!("data folder {}", config.data.display())),
+    match lock::take(&config.engine.data) {
+        Ok(Holder::Us(_)) => say(
+            true,
+            format!("data folder {}", config.engine.data.display()),
+        ),
         Ok(Holder::Other(address)) => {
             say(
                 true,
-                format!("data folder {}, in use by {address}", config.data.display()),
+                format!(
+                    "data folder {}, in use by {address}",
+                    config.engine.data.display()
+                ),
             );
         }
         Err(why) => say(false, why.message),
     }
     #[cfg(unix)]
-    for path in open_to_others(&config.data) {
+    for path in open_to_others(&config.engine.data) {
         say(
             false,
             format!(
@@ -38,14 +46,14 @@ pub(super) async fn doctor(config: Config) -> Result<(), Error> {
         Err(why) => say(false, format!("address {}: {why}", config.addr)),
     }
     #[cfg(feature = "local")]
-    match &config.model {
-        Some(path) => match crate::server::provider::local::LocalProvider::check(path) {
+    match &config.engine.model {
+        Some(path) => match headwater_engine::provider::local::LocalProvider::check(path) {
             Ok(_) => say(true, format!("built-in model {}", path.display())),
             Err(why) => say(false, why.message),
         },
         None => say(true, "built-in model switched off".into()),
     }
-    match Registry::new(&config) {
+    match Registry::new(&config.engine) {
         Ok(registry) => {
             let catalog = registry.catalog().await;
             say(

@@ -4,9 +4,9 @@
 //! not part of the answer any more, standard error says so, and the text that stands is printed on a
 //! new line.
 
-use crate::{
+use headwater_protocol::{
+    Event, Seq, Status,
     chat::{Answer, Applied},
-    protocol::{Event, Seq, Status},
 };
 use std::io::{self, Write};
 
@@ -116,7 +116,7 @@ impl<W: Write> Printed<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{BlockKind, SpanKind, Timing, Usage};
+    use headwater_protocol::{BlockKind, SpanKind, Timing, Usage};
     use serde_json::Value;
 
     fn span(span: u32, replaces: Option<u32>) -> Event {

@@ -1,12 +1,10 @@
 //! `headwater replay`: a stored answer at its true pace.
 
-use crate::{
+use crate::server::config::Config;
+use headwater_engine::{db::Db, db::logs::stored};
+use headwater_protocol::{
+    BlockNo, Error, ErrorCode, Event, RunId,
     chat::{Answer, beginning},
-    protocol::{BlockNo, Error, ErrorCode, Event, RunId},
-    server::{
-        config::Config,
-        log::{db::Db, stored},
-    },
 };
 use std::{collections::HashMap, io::Write, ops::RangeInclusive, time::Duration};
 use tokio::time::{Instant, sleep_until};
@@ -28,7 +26,7 @@ pub(super) async fn replay(
             format!("The speed must be a number from {slow} to {fast}."),
         ));
     }
-    let db = Db::open_to_read(&config.data)?;
+    let db = Db::open_to_read(&config.engine.data)?;
     let log = db
         .read_now(|db| stored(db, run))?
         .ok_or_else(|| Error::new(ErrorCode::NotFound, "There is no such answer."))?;

@@ -1,15 +1,17 @@
 //! `headwater serve`.
 
-use super::lock::{self, Holder, Lock};
-use crate::{
-    protocol::{Error, ErrorCode},
-    server::{App, config::Config, connections, guard::Hosts, router, shutdown},
+use crate::server::{config::Config, connections, guard::Hosts, router};
+use headwater_engine::{
+    Engine,
+    lock::{self, Holder, Lock},
+    shutdown,
 };
+use headwater_protocol::{Error, ErrorCode};
 use leptos::config::LeptosOptions;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
-    sync::{Arc, Weak},
+    sync::Arc,
     time::Duration,
 };
 use tokio::net::TcpListener;
@@ -17,29 +19,12 @@ use tokio::net::TcpListener;
 /// How long connections may take to close after the last run has ended.
 const CLOSE: Duration = Duration::from_secs(4);
 
-/// How often answers are looked for that nobody writes. There should be none.
-const LOST: Duration = Duration::from_secs(10);
-
 /// Serves until a signal, then ends in order.
 pub(super) async fn serve(config: Config) -> Result<(), Error> {
     super::log_to_stderr("info");
-    let lock = match lock::take(&config.data)? {
+    let lock = match lock::take(&config.engine.data)? {
         Holder::Us(lock) => lock,
-        Holder::Other(address) => {
-            return Err(Error::new(
-                ErrorCode::Storage,
-                format!(
-                    "Another Headwater uses the data folder {} already{}. Stop it, or choose \
-                     another folder with --data.",
-                    config.data.display(),
-                    if address.is_empty() {
-                        String::new()
-                    } else {
-                        format!(" (at {address})")
-                    }
-                ),
-            ));
-        }
+        Holder::Other(address) => return Err(lock::in_use(&config.engine.data, &address)),
     };
     let server = Server::start(&config, lock).await?;
     println!("listening on {}", server.address);
@@ -65,39 +50,36 @@ pub(super) async fn serve(config: Config) -> Result<(), Error> {
 pub(super) struct Server {
     /// Its address, `http://…`.
     pub(super) address: String,
-    app: Arc<App>,
+    engine: Arc<Engine>,
     task: tokio::task::JoinHandle<()>,
-    _lock: Lock,
 }
 
 impl Server {
     /// Opens everything and listens. The data folder is locked by the caller.
-    pub(super) async fn start(config: &Config, mut lock: Lock) -> Result<Self, Error> {
+    pub(super) async fn start(config: &Config, lock: Lock) -> Result<Self, Error> {
         let listener = bind(config.addr).await?;
         let local = listener.local_addr().unwrap_or(config.addr);
         let address = format!("http://{}", reachable(local));
-        let app = App::open(config)?;
+        let engine = Engine::builder(config.engine.clone()).locked(lock).open()?;
         let routes = router(
-            app.clone(),
+            engine.clone(),
             leptos_options(local),
             Hosts::new(&config.allow_hosts, local.ip()),
         );
-        lock.publish(&address);
-        tokio::spawn(close_lost(Arc::downgrade(&app)));
+        engine.publish(&address);
         let limits = connections::Limits::default();
-        let ended = app.shutdown.cut.clone();
+        let ended = engine.shutdown.cut.clone();
         let task = tokio::spawn(connections::serve(listener, routes, limits, ended));
         Ok(Self {
             address,
-            app,
+            engine,
             task,
-            _lock: lock,
         })
     }
 
     /// Ends in order: no new runs, a grace for those that run, streams closed, disk written.
     pub(super) async fn stop(self, grace: Duration) {
-        self.app.shutdown.run(grace).await;
+        self.engine.shutdown.run(grace).await;
         if tokio::time::timeout(CLOSE, self.task).await.is_err() {
             tracing::warn!("some connections did not close in time");
         }
@@ -113,19 +95,6 @@ fn reachable(listening: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, listening.port())
-}
-
-/// Looks from time to time for answers that are stored as running and that nobody writes.
-async fn close_lost(app: Weak<App>) {
-    loop {
-        tokio::time::sleep(LOST).await;
-        let Some(app) = app.upgrade() else { return };
-        match app.close_lost().await {
-            Ok(0) => {}
-            Ok(count) => tracing::warn!(count, "answers without a task were closed"),
-            Err(why) => tracing::warn!(%why, "answers without a task could not be closed"),
-        }
-    }
 }
 
 async fn bind(addr: SocketAddr) -> Result<TcpListener, Error> {

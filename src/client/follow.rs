@@ -5,11 +5,26 @@
 //! connection, one timer and the fold, and tells it what the fold made of each entry. Nothing is
 //! ever given up by time: as long as the run is not seen to end, the stream is opened again.
 
-use super::store::Link;
-use crate::{
-    chat::Applied,
-    protocol::{Event, Seq, UnixMs},
-};
+use headwater_protocol::{Event, Seq, UnixMs, chat::Applied};
+
+/// How the stream of the running answer is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Link {
+    /// Nothing runs, nothing is followed.
+    #[default]
+    Idle,
+    /// The first connection is being made.
+    Connecting,
+    /// Events arrive.
+    Open,
+    /// The connection broke; it is tried again for ever.
+    Reconnecting {
+        /// How many times it has been tried since it broke.
+        attempt: u32,
+    },
+    /// The browser says that there is no network.
+    Offline,
+}
 
 /// A connection on which nothing came for so long is dead, whatever the browser says of it. The
 /// server pings every 5 s.

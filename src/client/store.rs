@@ -12,20 +12,19 @@ mod commands;
 mod inbox;
 #[cfg(feature = "hydrate")]
 mod live;
-mod nursery;
+mod owners;
 mod words;
 
 pub use body::Body;
 pub use chats::{Chats, PAGE};
 
-use crate::{
+use super::follow::Link;
+use headwater_protocol::{
+    ConversationId, Error, ImageId, MessageId, RunId, Stage, Status, Timing, UnixMs, Usage,
     chat::{Message, Role},
-    protocol::{
-        ConversationId, Error, ImageId, MessageId, RunId, Stage, Status, Timing, UnixMs, Usage,
-    },
 };
 use leptos::prelude::*;
-use nursery::Nursery;
+use owners::MessageOwners;
 use serde::{Deserialize, Serialize};
 
 /// The conversation on the screen. Cheap to copy; provided as a context by the chat page.
@@ -37,7 +36,7 @@ pub struct Chat {
     pub title: RwSignal<String>,
     /// `provider/model` for the next message; `None` is the server's default.
     pub model: RwSignal<Option<String>>,
-    /// How its answers are asked for, from the next one on: JSON of [`crate::chat::Settings`], or
+    /// How its answers are asked for, from the next one on: JSON of [`headwater_protocol::chat::Settings`], or
     /// nothing where nothing is chosen.
     pub settings: RwSignal<String>,
     /// The messages of the current branch as far as they are loaded, oldest first. The list changes when messages come or go,
@@ -67,7 +66,7 @@ pub struct Chat {
 
 struct Inner {
     /// Owns the signals of the messages.
-    nursery: Nursery,
+    owners: MessageOwners,
     /// The person's message that is on its way: on the screen, but not in the conversation yet.
     pending: Option<MessageView>,
     /// Grows with every change that this page made or asked for. What was loaded before it says
@@ -224,7 +223,7 @@ pub struct AnswerState {
     /// How it ended; `None` while it runs.
     pub status: Option<Status>,
     /// Why the model ended, where it said so.
-    pub finish: Option<crate::protocol::Finish>,
+    pub finish: Option<headwater_protocol::Finish>,
     /// Where it stands before and between tokens.
     pub stage: Option<Stage>,
     /// When that stage began.
@@ -253,25 +252,6 @@ pub struct AnswerState {
     pub accepted: UnixMs,
     /// How often the stream had to be resumed in this page.
     pub reconnects: u32,
-}
-
-/// How the stream of the running answer is doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Link {
-    /// Nothing runs, nothing is followed.
-    #[default]
-    Idle,
-    /// The first connection is being made.
-    Connecting,
-    /// Events arrive.
-    Open,
-    /// The connection broke; it is tried again for ever.
-    Reconnecting {
-        /// How many times it has been tried since it broke.
-        attempt: u32,
-    },
-    /// The browser says that there is no network.
-    Offline,
 }
 
 /// A message that waits for the answer before it.

@@ -1,19 +1,16 @@
 //! Configuration: the command line over the environment over the file over the defaults, read once.
 
-mod providers;
-
-use super::{
-    engine::{
+use super::guard::host_name;
+use headwater_engine::{
+    clock::{MAX_SECONDS, seconds},
+    config::{Delivery, ProviderConfig, Script, from_environment},
+    runs::{
         Deadlines,
         recovery::{OnBreak, Recovery},
     },
-    events::Delivery,
-    guard::host_name,
-    provider::http::CONNECT_TIMEOUT,
     tool::program::ToolConfig,
 };
-use crate::protocol::{Error, ErrorCode};
-pub use providers::{Kind, ProviderConfig, vendors_left};
+use headwater_protocol::{Error, ErrorCode};
 use serde::Deserialize;
 use std::{
     net::SocketAddr,
@@ -149,7 +146,8 @@ struct Retry {
     pause: Option<f64>,
     longest: Option<f64>,
     on_break: Option<OnBreak>,
-    mends: Option<u32>,
+    #[serde(alias = "mends")]
+    max_recoveries: Option<u32>,
     hedge: Option<bool>,
 }
 
@@ -158,50 +156,13 @@ struct Retry {
 pub struct Config {
     /// Where to listen.
     pub addr: SocketAddr,
-    /// Folder of the database.
-    pub data: PathBuf,
-    /// Largest size of the database in megabytes; 0 for none.
-    pub data_limit_mb: u64,
-    /// The built-in model's file; `None` if it is switched off.
-    pub model: Option<PathBuf>,
-    /// Tokens of context that the built-in model may use.
-    pub context: u32,
-    /// Answers that the built-in model writes at once; 0 for one a processor.
-    pub parallel: usize,
-    /// The model used where none is chosen.
-    pub default_model: Option<String>,
-    /// The scripted provider: its scenarios in TOML, or the built-in ones.
-    pub script: Option<Script>,
-    /// The providers, beside the built-in and the scripted one.
-    pub providers: Vec<ProviderConfig>,
-    /// The programs that models may call.
-    pub tools: Vec<ToolConfig>,
-    /// System prompt of every conversation.
-    pub system: Option<String>,
     /// Host names under which the page may be opened, beside the machine's own loopback names, in
     /// lower case and without ports.
     pub allow_hosts: Vec<String>,
-    /// How long opening a connection to a provider may take.
-    pub connect: Duration,
-    /// How long to wait for a provider.
-    pub deadlines: Deadlines,
-    /// Models to ask when the chosen one cannot answer, as `provider/model`.
-    pub fallback: Vec<String>,
-    /// What to do about failures of providers.
-    pub recovery: Recovery,
-    /// How event streams behave.
-    pub delivery: Delivery,
     /// How long running answers may go on after SIGTERM.
     pub grace: Duration,
-}
-
-/// Where scripted answers come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Script {
-    /// The scenarios that are part of the program.
-    Builtin,
-    /// Scenarios as TOML.
-    Text(String),
+    /// Everything behind the web server.
+    pub engine: headwater_engine::Config,
 }
 
 impl Config {
@@ -224,33 +185,27 @@ impl Config {
                 ))
             }),
         };
-        let deadlines = Deadlines::default();
-        let delivery = Delivery::default();
         let mut providers = file.provider;
-        providers.extend(providers::from_environment(flags, |name| {
+        providers.extend(from_environment(flags.provider_url.as_deref(), |name| {
             std::env::var(name).ok()
         }));
-        let (usual, retry) = (Recovery::default(), file.retry);
+        let data = flags.data.clone().or(file.data);
+        let usual = headwater_engine::Config::new(data.unwrap_or_else(default_data));
+        let retry = file.retry;
         let on_break = flags.on_break.as_deref().map(on_break).transpose()?;
-        Ok(Self {
-            addr: flags
-                .addr
-                .or(file.addr)
-                .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 3000))),
-            data: flags
-                .data
-                .clone()
-                .or(file.data)
-                .unwrap_or_else(default_data),
-            data_limit_mb: flags.data_limit.or(file.data_limit).unwrap_or(0),
+        let engine = headwater_engine::Config {
+            data_limit_mb: flags
+                .data_limit
+                .or(file.data_limit)
+                .unwrap_or(usual.data_limit_mb),
             model: flags
                 .model
                 .clone()
                 .or(file.model)
                 .or_else(|| Some(default_model_file()))
                 .filter(|path| path != Path::new("none")),
-            context: file.context.unwrap_or(8192),
-            parallel: file.parallel.unwrap_or(0),
+            context: file.context.unwrap_or(usual.context),
+            parallel: file.parallel.unwrap_or(usual.parallel),
             default_model: flags.default_model.clone().or(file.default_model),
             script: flags
                 .script
@@ -261,26 +216,21 @@ impl Config {
             providers,
             tools: file.tool,
             system: file.system,
-            allow_hosts: [flags.allow_hosts.clone(), file.allow_hosts]
-                .concat()
-                .iter()
-                .filter_map(|name| host_name(name).transpose())
-                .collect::<Result<_, _>>()?,
-            connect: time("connect", None, file.connect, CONNECT_TIMEOUT)?,
+            connect: time("connect", None, file.connect, usual.connect)?,
             deadlines: Deadlines {
                 first_token: time(
                     "first_token",
                     flags.first_token,
                     file.first_token,
-                    deadlines.first_token,
+                    usual.deadlines.first_token,
                 )?,
                 between_tokens: time(
                     "between_tokens",
                     flags.between_tokens,
                     file.between_tokens,
-                    deadlines.between_tokens,
+                    usual.deadlines.between_tokens,
                 )?,
-                total: time("total", None, file.total, deadlines.total)?,
+                total: time("total", None, file.total, usual.deadlines.total)?,
             },
             fallback: match flags.fallback.is_empty() {
                 true => file.fallback,
@@ -290,40 +240,43 @@ impl Config {
                 attempts: flags
                     .attempts
                     .or(retry.attempts)
-                    .unwrap_or(usual.attempts)
+                    .unwrap_or(usual.recovery.attempts)
                     .max(1),
-                pause: time("pause", None, retry.pause, usual.pause)?,
-                longest: time("longest", None, retry.longest, usual.longest)?,
+                pause: time("pause", None, retry.pause, usual.recovery.pause)?,
+                longest: time("longest", None, retry.longest, usual.recovery.longest)?,
                 on_break: on_break.or(retry.on_break).unwrap_or_default(),
-                mends: retry.mends.unwrap_or(usual.mends),
-                hedge: retry.hedge.unwrap_or(usual.hedge),
+                max_recoveries: retry
+                    .max_recoveries
+                    .unwrap_or(usual.recovery.max_recoveries),
+                hedge: retry.hedge.unwrap_or(usual.recovery.hedge),
             },
             delivery: Delivery {
-                ping: time("ping", flags.ping, file.ping, delivery.ping)?
+                ping: time("ping", flags.ping, file.ping, usual.delivery.ping)?
                     .max(Duration::from_millis(50)),
                 lifetime: time(
                     "stream_lifetime",
                     flags.stream_lifetime,
                     file.stream_lifetime,
-                    delivery.lifetime,
+                    usual.delivery.lifetime,
                 )?
                 .max(Duration::from_millis(200)),
             },
+            ..usual
+        };
+        Ok(Self {
+            addr: flags
+                .addr
+                .or(file.addr)
+                .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 3000))),
+            allow_hosts: [flags.allow_hosts.clone(), file.allow_hosts]
+                .concat()
+                .iter()
+                .filter_map(|name| host_name(name).transpose())
+                .collect::<Result<_, _>>()?,
             grace: time("grace", flags.grace, file.grace, Duration::from_secs(10))?,
+            engine,
         })
     }
-}
-
-/// The longest time that can be set, in seconds: some three years. Clocks do not go on for ever, and
-/// a sum beyond their end is a panic.
-const MAX_SECONDS: f64 = 1e8;
-
-/// A time of the configuration; `None` for what is no number of seconds, or more than
-/// [`MAX_SECONDS`].
-pub fn seconds(value: f64) -> Option<Duration> {
-    Duration::try_from_secs_f64(value)
-        .ok()
-        .filter(|_| value <= MAX_SECONDS)
 }
 
 fn on_break(word: &str) -> Result<OnBreak, Error> {

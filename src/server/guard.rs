@@ -6,14 +6,14 @@
 
 mod hosts;
 
-use super::{plain, status};
-use crate::protocol::{Error, ErrorCode};
+use super::{document::wants_page, policy, status};
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, header},
+    http::{HeaderName, Method, header},
     middleware::Next,
     response::Response,
 };
+use headwater_protocol::{Error, ErrorCode};
 use hosts::{Authority, split_origin};
 pub use hosts::{Hosts, host_name};
 use std::{
@@ -32,33 +32,13 @@ pub async fn guard(State(hosts): State<Hosts>, request: Request, next: Next) -> 
                 log_once(&why);
             }
             let error = Error::new(ErrorCode::Permission, why);
-            let mut response = status::answer(&error, plain::wants_page(request.headers()));
-            set_missing(response.headers_mut(), &[("cache-control", "no-store")]);
+            let mut response = status::answer(&error, wants_page(request.headers()));
+            policy::keep_nowhere(response.headers_mut());
             response
         }
     };
-    set_missing(response.headers_mut(), &HEADERS);
+    policy::of_all(response.headers_mut());
     response
-}
-
-/// Sent with every answer. A page that has no policy of its own may load and run nothing.
-const HEADERS: [(&str, &str); 5] = [
-    (
-        "content-security-policy",
-        "default-src 'none'; frame-ancestors 'none'",
-    ),
-    ("x-content-type-options", "nosniff"),
-    ("referrer-policy", "same-origin"),
-    ("cross-origin-opener-policy", "same-origin"),
-    ("cross-origin-resource-policy", "same-origin"),
-];
-
-fn set_missing(headers: &mut HeaderMap, fixed: &[(&'static str, &'static str)]) {
-    for (name, value) in fixed {
-        headers
-            .entry(HeaderName::from_static(name))
-            .or_insert(HeaderValue::from_static(value));
-    }
 }
 
 /// Why a request is not served.

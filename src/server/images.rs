@@ -1,14 +1,6 @@
-//! Pictures that people send with their messages, and those that models make.
-//!
-//! A picture is stored once, under the hash of its bytes, before the message or the log shows it.
-//! What it is, its first bytes say, and not whoever sends it: only formats that every vendor takes
-//! and that no browser runs anything from.
+//! The addresses of pictures: where they are sent to, and where they are shown.
 
-use super::{App, log::db::storage, provider::Image};
-use crate::{
-    chat::Message,
-    protocol::{ConversationId, Error, ErrorCode, ImageId, MAX_IMAGE_BYTES, MessageId, UnixMs},
-};
+use super::{document::status_of, forms};
 use axum::{
     Json,
     body::Body,
@@ -16,41 +8,23 @@ use axum::{
     http::{HeaderName, header},
     response::{IntoResponse, Response},
 };
-use rusqlite::{Connection, OptionalExtension, params};
-use sha2::{Digest, Sha256};
-use std::{collections::HashMap, sync::Arc};
-use tokio::sync::Semaphore;
-
-/// The most pictures of one message.
-pub const MAX_IMAGES: usize = 10;
-
-/// The most that the pictures of one message, and those of one request, have together, in bytes:
-/// 20 MB in base64, which is Gemini's limit for a request, the smallest of the vendors'.
-pub const MAX_IMAGES_BYTES: usize = 15_000_000;
-
-/// How many uploads may wait for the log's thread at once: they are not to hold up the tokens that
-/// go the same way.
-static UPLOADS: Semaphore = Semaphore::const_new(2);
-
-/// How long a picture may wait for its message, in milliseconds: a day.
-const WAITS: UnixMs = 24 * 60 * 60 * 1000;
-
-/// Pictures by their identifiers.
-pub type Images = HashMap<ImageId, Image>;
+use headwater_engine::{Engine, db::images::too_large};
+use headwater_protocol::{Error, ErrorCode, ImageId, MAX_IMAGE_BYTES};
+use std::sync::Arc;
 
 /// `POST /api/images`: the body is a picture. The answer is its identifier, a JSON string, which [`crate::api::start_run`]
 /// takes.
-pub async fn upload(State(app): State<Arc<App>>, body: Body) -> Response {
-    match keep(&app, body).await {
+pub async fn upload(State(engine): State<Arc<Engine>>, body: Body) -> Response {
+    match keep(&engine, body).await {
         Ok(id) => Json(id).into_response(),
         Err(why) => refuse(why),
     }
 }
 
 /// `GET /api/images/{id}`: a picture.
-pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {
+pub async fn show(State(engine): State<Arc<Engine>>, Path(id): Path<String>) -> Response {
     let wanted = ImageId(id);
-    match app.log.db.read(move |db| read(db, &wanted)).await {
+    match engine.image(wanted).await {
         Ok(Some(image)) => {
             let headers = [
                 (header::CONTENT_TYPE, image.media_type.as_str()),
@@ -73,36 +47,12 @@ pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>) -> Respon
 }
 
 fn refuse(why: Error) -> Response {
-    (super::status::of(&why), Json(why)).into_response()
+    (status_of(&why), Json(why)).into_response()
 }
 
-async fn keep(app: &App, body: Body) -> Result<ImageId, Error> {
-    let data = super::form::read(body, MAX_IMAGE_BYTES).await?;
-    let data = data.ok_or_else(|| {
-        Error::new(
-            ErrorCode::TooLarge,
-            format!(
-                "A picture may have {} MB at most.",
-                MAX_IMAGE_BYTES / 1_000_000
-            ),
-        )
-    })?;
-    let media_type = media_type(&data).ok_or_else(|| {
-        Error::new(
-            ErrorCode::InvalidRequest,
-            "This is no PNG, JPEG, WebP or GIF picture.",
-        )
-    })?;
-    let id = id_of(&data);
-    let stored = id.clone();
-    let at = super::commands::now();
-    // It is never closed, so this only waits.
-    let _turn = UPLOADS.acquire().await;
-    app.log
-        .writer
-        .write(move |db| insert(db, &stored, media_type, &data, at))
-        .await?;
-    Ok(id)
+async fn keep(engine: &Engine, body: Body) -> Result<ImageId, Error> {
+    let data = forms::read(body, MAX_IMAGE_BYTES).await?;
+    engine.keep_image(data.ok_or_else(too_large)?).await
 }
 
 /// The identifiers of a list with commas between.
@@ -111,240 +61,4 @@ pub fn from_list(list: Option<&str>) -> Vec<ImageId> {
     ids.filter(|id| !id.is_empty())
         .map(|id| ImageId(id.to_owned()))
         .collect()
-}
-
-/// The identifier of a picture.
-pub fn id_of(data: &[u8]) -> ImageId {
-    ImageId(hex(&Sha256::digest(data)))
-}
-
-/// Keeps a picture that a model made, with the message that its run writes. `run` is the run's number
-/// in the database; one that was deleted keeps nothing.
-///
-/// # Errors
-/// `storage`.
-pub fn keep_of_run(db: &Connection, run: i64, id: &ImageId, image: &Image) -> Result<(), Error> {
-    // It waits for no message, so it goes with this one's conversation, however young it is.
-    db.prepare_cached(
-        "INSERT INTO image (id, media_type, data, at)
-         SELECT ?1, ?2, ?3, 0 WHERE EXISTS (SELECT 1 FROM run WHERE no = ?4)
-         ON CONFLICT (id) DO NOTHING",
-    )
-    .and_then(|mut query| query.execute(params![id.0, image.media_type, image.data.as_ref(), run]))
-    .map_err(storage)?;
-    db.prepare_cached(
-        "INSERT INTO message_image (message, place, image)
-         SELECT run.message, 1 + coalesce(max(m.place), -1), ?2
-         FROM run LEFT JOIN message_image AS m ON m.message = run.message
-         WHERE run.no = ?1 GROUP BY run.no
-         HAVING NOT EXISTS (SELECT 1 FROM message_image AS known
-                            WHERE known.message = run.message AND known.image = ?2)",
-    )
-    .and_then(|mut query| query.execute(params![run, id.0]))
-    .map_err(storage)?;
-    Ok(())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// What a picture's first bytes say it is; `None` for what is no picture that is kept.
-pub fn media_type(data: &[u8]) -> Option<&'static str> {
-    match data {
-        [0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, ..] => Some("image/png"),
-        [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),
-        [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some("image/gif"),
-        [
-            b'R',
-            b'I',
-            b'F',
-            b'F',
-            _,
-            _,
-            _,
-            _,
-            b'W',
-            b'E',
-            b'B',
-            b'P',
-            ..,
-        ] => Some("image/webp"),
-        _ => None,
-    }
-}
-
-/// Keeps a picture, and drops those that no message shows and that have waited long enough.
-fn insert(
-    db: &Connection,
-    id: &ImageId,
-    media_type: &str,
-    data: &[u8],
-    at: UnixMs,
-) -> Result<(), Error> {
-    db.execute(
-        "DELETE FROM image WHERE at < ?1
-         AND NOT EXISTS (SELECT 1 FROM message_image AS m WHERE m.image = image.id)",
-        [at.saturating_sub(WAITS) as i64],
-    )
-    .and_then(|_| {
-        db.execute(
-            "INSERT INTO image (id, media_type, data, at) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (id) DO UPDATE SET at = excluded.at",
-            params![id.0, media_type, data, at as i64],
-        )
-    })
-    .map_err(storage)?;
-    Ok(())
-}
-
-/// Gives a message its pictures.
-///
-/// # Errors
-/// `not_found` for one that was not sent before, `invalid_request` for too many, `too_large` for
-/// more than [`MAX_IMAGES_BYTES`] together, `storage`.
-pub fn attach(db: &Connection, message: MessageId, images: &[ImageId]) -> Result<(), Error> {
-    if images.len() > MAX_IMAGES {
-        return Err(Error::new(
-            ErrorCode::InvalidRequest,
-            format!("A message may have {MAX_IMAGES} pictures at most."),
-        ));
-    }
-    for (place, image) in images.iter().enumerate() {
-        let found = db
-            .prepare_cached(
-                "INSERT INTO message_image (message, place, image)
-                 SELECT ?1, ?2, id FROM image WHERE id = ?3",
-            )
-            .and_then(|mut query| {
-                query.execute(params![message.0.as_bytes(), place as i64, image.0])
-            })
-            .map_err(storage)?;
-        // It waits no longer.
-        db.prepare_cached("UPDATE image SET at = 0 WHERE id = ?1")
-            .and_then(|mut query| query.execute([&image.0]))
-            .map_err(storage)?;
-        if found == 0 {
-            return Err(Error::new(
-                ErrorCode::NotFound,
-                "A picture of this message is not there any more. Attach it again.",
-            ));
-        }
-    }
-    let total: i64 = db
-        .prepare_cached(
-            "SELECT COALESCE(SUM(LENGTH(i.data)), 0) FROM message_image AS m
-             JOIN image AS i ON i.id = m.image WHERE m.message = ?1",
-        )
-        .and_then(|mut query| query.query_row([message.0.as_bytes()], |row| row.get(0)))
-        .map_err(storage)?;
-    if total > MAX_IMAGES_BYTES as i64 {
-        return Err(Error::new(
-            ErrorCode::TooLarge,
-            format!(
-                "The pictures of a message may have {} MB together.",
-                MAX_IMAGES_BYTES / 1_000_000
-            ),
-        ));
-    }
-    Ok(())
-}
-
-/// Takes a conversation's pictures from its messages, and removes those that no other conversation
-/// shows. One that was uploaded again since its message was sent waits for a draft, and stays for as
-/// long as such may wait.
-///
-/// # Errors
-/// `storage`.
-pub(super) fn delete(db: &Connection, id: ConversationId, at: UnixMs) -> Result<(), Error> {
-    db.execute(
-        "DELETE FROM image WHERE at < ?2
-         AND id IN
-            (SELECT m.image FROM message_image AS m JOIN message ON message.id = m.message
-             WHERE message.conversation = ?1)
-         AND NOT EXISTS
-            (SELECT 1 FROM message_image AS m JOIN message ON message.id = m.message
-             WHERE m.image = image.id AND message.conversation != ?1)",
-        params![id.0.as_bytes(), at.saturating_sub(WAITS) as i64],
-    )
-    .and_then(|_| {
-        db.execute(
-            "DELETE FROM message_image
-             WHERE message IN (SELECT id FROM message WHERE conversation = ?1)",
-            [id.0.as_bytes()],
-        )
-    })
-    .map(|_| ())
-    .map_err(storage)
-}
-
-/// The pictures of a message, in order.
-///
-/// # Errors
-/// `storage`.
-pub fn of_message(db: &Connection, message: MessageId) -> Result<Vec<ImageId>, Error> {
-    db.prepare_cached("SELECT image FROM message_image WHERE message = ?1 ORDER BY place")
-        .and_then(|mut query| {
-            query
-                .query_map([message.0.as_bytes()], |row| row.get(0).map(ImageId))?
-                .collect()
-        })
-        .map_err(storage)
-}
-
-/// The pictures of a branch that go into one request: the newest ones, as far as there is room for
-/// [`MAX_IMAGES_BYTES`]. Those of one message fit by themselves.
-///
-/// # Errors
-/// `storage`.
-pub fn of_branch(db: &Connection, branch: &[Message]) -> Result<Images, Error> {
-    let mut images = Images::new();
-    let mut room = MAX_IMAGES_BYTES;
-    for id in branch.iter().rev().flat_map(|message| &message.images) {
-        if images.contains_key(id) {
-            continue;
-        }
-        let Some(image) = read(db, id)? else { continue };
-        let Some(left) = room.checked_sub(image.data.len()) else {
-            break;
-        };
-        room = left;
-        images.insert(id.clone(), image);
-    }
-    Ok(images)
-}
-
-fn read(db: &Connection, id: &ImageId) -> Result<Option<Image>, Error> {
-    db.prepare_cached("SELECT media_type, data FROM image WHERE id = ?1")
-        .and_then(|mut query| {
-            query
-                .query_row([&id.0], |row| {
-                    Ok(Image {
-                        media_type: row.get(0)?,
-                        data: row.get::<_, Vec<u8>>(1)?.into(),
-                    })
-                })
-                .optional()
-        })
-        .map_err(storage)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::media_type;
-
-    #[test]
-    fn a_picture_is_what_its_first_bytes_say() {
-        for (data, want) in [
-            (&b"\x89PNG\r\n\x1a\n...."[..], Some("image/png")),
-            (b"\xff\xd8\xff\xe0", Some("image/jpeg")),
-            (b"GIF89a", Some("image/gif")),
-            (b"RIFF\x10\0\0\0WEBPVP8 ", Some("image/webp")),
-            (b"RIFF\x10\0\0\0WAVE", None),
-            (b"<svg xmlns='http://www.w3.org/2000/svg'/>", None),
-            (b"", None),
-        ] {
-            assert_eq!(media_type(data), want, "{data:?}");
-        }
-    }
 }

@@ -1,12 +1,13 @@
 //! `/health`, `/ready` and `/metrics`.
 
-use super::{App, status};
-use crate::protocol::{Error, ErrorCode};
+use super::status;
 use axum::{
     extract::State,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use headwater_engine::Engine;
+use headwater_protocol::Error;
 use std::sync::Arc;
 
 /// The process is alive.
@@ -16,18 +17,10 @@ pub async fn health() -> &'static str {
 
 /// The server takes new runs: it is not ending and its log can be written. Otherwise the answer is
 /// an error that says why not.
-pub async fn ready(State(app): State<Arc<App>>) -> Response {
-    if app.shutdown.draining.is_cancelled() {
-        let why = Error::new(ErrorCode::ShuttingDown, "The server is ending.");
-        return not_ready(&why);
-    }
-    if !app.log.writer.is_alive() {
-        let why = Error::new(ErrorCode::Storage, "Nothing can be stored any more.");
-        return not_ready(&why);
-    }
-    match app.log.writer.trouble().borrow().as_ref() {
-        Some(why) => not_ready(why),
-        None => "ready\n".into_response(),
+pub async fn ready(State(engine): State<Arc<Engine>>) -> Response {
+    match engine.ready() {
+        Ok(()) => "ready\n".into_response(),
+        Err(why) => not_ready(&why),
     }
 }
 
@@ -39,9 +32,9 @@ fn not_ready(why: &Error) -> Response {
 }
 
 /// Gauges in the Prometheus text format.
-pub async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
-    let running = app.log.running().len();
-    let trouble = u8::from(app.log.writer.trouble().borrow().is_some());
+pub async fn metrics(State(engine): State<Arc<Engine>>) -> impl IntoResponse {
+    let running = engine.log.running().len();
+    let trouble = u8::from(engine.log.writer.trouble().borrow().is_some());
     let text = format!(
         "# HELP headwater_runs_running Answers being written now.\n\
          # TYPE headwater_runs_running gauge\n\

@@ -1,7 +1,6 @@
 //! Pages that Leptos renders are made in tasks of their own, and sent when they are whole.
 
-use super::plain;
-use crate::protocol::{Error, ErrorCode};
+use super::document::problem;
 use axum::{
     body::{Body, to_bytes},
     extract::Request,
@@ -9,6 +8,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
+use headwater_protocol::{Error, ErrorCode};
 
 /// Renders a page to its end, whether its reader stays or not.
 ///
@@ -45,7 +45,7 @@ fn failed(why: &dyn std::fmt::Display) -> Response {
     tracing::error!(%why, "a page could not be rendered");
     let sentence =
         "This page could not be made. Your conversations are safe; please load it again.";
-    plain::problem(&Error::new(ErrorCode::Internal, sentence))
+    problem(&Error::new(ErrorCode::Internal, sentence))
 }
 
 #[cfg(test)]

@@ -1,192 +1,33 @@
-//! Pages without script: the form that sends, the page that streams, and the policy of all pages.
+//! Pages without script: the list of conversations, and a conversation that streams.
 //!
 //! A browser without WASM, or one that has not loaded it yet, sends the composer as a plain form.
 //! It is led to `/plain/{conversation}`, a document that the server goes on writing, block by
 //! block, until the answer is whole.
 
-use super::{
-    App,
-    commands::StartRun,
-    log::Source,
-    store::{DEFAULT_PAGE, Listing, Window, place_in_list},
-};
-use crate::{
-    chat::{Answer, Conversation, Message, Role, Summary},
-    markdown::{self, Renderer},
-    protocol::{BlockKind, BlockNo, ConversationId, Error, ErrorCode, ImageId, RunId, Started},
-};
+use super::document::{document, escape, failure, head};
 use axum::{
-    Form,
     body::Body,
-    extract::{FromRequest, Path, Query, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
-    middleware::Next,
-    response::{IntoResponse, Redirect, Response},
+    extract::{Path, Query, State},
+    http::StatusCode,
+    response::Response,
 };
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
-use leptos::prelude::{use_context, use_nonce};
-use leptos_axum::ResponseOptions;
+use headwater_engine::{
+    Engine, Listing, Window,
+    db::conversations::{DEFAULT_PAGE, place_in_list},
+    log::Source,
+};
+use headwater_protocol::{
+    BlockKind, BlockNo, Error, ErrorCode, ImageId, RunId,
+    chat::{Answer, Conversation, Message, Role, Summary},
+    markdown::{self, Renderer},
+};
 use serde::Deserialize;
 use std::sync::Arc;
 
-/// Sets the policy of a page that Leptos renders: scripts by nonce alone, everything else from
-/// here alone. Called for each request, where the nonce is known.
-pub fn provide_policy() {
-    if let (Some(response), Some(nonce)) = (use_context::<ResponseOptions>(), use_nonce()) {
-        set_policy(&response, &policy(&nonce));
-    }
-}
-
-fn set_policy(response: &ResponseOptions, policy: &str) {
-    if let Ok(value) = HeaderValue::from_str(policy) {
-        response.insert_header(header::CONTENT_SECURITY_POLICY, value);
-    }
-}
-
-/// `wasm-unsafe-eval` allows WASM and nothing else; `strict-dynamic` lets the one script that has
-/// the nonce import the others. In development the reload socket has another port.
-fn policy(nonce: &str) -> String {
-    let sockets = match cfg!(debug_assertions) {
-        true => " ws://localhost:* ws://127.0.0.1:*",
-        false => "",
-    };
-    format!(
-        "default-src 'none'; script-src 'nonce-{nonce}' 'strict-dynamic' 'wasm-unsafe-eval'; \
-         style-src 'self' 'nonce-{nonce}'; img-src 'self' data:; font-src 'self'; \
-         connect-src 'self'{sockets}; manifest-src 'self'; form-action 'self'; base-uri 'none'; \
-         frame-ancestors 'none'; object-src 'none'"
-    )
-}
-
-/// Fields of the forms that work without script.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Fields {
-    text: String,
-    conversation: String,
-    parent: String,
-    model: String,
-    client_id: String,
-    settings: String,
-    run: String,
-}
-
-/// Answers the commands when a plain HTML form sends them: with a page, not with JSON.
-pub async fn forms(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    let command = match path {
-        "/api/runs/start" | "/api/runs/stop" | "/api/runs/continue" | "/api/runs/retry" => {
-            path.trim_start_matches("/api/runs/").to_owned()
-        }
-        _ => return next.run(request).await,
-    };
-    if *request.method() != Method::POST || !wants_page(request.headers()) {
-        return next.run(request).await;
-    }
-    let fields = match Form::<Fields>::from_request(request, &()).await {
-        Ok(Form(fields)) => fields,
-        Err(why) => {
-            let code = match why.status() {
-                StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::TooLarge,
-                _ => ErrorCode::InvalidRequest,
-            };
-            return failure(&Error::new(code, "The form could not be read."), "");
-        }
-    };
-    match obey(&app, &command, &fields).await {
-        Ok(conversation) => Redirect::to(&format!("/plain/{conversation}")).into_response(),
-        Err(why) => failure(&why, &fields.text),
-    }
-}
-
-/// Whether a person's browser asks: it says that it would rather have a page than data.
-pub(super) fn wants_page(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::ACCEPT)
-        .and_then(|accept| accept.to_str().ok())
-        .is_some_and(|accept| accept.contains("text/html"))
-}
-
-async fn obey(app: &Arc<App>, command: &str, fields: &Fields) -> Result<ConversationId, Error> {
-    let model = some(&fields.model).map(str::to_owned);
-    if command == "start" {
-        let command = StartRun {
-            text: fields.text.clone(),
-            images: Vec::new(),
-            conversation: parse(&fields.conversation)?,
-            parent: parse(&fields.parent)?,
-            model,
-            client_id: some(&fields.client_id).map(str::to_owned),
-            branch: false,
-            settings: some(&fields.settings).map(str::to_owned),
-        };
-        return app
-            .start(command)
-            .await
-            .map(|Started { conversation, .. }| conversation);
-    }
-    let run: RunId = parse(&fields.run)?.ok_or_else(unreadable)?;
-    match command {
-        "stop" => {
-            app.stop(run, None).await?;
-            let place = app
-                .log
-                .db
-                .read(move |db| super::store::place(db, run))
-                .await?;
-            Ok(place.conversation)
-        }
-        "continue" => app
-            .continue_run(run, model)
-            .await
-            .map(|started| started.conversation),
-        _ => app
-            .retry(run, model)
-            .await
-            .map(|started| started.conversation),
-    }
-}
-
 fn some(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.is_empty())
-}
-
-fn parse<T: std::str::FromStr>(text: &str) -> Result<Option<T>, Error> {
-    some(text)
-        .map(str::parse)
-        .transpose()
-        .map_err(|_| unreadable())
-}
-
-fn unreadable() -> Error {
-    Error::new(ErrorCode::InvalidRequest, "The form could not be read.")
-}
-
-/// A page that says what went wrong.
-pub(super) fn problem(why: &Error) -> Response {
-    failure(why, "")
-}
-
-/// A page that says what went wrong and gives the text back.
-fn failure(why: &Error, text: &str) -> Response {
-    let title = match (why.code, text.is_empty()) {
-        (_, false) => "Not sent",
-        (ErrorCode::NotFound, _) => "Not found",
-        (ErrorCode::Permission, _) => "Not allowed",
-        _ => "This did not work",
-    };
-    let mut page = head(title, None);
-    page.push_str("<p class=\"failure\" role=\"alert\">");
-    escape(&why.message, &mut page);
-    page.push_str("</p>");
-    if !text.is_empty() {
-        page.push_str("<p>Your message, so that nothing is lost:</p><pre tabindex=\"0\">");
-        escape(text, &mut page);
-        page.push_str("</pre>");
-    }
-    page.push_str("<p><a href=\"/\">Back to Headwater</a></p></main></body></html>");
-    document(Body::from(page), super::status::of(why), None)
 }
 
 /// Which part of what is shown.
@@ -201,13 +42,13 @@ pub struct Part {
 pub const LIST: &str = "/plain/conversations";
 
 /// `GET /plain/conversations`: the list of conversations, page by page.
-pub async fn list(State(app): State<Arc<App>>, Query(part): Query<Part>) -> Response {
+pub async fn list(State(engine): State<Arc<Engine>>, Query(part): Query<Part>) -> Response {
     let listed = async {
         let listing = Listing {
             after: place_in_list(some(&part.after))?,
             ..Listing::default()
         };
-        app.list(listing).await
+        engine.list(listing).await
     };
     let listed = match listed.await {
         Ok(listed) => listed,
@@ -234,7 +75,7 @@ pub async fn list(State(app): State<Arc<App>>, Query(part): Query<Part>) -> Resp
 /// `GET /plain/{conversation}`: the newest messages as a document, or those before one of them; a
 /// running answer streams into it.
 pub async fn page(
-    State(app): State<Arc<App>>,
+    State(engine): State<Arc<Engine>>,
     Path(id): Path<String>,
     Query(part): Query<Part>,
 ) -> Response {
@@ -243,10 +84,16 @@ pub async fn page(
             .parse()
             .map_err(|_| Error::new(ErrorCode::NotFound, "There is no such conversation."))?;
         let part = Window {
-            before: parse(&part.before)?,
+            before: some(&part.before)
+                .map(str::parse)
+                .transpose()
+                .map_err(|_| {
+                    Error::new(ErrorCode::InvalidRequest, "The address is not complete.")
+                })?,
             ..Window::default()
         };
-        app.load(id, part)
+        engine
+            .load(id, part)
             .await
             .map(|conversation| (conversation, part.before.is_none()))
     };
@@ -281,7 +128,7 @@ pub async fn page(
     ));
     let body = match running {
         None => Body::from(start + &end),
-        Some((message, run)) => match app.log.source(run).await {
+        Some((message, run)) => match engine.log.source(run).await {
             Ok(source) => {
                 open_article(message.role, &mut start);
                 form_button("stop", "Stop", run, &mut start);
@@ -492,64 +339,4 @@ fn composer(conversation: &Conversation, page: &mut String) {
          <button class=\"button primary\">Send</button></form>",
         conversation.id
     ));
-}
-
-/// The beginning of a document. Where script and WASM work after all, the reader is taken to the
-/// full page; without the WASM file there is no use in going.
-fn head(title: &str, full: Option<(&str, ConversationId)>) -> String {
-    let mut page = String::from(
-        "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <meta name=\"color-scheme\" content=\"light dark\"><title>",
-    );
-    escape(title, &mut page);
-    page.push_str(" · Headwater</title><link rel=\"stylesheet\" href=\"/pkg/headwater.css\">");
-    if let Some((nonce, id)) = full {
-        page.push_str(&format!(
-            "<script nonce=\"{nonce}\">if(self.WebAssembly&&!sessionStorage.getItem('headwater.plain'))\
-             fetch('/pkg/headwater.wasm',{{method:'HEAD'}}).then(r=>{{\
-             if(r.ok)location.replace('/c/{id}')}}).catch(()=>{{}})</script>"
-        ));
-    }
-    page.push_str("</head><body class=\"plain\"><main><h1 dir=\"auto\">");
-    escape(title, &mut page);
-    page.push_str("</h1>");
-    page
-}
-
-fn document(body: Body, status: StatusCode, nonce: Option<&str>) -> Response {
-    let script = nonce.map_or(String::new(), |nonce| {
-        format!("script-src 'nonce-{nonce}'; connect-src 'self'; ")
-    });
-    let policy = format!(
-        "default-src 'none'; {script}style-src 'self'; img-src 'self'; form-action 'self'; \
-         base-uri 'none'; frame-ancestors 'none'"
-    );
-    let mut response = (status, body).into_response();
-    let headers = response.headers_mut();
-    let fixed = [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (header::CACHE_CONTROL, "no-store, no-transform"),
-        (HeaderName::from_static("x-accel-buffering"), "no"),
-    ];
-    for (name, value) in fixed {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    if let Ok(policy) = HeaderValue::from_str(&policy) {
-        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
-    }
-    response
-}
-
-/// Text as HTML text, also within double quotes.
-fn escape(text: &str, out: &mut String) {
-    for letter in text.chars() {
-        match letter {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            other => out.push(other),
-        }
-    }
 }

@@ -3,8 +3,7 @@
 //! Leptos 0.8 answers every failed server function with 500; the body is our error as JSON. Here,
 //! in one place, the status becomes that of the error's code. (From 0.9 on the error type says it.)
 
-use super::plain;
-use crate::protocol::{Error, ErrorCode};
+use super::document::{problem, status_of, wants_page};
 use axum::{
     body::{Body, HttpBody, to_bytes},
     extract::Request,
@@ -14,6 +13,7 @@ use axum::{
 };
 use bytes::Bytes;
 use futures::{FutureExt, stream};
+use headwater_protocol::{Error, ErrorCode};
 use std::{convert::Infallible, panic::AssertUnwindSafe};
 
 /// The longest error that is looked at, in bytes.
@@ -23,7 +23,7 @@ const LONGEST: usize = 64 * 1024;
 ///
 /// A handler that panics is a failure like others: nobody waits for an answer that never comes.
 pub async fn from_error(request: Request, next: Next) -> Response {
-    let wants_page = plain::wants_page(request.headers());
+    let wants_page = wants_page(request.headers());
     let handled = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     let Ok(response) = handled else {
         let why = by_status(StatusCode::INTERNAL_SERVER_ERROR);
@@ -61,11 +61,11 @@ pub async fn from_error(request: Request, next: Next) -> Response {
 /// An error as an answer: a page for a person's browser, JSON for everybody else.
 pub fn answer(error: &Error, wants_page: bool) -> Response {
     if wants_page {
-        return plain::problem(error);
+        return problem(error);
     }
     let body = serde_json::to_vec(error).unwrap_or_default();
     let mut response = Response::new(Body::from(body));
-    *response.status_mut() = of(error);
+    *response.status_mut() = status_of(error);
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,
@@ -76,11 +76,6 @@ pub fn answer(error: &Error, wants_page: bool) -> Response {
         headers.insert(header::RETRY_AFTER, seconds);
     }
     response
-}
-
-/// The HTTP status of an error.
-pub fn of(error: &Error) -> StatusCode {
-    StatusCode::from_u16(error.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// An error for answers that did not come from a server function.

@@ -3,23 +3,20 @@
 use super::{
     browser,
     button::{quiet, worded},
+    context::{LayoutContext, PageContext},
     icon::{Icon, icon},
-    layout::Frame,
     live::{click, flag, part, text, when},
     menu::{item, menu},
-    page::Desk,
     picker,
 };
-use crate::{
-    client::store::{Chat, MessageView},
-    protocol::{FinishReason, ModelInfo, Status},
-};
+use crate::client::store::{Chat, MessageView};
+use headwater_protocol::{FinishReason, ModelInfo, Status};
 use leptos::prelude::*;
 use std::time::Duration;
 
 /// A button that puts a text into the clipboard and says so for a moment.
 pub(super) fn copy_button(source: impl Fn() -> String + Send + Sync + 'static) -> AnyView {
-    let desk = expect_context::<Desk>();
+    let page = expect_context::<PageContext>();
     let done = RwSignal::new(false);
     view! {
         <button
@@ -31,7 +28,7 @@ pub(super) fn copy_button(source: impl Fn() -> String + Send + Sync + 'static) -
             on:click=click(move || {
                 browser::copy(&source());
                 done.set(true);
-                desk.say.set("Copied".to_owned());
+                page.say.set("Copied".to_owned());
                 set_timeout(
                     move || {
                         done.try_set(false);
@@ -48,7 +45,7 @@ pub(super) fn copy_button(source: impl Fn() -> String + Send + Sync + 'static) -
 
 /// What to do again, or to go on with.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Deed {
+pub(super) enum Action {
     /// Another answer beside this one.
     Again,
     /// The same answer, from where it broke off.
@@ -58,25 +55,25 @@ pub(super) enum Deed {
 /// A menu of the models to do it with; nothing where there is no choice. `words` as in [`menu`].
 pub(super) fn other_models(
     message: MessageView,
-    deed: Deed,
+    deed: Action,
     words: Option<&'static str>,
 ) -> AnyView {
     let chat = expect_context::<Chat>();
-    let frame = expect_context::<Frame>();
+    let layout = expect_context::<LayoutContext>();
     let id = match deed {
-        Deed::Again => format!("again-{}", message.id),
-        Deed::Onward => format!("onward-{}", message.id),
+        Action::Again => format!("again-{}", message.id),
+        Action::Onward => format!("onward-{}", message.id),
     };
     let model = Memo::new(move |_| message.state.with(|state| state.model.clone()));
     let any = move || {
         let is_other = |other: &ModelInfo| model.with(|model| other.id != *model);
-        frame
+        layout
             .catalog
             .with(|catalog| catalog.models.iter().any(is_other))
     };
     let list = id.clone();
     let items = move || {
-        let models = frame.catalog.with(|catalog| {
+        let models = layout.catalog.with(|catalog| {
             let models = catalog.models.iter();
             models
                 .filter(|other| model.with(|model| other.id != *model))
@@ -90,8 +87,8 @@ pub(super) fn other_models(
                 <small>{model.provider}</small>
             };
             let deed = move || match deed {
-                Deed::Again => chat.retry(message.id, Some(chosen.clone())),
-                Deed::Onward => chat.continue_answer(message.id, Some(chosen.clone())),
+                Action::Again => chat.retry(message.id, Some(chosen.clone())),
+                Action::Onward => chat.continue_answer(message.id, Some(chosen.clone())),
             };
             item(list.clone(), "", content.into_any(), deed)
         });
@@ -119,7 +116,7 @@ pub(super) fn onward(chat: Chat, message: MessageView, class: &'static str) -> A
 #[component]
 pub(super) fn AnswerActions(message: MessageView) -> impl IntoView {
     let chat = expect_context::<Chat>();
-    let desk = expect_context::<Desk>();
+    let page = expect_context::<PageContext>();
     let broke_off = Memo::new(move |_| {
         message.state.with(|state| {
             let long = state
@@ -131,13 +128,13 @@ pub(super) fn AnswerActions(message: MessageView) -> impl IntoView {
                     || state.status == Some(Status::Ok) && long)
         })
     });
-    let last = Memo::new(move |_| desk.head.get() == Some(message.id));
+    let last = Memo::new(move |_| page.head.get() == Some(message.id));
     view! {
         {copy_button(move || message.with_body(|body| {
-            body.answers.iter().map(crate::chat::Answer::visible_text).collect()
+            body.answers.iter().map(headwater_protocol::chat::Answer::visible_text).collect()
         }))}
         {quiet("Regenerate", Icon::Again, move || chat.retry(message.id, None))}
-        {other_models(message, Deed::Again, None)}
+        {other_models(message, Action::Again, None)}
         {when(move || last.get() && broke_off.get(), move || onward(chat, message, "button small"))}
     }
     .into_any()

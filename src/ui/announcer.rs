@@ -1,11 +1,8 @@
 //! Says to screen readers, in whole sentences, what others see.
 
-use super::page::Desk;
-use crate::{
-    client::store::{Chat, MessageView},
-    markdown::plain_text,
-    protocol::{MessageId, Status},
-};
+use super::context::PageContext;
+use crate::client::store::{Chat, MessageView};
+use headwater_protocol::{MessageId, Status, markdown::plain_text};
 use leptos::prelude::*;
 
 /// How far an answer has been read out.
@@ -21,7 +18,7 @@ struct Read {
 #[component]
 pub(super) fn Announcer() -> impl IntoView {
     let chat = expect_context::<Chat>();
-    let desk = expect_context::<Desk>();
+    let page = expect_context::<PageContext>();
     let head = Memo::new(move |_| chat.head());
     Effect::new(move |before: Option<Option<Read>>| {
         let message = head.get()?;
@@ -42,7 +39,7 @@ pub(super) fn Announcer() -> impl IntoView {
         let begun = !ended && read.ended;
         if !text.is_empty() || end.is_some() || begun {
             let begin = if begun { "Goes on. " } else { "" };
-            desk.say
+            page.say
                 .set([begin, &text, " ", end.unwrap_or_default()].concat());
         }
         Some(Read {
@@ -53,7 +50,7 @@ pub(super) fn Announcer() -> impl IntoView {
     });
     view! {
         <div id="announcer" class="vh" aria-live="polite">
-            {desk.say}
+            {page.say}
         </div>
     }
     .into_any()

@@ -5,9 +5,9 @@ use super::{
     attach::pictures,
     body::AnswerBody,
     branches::Branches,
+    context::PageContext,
     failure::Failure,
     live::{flag, when, word},
-    page::Desk,
     reasoning::Reasoning,
     receipt::Receipt,
     tools::ToolCards,
@@ -19,7 +19,7 @@ use leptos::prelude::*;
 /// The assistant's message.
 #[component]
 pub(super) fn AnswerTurn(message: MessageView) -> impl IntoView {
-    let desk = expect_context::<Desk>();
+    let page = expect_context::<PageContext>();
     let running = Memo::new(move |_| message.state.with(is_running));
     let trimmed = Memo::new(move |_| message.state.with(|state| state.trimmed));
     // Until the first word there is nothing on the page that lives.
@@ -28,7 +28,7 @@ pub(super) fn AnswerTurn(message: MessageView) -> impl IntoView {
             .state
             .with(|state| is_running(state) && state.words == 0 && !state.thinking)
     });
-    let live = Memo::new(move |_| running.get() && desk.head.get() == Some(message.id));
+    let live = Memo::new(move |_| running.get() && page.head.get() == Some(message.id));
     view! {
         <article
             class="turn answer"

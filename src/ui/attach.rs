@@ -8,7 +8,8 @@ use super::{
     icon::Icon,
     live::{part, when},
 };
-use crate::{client::store::Chat, protocol::ImageId};
+use crate::client::store::Chat;
+use headwater_protocol::ImageId;
 use leptos::{ev, prelude::*};
 
 /// Opens the system's dialog. What is chosen is heard of by [`browser::on_pictures`].

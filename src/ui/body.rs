@@ -6,10 +6,8 @@
 //! frame costs what arrived in it, not what is there.
 
 use super::live::flag;
-use crate::{
-    client::store::{Body, MessageView},
-    markdown::Block,
-};
+use crate::client::store::{Body, MessageView};
+use headwater_protocol::markdown::Block;
 use leptos::{ev, html, prelude::*};
 
 /// In the margin of the block in which an interrupted answer goes on.
@@ -110,7 +108,8 @@ mod draw {
     use super::{
         Body, MessageView, SEAM, ev, holds_open_seam, holds_seam, html, push_block, whole,
     };
-    use crate::{markdown::Open, ui::browser};
+    use crate::ui::browser;
+    use headwater_protocol::markdown::Open;
     use leptos::prelude::*;
     use wasm_bindgen::JsCast;
     use web_sys::{Element, Node, Text};
@@ -334,7 +333,7 @@ mod draw {
                 })
             }
             Open::Code { language, text, .. } => {
-                let (mut html, close) = crate::markdown::code_frame(language);
+                let (mut html, close) = headwater_protocol::markdown::code_frame(language);
                 html.insert_str(0, mark);
                 html.push_str(close);
                 element.set_inner_html(&html);

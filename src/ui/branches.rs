@@ -5,10 +5,8 @@ use super::{
     icon::Icon,
     live::{click, part},
 };
-use crate::{
-    client::store::{Chat, MessageView},
-    protocol::MessageId,
-};
+use crate::client::store::{Chat, MessageView};
+use headwater_protocol::MessageId;
 use leptos::prelude::*;
 
 /// Shown where a message has more than one version.

@@ -4,18 +4,15 @@ use super::{
     attach::{attach_button, attached},
     browser,
     button::{quiet, worded},
+    context::{LayoutContext, PageContext, Place},
     icon::{Icon, icon},
-    layout::{Frame, Place},
     live::{click, flag, part, text, when},
-    page::Desk,
     picker::Picker,
     queue::Queue,
     words,
 };
-use crate::{
-    client::store::Chat,
-    protocol::{ErrorCode, MAX_TEXT_BYTES},
-};
+use crate::client::store::Chat;
+use headwater_protocol::{ErrorCode, MAX_TEXT_BYTES};
 use leptos::{ev, html, prelude::*};
 
 /// Where the draft of a chat is kept.
@@ -46,8 +43,8 @@ fn keep_draft(place: Place, text: &str) {
 #[component]
 pub(super) fn Composer() -> impl IntoView {
     let chat = expect_context::<Chat>();
-    let frame = expect_context::<Frame>();
-    let desk = expect_context::<Desk>();
+    let layout = expect_context::<LayoutContext>();
+    let page = expect_context::<PageContext>();
     let area: NodeRef<html::Textarea> = NodeRef::new();
     let any = RwSignal::new(false);
     let too_long = RwSignal::new(None::<usize>);
@@ -81,7 +78,7 @@ pub(super) fn Composer() -> impl IntoView {
             (false, false) => [&typed, "\n\n", &text].concat(),
         };
         fill(&both);
-        keep_draft(frame.place.get_untracked(), &both);
+        keep_draft(layout.place.get_untracked(), &both);
         browser::focus("message");
     };
     let submit = move || {
@@ -97,7 +94,7 @@ pub(super) fn Composer() -> impl IntoView {
         }
         fill("");
         chat.dismiss_problem();
-        desk.scroll.to_end();
+        page.scroll.to_end();
         chat.send(text);
         if !browser::is_touch() {
             browser::focus("message");
@@ -106,7 +103,7 @@ pub(super) fn Composer() -> impl IntoView {
 
     // Each chat has its own draft. A new chat that gets its address stays the same chat.
     Effect::new(move |before: Option<Option<Place>>| {
-        let place = frame.place.get();
+        let place = layout.place.get();
         let field = area.get()?;
         match before.flatten() {
             None => {
@@ -147,7 +144,7 @@ pub(super) fn Composer() -> impl IntoView {
             && before.is_some()
             && let Some(field) = area.get_untracked()
         {
-            keep_draft(frame.place.get_untracked(), &field.value());
+            keep_draft(layout.place.get_untracked(), &field.value());
         }
     });
     Effect::new(move |_| {
@@ -179,7 +176,7 @@ pub(super) fn Composer() -> impl IntoView {
         <Queue give_back=Callback::new(move |text| give_back(text, false))/>
         <form
             class="composer"
-            class:running=flag(move || desk.running.get())
+            class:running=flag(move || page.running.get())
             action="/api/runs/start"
             method="post"
             on:submit=move |event| {
@@ -189,7 +186,7 @@ pub(super) fn Composer() -> impl IntoView {
         >
             {attached(chat)}
             {part(move || hidden("conversation", chat.id.get().map(|id| id.to_string())))}
-            {part(move || hidden("parent", desk.head.get().map(|id| id.to_string())))}
+            {part(move || hidden("parent", page.head.get().map(|id| id.to_string())))}
             <textarea
                 id="message"
                 name="text"
@@ -204,7 +201,7 @@ pub(super) fn Composer() -> impl IntoView {
                 on:input=move |_| {
                     look();
                     if let Some(field) = area.get_untracked() {
-                        keep_draft(frame.place.get_untracked(), &field.value());
+                        keep_draft(layout.place.get_untracked(), &field.value());
                     }
                 }
                 on:keydown=on_key
@@ -212,13 +209,13 @@ pub(super) fn Composer() -> impl IntoView {
             <div class="row">
                 <Picker/>
                 {attach_button()}
-                {when(move || desk.running.get(), move || stop_button(chat))}
+                {when(move || page.running.get(), move || stop_button(chat))}
                 <button
                     type="submit"
                     class="round send"
-                    class:aside=flag(move || desk.running.get() && !any.get())
+                    class:aside=flag(move || page.running.get() && !any.get())
                     aria-label="Send"
-                    title=text(move || send_title(desk.running.get()).to_owned())
+                    title=text(move || send_title(page.running.get()).to_owned())
                 >
                     {icon(Icon::Send)}
                 </button>

@@ -1,19 +1,16 @@
 //! What went wrong, under the text that is kept, and what can be done now.
 
 use super::{
-    actions::{Deed, onward, other_models},
+    actions::{Action, onward, other_models},
     button::{link, worded},
     clock,
+    context::{LayoutContext, PageContext},
     icon::{Icon, icon},
-    layout::Frame,
     live::{click, part, text, when, word},
-    page::Desk,
     words,
 };
-use crate::{
-    client::store::{AnswerState, Chat, MessageView},
-    protocol::{Error, ErrorCode, Status},
-};
+use crate::client::store::{AnswerState, Chat, MessageView};
+use headwater_protocol::{Error, ErrorCode, Status};
 use leptos::prelude::*;
 
 /// The error of an answer that did not end well; nothing for one that was stopped on purpose.
@@ -39,7 +36,7 @@ fn due(state: &AnswerState, error: &Error) -> Option<u64> {
 
 /// What helps most, and so stands first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+enum Remedy {
     /// The key: how to connect a provider.
     Connect,
     /// Another model.
@@ -52,7 +49,7 @@ enum Way {
     Again,
 }
 
-impl Way {
+impl Remedy {
     /// `choice`: whether there is another model.
     fn of(code: ErrorCode, kept: bool, choice: bool) -> Self {
         match code {
@@ -89,9 +86,9 @@ pub(super) fn Failure(message: MessageView) -> impl IntoView {
 #[component]
 fn Card(message: MessageView, error: Error, kept: u64, due: Option<u64>) -> impl IntoView {
     let chat = expect_context::<Chat>();
-    let desk = expect_context::<Desk>();
-    let frame = expect_context::<Frame>();
-    let last = Memo::new(move |_| desk.head.get() == Some(message.id));
+    let page = expect_context::<PageContext>();
+    let layout = expect_context::<LayoutContext>();
+    let last = Memo::new(move |_| page.head.get() == Some(message.id));
     let over = RwSignal::new(false);
     let now = clock::ticking(Memo::new(move |_| due.is_some() && !over.get()));
     // Seconds left, counted up to the next whole one; none without a clock or when it is time.
@@ -104,22 +101,26 @@ fn Card(message: MessageView, error: Error, kept: u64, due: Option<u64>) -> impl
             over.set(true);
         }
     });
-    let choice = frame
+    let choice = layout
         .catalog
         .with_untracked(|catalog| catalog.models.len() > 1);
-    let way = Way::of(error.code, kept > 0, choice);
+    let way = Remedy::of(error.code, kept > 0, choice);
     let class = move |own| match own == way {
         true => "button main small",
         false => "button small",
     };
-    let deed = if kept > 0 { Deed::Onward } else { Deed::Again };
-    let models = move || other_models(message, deed, Some(class(Way::Elsewhere)));
+    let deed = if kept > 0 {
+        Action::Onward
+    } else {
+        Action::Again
+    };
+    let models = move || other_models(message, deed, Some(class(Remedy::Elsewhere)));
     // A second time it would not fit either.
-    let again = (way != Way::Afresh).then(|| {
+    let again = (way != Remedy::Afresh).then(|| {
         view! {
             <button
                 type="button"
-                class=class(Way::Again)
+                class=class(Remedy::Again)
                 aria-disabled=word(move || wait.get().is_some())
                 on:click=click(move || {
                     if wait.get_untracked().is_none() {
@@ -146,23 +147,23 @@ fn Card(message: MessageView, error: Error, kept: u64, due: Option<u64>) -> impl
                 </span>
             </p>
             <div class="row">
-                {(way == Way::Connect)
+                {(way == Remedy::Connect)
                     .then(|| {
                         worded(
-                            class(Way::Connect),
+                            class(Remedy::Connect),
                             Some(Icon::Plug),
                             "How to connect a provider",
-                            move || frame.open_providers(),
+                            move || layout.open_providers(),
                         )
                     })}
-                {(way == Way::Afresh).then(|| link(class(Way::Afresh), Some(Icon::Plus), "New chat", "/"))}
+                {(way == Remedy::Afresh).then(|| link(class(Remedy::Afresh), Some(Icon::Plus), "New chat", "/"))}
                 {when(
-                    move || kept > 0 && way != Way::Afresh && last.get(),
-                    move || onward(chat, message, class(Way::Onward)),
+                    move || kept > 0 && way != Remedy::Afresh && last.get(),
+                    move || onward(chat, message, class(Remedy::Onward)),
                 )}
-                {(way == Way::Elsewhere).then(models)}
+                {(way == Remedy::Elsewhere).then(models)}
                 {again}
-                {(way != Way::Elsewhere).then(models)}
+                {(way != Remedy::Elsewhere).then(models)}
             </div>
             <details>
                 <summary>"Details"</summary>
@@ -219,17 +220,17 @@ mod tests {
     #[test]
     fn what_helps_most_stands_first() {
         for (code, kept, choice, way) in [
-            (ErrorCode::Authentication, false, true, Way::Connect),
-            (ErrorCode::Permission, true, true, Way::Connect),
-            (ErrorCode::Quota, false, true, Way::Elsewhere),
-            (ErrorCode::Quota, false, false, Way::Connect),
-            (ErrorCode::RateLimited, false, true, Way::Elsewhere),
-            (ErrorCode::RateLimited, false, false, Way::Again),
-            (ErrorCode::ContextTooLong, false, true, Way::Afresh),
-            (ErrorCode::Truncated, true, true, Way::Onward),
-            (ErrorCode::Overloaded, false, true, Way::Again),
+            (ErrorCode::Authentication, false, true, Remedy::Connect),
+            (ErrorCode::Permission, true, true, Remedy::Connect),
+            (ErrorCode::Quota, false, true, Remedy::Elsewhere),
+            (ErrorCode::Quota, false, false, Remedy::Connect),
+            (ErrorCode::RateLimited, false, true, Remedy::Elsewhere),
+            (ErrorCode::RateLimited, false, false, Remedy::Again),
+            (ErrorCode::ContextTooLong, false, true, Remedy::Afresh),
+            (ErrorCode::Truncated, true, true, Remedy::Onward),
+            (ErrorCode::Overloaded, false, true, Remedy::Again),
         ] {
-            assert_eq!(Way::of(code, kept, choice), way, "{code:?}");
+            assert_eq!(Remedy::of(code, kept, choice), way, "{code:?}");
         }
     }
 

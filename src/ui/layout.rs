@@ -2,16 +2,18 @@
 
 use super::{
     browser,
+    context::{LayoutContext, Place},
     live::{click, flag},
     page::Page,
-    providers,
     sidebar::Sidebar,
 };
 use crate::{
-    api::{ApiError, Catalog, list_conversations, list_models, load_conversation},
-    chat::{Conversation, Summary},
+    api::{ApiError, list_conversations, list_models, load_conversation},
     client::store::{Chat, Chats, PAGE},
-    protocol::{ConversationId, Error, ErrorCode},
+};
+use headwater_protocol::{
+    Catalog, ConversationId, Error, ErrorCode,
+    chat::{Conversation, Summary},
 };
 use leptos::{ev, prelude::*, task::spawn_local};
 use leptos_router::{
@@ -20,90 +22,13 @@ use leptos_router::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-/// What the address asks for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
-    /// A new chat.
-    New,
-    /// A conversation.
-    Chat(ConversationId),
-    /// Nothing that there is.
-    Nowhere,
-}
-
-impl Place {
-    fn of(path: &str) -> Self {
-        match path.trim_matches('/') {
-            "" => Self::New,
-            path => {
-                let id = path.strip_prefix("c/").and_then(|id| id.parse().ok());
-                id.map_or(Self::Nowhere, Self::Chat)
-            }
-        }
-    }
-}
-
-/// What the frame shares with the things in it.
-#[derive(Clone, Copy)]
-pub(super) struct Frame {
-    /// What the address asks for.
-    pub(super) place: Memo<Place>,
-    /// Whether the drawer with the conversations is open, on small screens.
-    pub(super) drawer: RwSignal<bool>,
-    /// Why the conversation asked for cannot be shown.
-    pub(super) missing: RwSignal<Option<Error>>,
-    /// The conversation asked for is on its way.
-    pub(super) loading: RwSignal<bool>,
-    /// The models to choose from.
-    pub(super) catalog: RwSignal<Catalog>,
-}
-
-impl Frame {
-    /// Asks how the providers do now.
-    pub(super) fn renew(self) {
-        spawn_local(async move {
-            if let Ok(catalog) = list_models().await
-                && self.catalog.try_with_untracked(|old| *old != catalog) == Some(true)
-            {
-                self.catalog.set(catalog);
-            }
-        });
-    }
-
-    /// Shows the providers and how they do.
-    pub(super) fn open_providers(self) {
-        self.renew();
-        browser::open_dialog(providers::ID);
-    }
-
-    /// Shows the list of conversations: as a drawer on small screens, beside the page on others.
-    pub(super) fn open_list(self) {
-        if browser::is_narrow() {
-            self.drawer.set(true);
-        } else {
-            browser::fold_sidebar(false);
-        }
-        browser::focus_soon("sidebar-close");
-    }
-
-    /// Takes the list away.
-    pub(super) fn close_list(self) {
-        if browser::is_narrow() {
-            self.drawer.set(false);
-        } else {
-            browser::fold_sidebar(true);
-        }
-        browser::focus_soon("sidebar-open");
-    }
-}
-
 /// Loads what the address asks for, once on the server and then whenever it changes.
 #[component]
 pub(super) fn Layout() -> impl IntoView {
     let chat = Chat::new();
     let chats = Chats::new();
     let path = use_location().pathname;
-    let frame = Frame {
+    let layout = LayoutContext {
         place: Memo::new(move |_| path.with(|path| Place::of(path))),
         drawer: RwSignal::new(false),
         missing: RwSignal::new(None),
@@ -112,9 +37,9 @@ pub(super) fn Layout() -> impl IntoView {
     };
     provide_context(chat);
     provide_context(chats);
-    provide_context(frame);
+    provide_context(layout);
 
-    let first = frame.place.get_untracked();
+    let first = layout.place.get_untracked();
     if first == Place::Nowhere {
         set_not_found();
     }
@@ -122,19 +47,19 @@ pub(super) fn Layout() -> impl IntoView {
     let catalog = handed_over(list_models);
     let list = handed_over(|| list_conversations(None, Some(PAGE), None));
 
-    go_with_the_address(chat, frame);
+    go_with_the_address(chat, layout);
     Effect::new(move |_| browser::watch_for_crash());
     Effect::new(move |_| browser::leave_composing_alone());
     let keys = window_event_listener(ev::keydown, move |event| {
         let ours = event.key() == "Escape" && !event.default_prevented();
-        if ours && frame.drawer.get_untracked() && !browser::is_covered() {
+        if ours && layout.drawer.get_untracked() && !browser::is_covered() {
             event.prevent_default();
-            frame.close_list();
+            layout.close_list();
         }
     });
     let size = window_event_listener(ev::resize, move |_| {
-        if frame.drawer.get_untracked() && !browser::is_narrow() {
-            frame.drawer.set(false);
+        if layout.drawer.get_untracked() && !browser::is_narrow() {
+            layout.drawer.set(false);
         }
     });
     on_cleanup(move || {
@@ -144,7 +69,7 @@ pub(super) fn Layout() -> impl IntoView {
 
     view! {
         <a class="skip" href="#message">"Skip to the message box"</a>
-        <div class="app" class:drawer=flag(move || frame.drawer.get())>
+        <div class="app" class:drawer=flag(move || layout.drawer.get())>
             <Suspense>
                 {move || Suspend::new(async move {
                     let list: Result<Vec<Summary>, ApiError> = taken(&list.await);
@@ -155,19 +80,19 @@ pub(super) fn Layout() -> impl IntoView {
                     view! { <Sidebar/> }
                 })}
             </Suspense>
-            <div class="scrim" on:click=click(move || frame.drawer.set(false))></div>
+            <div class="scrim" on:click=click(move || layout.drawer.set(false))></div>
             <Suspense>
                 {move || Suspend::new(async move {
                     let conversation: Result<Option<Conversation>, ApiError> = taken(&conversation.await);
                     let catalog: Result<Catalog, ApiError> = taken(&catalog.await);
                     untrack(|| {
-                        frame.catalog.set(catalog.unwrap_or_default());
+                        layout.catalog.set(catalog.unwrap_or_default());
                         match conversation {
                             Ok(Some(conversation)) => chat.show(conversation),
                             Ok(None) => {}
                             Err(ApiError(error)) => {
                                 set_not_found();
-                                frame.missing.set(Some(error));
+                                layout.missing.set(Some(error));
                             }
                         }
                     });
@@ -239,11 +164,11 @@ async fn load(place: Place) -> Result<Option<Conversation>, ApiError> {
 
 /// Address and chat follow each other: a new address loads its conversation, and a new chat gets
 /// its address with its first message. The page itself stays.
-fn go_with_the_address(chat: Chat, frame: Frame) {
+fn go_with_the_address(chat: Chat, layout: LayoutContext) {
     Effect::new(move |before: Option<Place>| {
-        let place = frame.place.get();
+        let place = layout.place.get();
         if before.is_some_and(|before| before != place) {
-            untrack(|| show(chat, frame, place));
+            untrack(|| show(chat, layout, place));
         }
         place
     });
@@ -254,7 +179,7 @@ fn go_with_the_address(chat: Chat, frame: Frame) {
             scroll: false,
             ..NavigateOptions::default()
         };
-        match (before.flatten(), id, frame.place.get_untracked()) {
+        match (before.flatten(), id, layout.place.get_untracked()) {
             (_, Some(id), Place::New) => navigate(&format!("/c/{id}"), options),
             // It was deleted, here or in another tab.
             (Some(gone), None, Place::Chat(shown)) if gone == shown => {
@@ -272,10 +197,10 @@ fn go_with_the_address(chat: Chat, frame: Frame) {
     });
 }
 
-fn show(chat: Chat, frame: Frame, place: Place) {
-    frame.drawer.set(false);
-    frame.missing.set(None);
-    frame.loading.set(false);
+fn show(chat: Chat, layout: LayoutContext, place: Place) {
+    layout.drawer.set(false);
+    layout.missing.set(None);
+    layout.loading.set(false);
     let already = match place {
         Place::Chat(id) => chat.id.get() == Some(id),
         Place::New | Place::Nowhere => false,
@@ -287,14 +212,14 @@ fn show(chat: Chat, frame: Frame, place: Place) {
         chat.clear();
         return;
     }
-    frame.loading.set(true);
+    layout.loading.set(true);
     spawn_local(async move {
         let loaded = load(place).await;
         // Whoever has gone on meanwhile does not want this one any more.
-        if frame.place.try_get_untracked() != Some(place) {
+        if layout.place.try_get_untracked() != Some(place) {
             return;
         }
-        frame.loading.set(false);
+        layout.loading.set(false);
         match loaded {
             Ok(Some(conversation)) => {
                 chat.show(conversation);
@@ -303,7 +228,7 @@ fn show(chat: Chat, frame: Frame, place: Place) {
             Ok(None) => {}
             Err(ApiError(error)) => {
                 chat.clear();
-                frame.missing.set(Some(error));
+                layout.missing.set(Some(error));
             }
         }
     });

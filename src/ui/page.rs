@@ -6,8 +6,8 @@ use super::{
     button::{link, quiet_with},
     clock,
     composer::Composer,
+    context::{LayoutContext, PageContext},
     icon::{Icon, icon},
-    layout::Frame,
     live::{click, flag, part, text, when, word},
     providers::Providers,
     scroll::Scroll,
@@ -20,40 +20,25 @@ use crate::client::store::{Chat, Chats};
 use leptos::{ev, prelude::*};
 use leptos_meta::Title;
 
-/// What the things on the page share.
-#[derive(Clone, Copy)]
-pub(super) struct Desk {
-    /// The message in question is the last one.
-    pub(super) head: Memo<Option<crate::protocol::MessageId>>,
-    /// An answer is being written.
-    pub(super) running: Memo<bool>,
-    /// The time, each second while an answer is being written; 0 on the server.
-    pub(super) now: ReadSignal<u64>,
-    /// Where the reader is.
-    pub(super) scroll: Scroll,
-    /// What the announcer says next.
-    pub(super) say: RwSignal<String>,
-}
-
 /// One chat, new or old.
 #[component]
 pub(super) fn Page() -> impl IntoView {
     let chat = expect_context::<Chat>();
     let chats = expect_context::<Chats>();
-    let frame = expect_context::<Frame>();
+    let layout = expect_context::<LayoutContext>();
     let running = Memo::new(move |_| chat.running());
-    let desk = Desk {
+    let page = PageContext {
         head: Memo::new(move |_| chat.head().map(|message| message.id)),
         running,
         now: clock::ticking(running),
         scroll: Scroll::new(chat, running),
         say: RwSignal::new(String::new()),
     };
-    provide_context(desk);
+    provide_context(page);
     let fresh = Memo::new(move |_| {
         chat.messages.with(Vec::is_empty)
-            && frame.missing.with(Option::is_none)
-            && !frame.loading.get()
+            && layout.missing.with(Option::is_none)
+            && !layout.loading.get()
     });
 
     // What the server sent is on the page; from here on it is followed.
@@ -67,7 +52,7 @@ pub(super) fn Page() -> impl IntoView {
             untrack(|| {
                 chats.refresh();
                 if !running.get() {
-                    frame.renew();
+                    layout.renew();
                 }
             });
         }
@@ -81,8 +66,8 @@ pub(super) fn Page() -> impl IntoView {
     });
     on_cleanup(move || keys.remove());
 
-    let scroller = desk.scroll.scroller;
-    let column = desk.scroll.column;
+    let scroller = page.scroll.scroller;
+    let column = page.scroll.column;
     let title = Memo::new(move |_| chat.title.get());
     // The server writes the title into the head when the page is done, and outside of its signals:
     // it must be text by then.
@@ -92,24 +77,24 @@ pub(super) fn Page() -> impl IntoView {
     let named = move || title.get();
     view! {
         <Title text=named/>
-        <main class="page" class:fresh=flag(move || fresh.get()) inert=flag(move || frame.drawer.get())>
+        <main class="page" class:fresh=flag(move || fresh.get()) inert=flag(move || layout.drawer.get())>
             <Head title/>
             <div
                 id="scroller"
                 class="scroller"
-                class:waiting=flag(move || frame.loading.get())
+                class:waiting=flag(move || layout.loading.get())
                 role="log"
                 aria-label="Conversation"
                 aria-live="off"
                 aria-busy=word(move || running.get())
                 tabindex="0"
                 node_ref=scroller
-                on:scroll=move |_| desk.scroll.moved()
+                on:scroll=move |_| page.scroll.moved()
             >
                 <div class="column" node_ref=column>
                     {when(move || fresh.get(), || view! { <Welcome/> }.into_any())}
                     {part(move || {
-                        let error = frame.missing.get();
+                        let error = layout.missing.get();
                         error.map(|error| view! { <Missing text=error.message/> }).into_any()
                     })}
                     <Transcript/>
@@ -132,7 +117,7 @@ pub(super) fn Page() -> impl IntoView {
 #[component]
 fn Head(title: Memo<String>) -> impl IntoView {
     let chat = expect_context::<Chat>();
-    let frame = expect_context::<Frame>();
+    let layout = expect_context::<LayoutContext>();
     view! {
         <header class="bar" class:set=flag(move || chat.settings.with(|json| !json.is_empty()))>
             <button
@@ -141,8 +126,8 @@ fn Head(title: Memo<String>) -> impl IntoView {
                 id="sidebar-open"
                 aria-label="Show conversations"
                 aria-controls="sidebar"
-                aria-expanded=word(move || frame.drawer.get())
-                on:click=click(move || frame.open_list())
+                aria-expanded=word(move || layout.drawer.get())
+                on:click=click(move || layout.open_list())
             >
                 {icon(Icon::Panel)}
             </button>
@@ -185,14 +170,14 @@ fn Missing(text: String) -> impl IntoView {
 /// The way back to where text arrives.
 #[component]
 fn Jump() -> impl IntoView {
-    let desk = expect_context::<Desk>();
-    let away = desk.scroll.away;
+    let page = expect_context::<PageContext>();
+    let away = page.scroll.away;
     view! {
         <button
             type="button"
             class="jump"
             class:on=flag(move || away.get())
-            on:click=click(move || desk.scroll.to_end())
+            on:click=click(move || page.scroll.to_end())
         >
             {icon(Icon::Down)}
             "Jump to latest"

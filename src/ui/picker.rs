@@ -2,12 +2,13 @@
 
 use super::{
     button::quiet,
+    context::LayoutContext,
     icon::Icon,
-    layout::Frame,
     live::{flag, part, text},
     words,
 };
-use crate::{api::Catalog, client::store::Chat, protocol::ModelInfo};
+use crate::client::store::Chat;
+use headwater_protocol::{Catalog, ModelInfo};
 use leptos::prelude::*;
 
 /// The chosen model's identifier: the chat's, or the server's default.
@@ -38,18 +39,18 @@ pub(super) fn label(catalog: &Catalog, model: &ModelInfo) -> String {
 #[component]
 pub(super) fn Picker() -> impl IntoView {
     let chat = expect_context::<Chat>();
-    let frame = expect_context::<Frame>();
-    let current = Memo::new(move |_| frame.catalog.with(|catalog| chosen(chat, catalog)));
-    let label = text(move || frame.catalog.with(|catalog| name(catalog, &current.get())));
+    let layout = expect_context::<LayoutContext>();
+    let current = Memo::new(move |_| layout.catalog.with(|catalog| chosen(chat, catalog)));
+    let label = text(move || layout.catalog.with(|catalog| name(catalog, &current.get())));
     let gone = Memo::new(move |_| {
         let current = current.get();
-        frame
+        layout
             .catalog
             .with(|catalog| is_gone(catalog, &current))
             .then_some(current)
     });
     let failing = move || {
-        frame.catalog.with(|catalog| {
+        layout.catalog.with(|catalog| {
             let current = current.get();
             let model = catalog.models.iter().find(|model| model.id == current);
             model.is_some_and(|model| catalog.is_failing(model))
@@ -67,11 +68,11 @@ pub(super) fn Picker() -> impl IntoView {
                 {part(move || {
                     // Tracked as far as a choice that is not in the list needs an entry of its own.
                     let _ = gone.get();
-                    frame.catalog.with(|catalog| options(catalog, &current.get_untracked()))
+                    layout.catalog.with(|catalog| options(catalog, &current.get_untracked()))
                 })}
             </select>
         </label>
-        {quiet("Providers", Icon::Plug, move || frame.open_providers())}
+        {quiet("Providers", Icon::Plug, move || layout.open_providers())}
     }
     .into_any()
 }

@@ -1,18 +1,21 @@
 //! Who can answer: the providers, how they do, and how to connect more of them.
 
-use super::{body::escaped, dialog::sheet, layout::Frame, live::text, words};
-use crate::api::{Catalog, ProviderState};
+use super::{
+    body::escaped,
+    context::{LayoutContext, PROVIDERS},
+    dialog::sheet,
+    live::text,
+    words,
+};
+use headwater_protocol::{Catalog, ProviderState};
 use leptos::prelude::*;
 
-/// The dialog's id.
-pub(super) const ID: &str = "providers";
-
-/// The dialog, to be opened with [`Frame::open_providers`].
+/// The dialog, to be opened with [`LayoutContext::open_providers`].
 #[component]
 pub(super) fn Providers() -> impl IntoView {
-    let frame = expect_context::<Frame>();
-    let list = text(move || frame.catalog.with(list));
-    sheet(ID, "Providers", list, Box::new(|_| {}))
+    let layout = expect_context::<LayoutContext>();
+    let list = text(move || layout.catalog.with(list));
+    sheet(PROVIDERS, "Providers", list, Box::new(|_| {}))
 }
 
 /// Nothing in the list can be pressed, so it is markup and no views.
@@ -54,7 +57,7 @@ fn row(provider: &ProviderState, html: &mut String) {
         html.push_str("<p>");
         html.push_str(&escaped(problem));
     }
-    if let Some(seconds) = provider.spared_s {
+    if let Some(seconds) = provider.circuit_open_s {
         html.push_str("<p>It failed again and again, so others are asked first for ");
         html.push_str(&words::elapsed(seconds * 1_000));
         html.push('.');

@@ -2,9 +2,9 @@
 
 use super::{
     button::{quiet, worded},
+    context::PageContext,
     icon::Icon,
     live::{part, when},
-    page::Desk,
 };
 use crate::client::store::{Chat, Queued};
 use leptos::prelude::*;
@@ -13,7 +13,7 @@ use leptos::prelude::*;
 #[component]
 pub(super) fn Queue(give_back: Callback<String>) -> impl IntoView {
     let chat = expect_context::<Chat>();
-    let desk = expect_context::<Desk>();
+    let page = expect_context::<PageContext>();
     let line = move |queued: Queued| {
         let take_back = move || {
             if let Some(text) = chat.unqueue(&queued.client_id) {
@@ -29,7 +29,7 @@ pub(super) fn Queue(give_back: Callback<String>) -> impl IntoView {
     };
     let list = move || {
         let lines = chat.queue.get().into_iter().map(line).collect_view();
-        let end = if desk.running.get() {
+        let end = if page.running.get() {
             view! { <p class="hint">"Waits until this answer has ended."</p> }.into_any()
         } else {
             worded("button small", None, "Go on with these", move || {

@@ -1,16 +1,14 @@
 //! What an answer took, in one quiet line that unfolds.
 
-use super::{layout::Frame, live::part, words};
-use crate::{
-    client::store::{AnswerState, MessageView},
-    protocol::{Timing, Usage},
-};
+use super::{context::LayoutContext, live::part, words};
+use crate::client::store::{AnswerState, MessageView};
+use headwater_protocol::{Timing, Usage};
 use leptos::prelude::*;
 
 /// Shown when the answer has ended.
 #[component]
 pub(super) fn Receipt(message: MessageView) -> impl IntoView {
-    let frame = expect_context::<Frame>();
+    let layout = expect_context::<LayoutContext>();
     let state = Memo::new(move |_| {
         message
             .state
@@ -21,7 +19,7 @@ pub(super) fn Receipt(message: MessageView) -> impl IntoView {
             return ().into_any();
         };
         let timing = state.timing.unwrap_or_default();
-        let name = frame.catalog.with(|catalog| {
+        let name = layout.catalog.with(|catalog| {
             let known = catalog.models.iter().find(|model| model.id == state.model);
             known.map_or_else(
                 || words::model_name(&state.model).to_owned(),

@@ -1,10 +1,10 @@
 //! How the answers of this chat are asked for.
 
 use super::{browser, dialog::sheet, live::text};
-use crate::{
+use crate::client::store::Chat;
+use headwater_protocol::{
+    Error,
     chat::{Effort, Settings},
-    client::store::Chat,
-    protocol::Error,
 };
 use leptos::{ev, prelude::*};
 

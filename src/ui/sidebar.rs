@@ -3,14 +3,15 @@
 use super::{
     browser,
     button::quiet_with,
+    context::{LayoutContext, Place},
     dialog::Confirm,
     icon::{Icon, icon, mark},
-    layout::{Frame, Place},
     live::{click, flag, part, text, when},
     menu::{item, menu},
     theme::ThemeSwitch,
 };
-use crate::{client::store::Chats, protocol::ConversationId};
+use crate::client::store::Chats;
+use headwater_protocol::ConversationId;
 use leptos::{html, leptos_dom::helpers::set_interval_with_handle, prelude::*};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use days::Row;
 
 /// What is being done to one of the conversations.
 #[derive(Clone, Copy)]
-struct Bench {
+struct SidebarState {
     /// Its name is being written.
     renaming: RwSignal<Option<ConversationId>>,
     /// Its end has been asked for.
@@ -31,8 +32,8 @@ struct Bench {
 #[component]
 pub(super) fn Sidebar() -> impl IntoView {
     let chats = expect_context::<Chats>();
-    let frame = expect_context::<Frame>();
-    let bench = Bench {
+    let layout = expect_context::<LayoutContext>();
+    let bench = SidebarState {
         renaming: RwSignal::new(None),
         deleting: RwSignal::new(None),
     };
@@ -85,7 +86,7 @@ pub(super) fn Sidebar() -> impl IntoView {
                     "Hide conversations",
                     Icon::Panel,
                     true,
-                    click(move || frame.close_list()),
+                    click(move || layout.close_list()),
                 )}
             </div>
             <a
@@ -93,7 +94,7 @@ pub(super) fn Sidebar() -> impl IntoView {
                 role="button"
                 class="new"
                 on:click=click(move || {
-                    frame.drawer.set(false);
+                    layout.drawer.set(false);
                     browser::focus_soon("message");
                 })
                 on:keydown=move |event| {
@@ -228,10 +229,10 @@ fn section(label: &'static str, groups: Memo<Vec<days::Group>>) -> AnyView {
 /// One conversation.
 #[component]
 fn Item(chat: Row) -> impl IntoView {
-    let frame = expect_context::<Frame>();
-    let bench = expect_context::<Bench>();
+    let layout = expect_context::<LayoutContext>();
+    let bench = expect_context::<SidebarState>();
     let id = chat.id;
-    let here = Memo::new(move |_| frame.place.get() == Place::Chat(id));
+    let here = Memo::new(move |_| layout.place.get() == Place::Chat(id));
     let row = StoredValue::new(chat);
     view! {
         <li class="item" class:here=flag(move || here.get())>
@@ -250,8 +251,8 @@ fn Item(chat: Row) -> impl IntoView {
 #[component]
 fn Link(row: StoredValue<Row>, here: Memo<bool>) -> impl IntoView {
     let chats = expect_context::<Chats>();
-    let frame = expect_context::<Frame>();
-    let bench = expect_context::<Bench>();
+    let layout = expect_context::<LayoutContext>();
+    let bench = expect_context::<SidebarState>();
     let Row {
         id,
         title,
@@ -294,7 +295,7 @@ fn Link(row: StoredValue<Row>, here: Memo<bool>) -> impl IntoView {
             href=format!("/c/{id}")
             title=whole_title
             aria-current=move || here.get().then_some("page")
-            on:click=click(move || frame.drawer.set(false))
+            on:click=click(move || layout.drawer.set(false))
         >
             <span class="text" dir="auto">{title}</span>
             {running.then(|| view! { <span class="live"><span class="vh">", an answer is being written"</span></span> })}
@@ -306,7 +307,7 @@ fn Link(row: StoredValue<Row>, here: Memo<bool>) -> impl IntoView {
 
 /// The name, to be written anew. Enter and leaving it keep it, Escape does not.
 #[component]
-fn NameField(row: StoredValue<Row>, bench: Bench) -> impl IntoView {
+fn NameField(row: StoredValue<Row>, bench: SidebarState) -> impl IntoView {
     let chats = expect_context::<Chats>();
     let field: NodeRef<html::Input> = NodeRef::new();
     let Row { id, title, .. } = row.get_value();

@@ -1,14 +1,15 @@
 //! The line that says what is going on, from the server's facts and the link alone.
 
 use super::{
+    context::PageContext,
     live::{flag, text},
-    page::Desk,
     words,
 };
-use crate::{
-    client::store::{AnswerState, Chat, Link},
-    protocol::{Stage, Status, UnixMs},
+use crate::client::{
+    follow::Link,
+    store::{AnswerState, Chat},
 };
+use headwater_protocol::{Stage, Status, UnixMs};
 use leptos::prelude::*;
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ struct Line {
 #[component]
 pub(super) fn StatusLine() -> impl IntoView {
     let chat = expect_context::<Chat>();
-    let desk = expect_context::<Desk>();
+    let page = expect_context::<PageContext>();
     let caught_up = RwSignal::new(None);
     let thinking_since = RwSignal::new(0);
 
@@ -64,14 +65,14 @@ pub(super) fn StatusLine() -> impl IntoView {
     });
 
     let line = Memo::new(move |_| {
-        if chat.sending.get() && !desk.running.get() {
+        if chat.sending.get() && !page.running.get() {
             return Some(Line {
                 tone: Tone::Live,
                 text: "Sending…".to_owned(),
             });
         }
         let message = chat.head()?;
-        if message.role != crate::chat::Role::Assistant {
+        if message.role != headwater_protocol::chat::Role::Assistant {
             return None;
         }
         if let Some(words) = caught_up.get() {
@@ -82,7 +83,7 @@ pub(super) fn StatusLine() -> impl IntoView {
         }
         let view = View {
             link: chat.link.get(),
-            now: desk.now.get(),
+            now: page.now.get(),
             thinking_since: thinking_since.get(),
         };
         message.state.with(|state| describe(state, view))
@@ -230,7 +231,7 @@ fn staged(stage: &Stage, since: UnixMs, view: View) -> (Tone, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Error, ErrorCode};
+    use headwater_protocol::{Error, ErrorCode};
 
     fn check(state: &AnswerState, view: View, want: &str) {
         let line = describe(state, view);

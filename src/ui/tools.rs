@@ -4,10 +4,10 @@
 //! the end of a card's texts.
 
 use super::{body::escaped, live::when};
-use crate::{
+use crate::client::store::{Body, MessageView};
+use headwater_protocol::{
+    BlockKind, Status,
     chat::{Answer, Arguments, Call},
-    client::store::{Body, MessageView},
-    protocol::{BlockKind, Status},
 };
 use leptos::{html, prelude::*};
 
@@ -216,7 +216,7 @@ mod draw {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Event, SpanKind, ToolCall};
+    use headwater_protocol::{Event, SpanKind, ToolCall};
 
     #[test]
     fn a_card_says_how_its_call_does() {

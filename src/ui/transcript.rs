@@ -1,10 +1,8 @@
 //! The messages, oldest first.
 
 use super::{answer::AnswerTurn, browser, button::worded, live::when, question::Question};
-use crate::{
-    chat::Role,
-    client::store::{Chat, MessageView},
-};
+use crate::client::store::{Chat, MessageView};
+use headwater_protocol::chat::Role;
 use leptos::prelude::*;
 
 /// One article for each message. Articles are kept while messages come and go around them.

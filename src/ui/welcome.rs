@@ -1,13 +1,13 @@
 //! The beginning of a chat: who will answer, and four things to ask.
 
 use super::{
+    context::{LayoutContext, PageContext},
     icon::mark,
-    layout::Frame,
     live::{part, text},
-    page::Desk,
     picker,
 };
-use crate::{api::Catalog, client::store::Chat};
+use crate::client::store::Chat;
+use headwater_protocol::Catalog;
 use leptos::prelude::*;
 
 /// Such as a model of 135 million parameters manages.
@@ -22,10 +22,10 @@ const EXAMPLES: [&str; 4] = [
 #[component]
 pub(super) fn Welcome() -> impl IntoView {
     let chat = expect_context::<Chat>();
-    let frame = expect_context::<Frame>();
-    let desk = expect_context::<Desk>();
+    let layout = expect_context::<LayoutContext>();
+    let page = expect_context::<PageContext>();
     let model = Memo::new(move |_| {
-        frame.catalog.with(|catalog| {
+        layout.catalog.with(|catalog| {
             let id = picker::chosen(chat, catalog);
             let known = catalog.models.iter().find(|model| model.id == id);
             (
@@ -45,7 +45,7 @@ pub(super) fn Welcome() -> impl IntoView {
                         value=example
                         on:click=move |event| {
                             event.prevent_default();
-                            desk.scroll.to_end();
+                            page.scroll.to_end();
                             chat.send(example.to_owned());
                         }
                     >
@@ -66,13 +66,13 @@ pub(super) fn Welcome() -> impl IntoView {
             </h2>
             {part(move || {
                 let (_, note) = model.get();
-                frame.catalog.with(|catalog| advice(catalog, note))
+                layout.catalog.with(|catalog| advice(catalog, note))
             })}
             <form action="/api/runs/start" method="post">
                 <ul class="examples">{examples}</ul>
             </form>
             {part(move || {
-                frame.catalog.with(|catalog| {
+                layout.catalog.with(|catalog| {
                     catalog
                         .problems()
                         .map(|problem| view! { <p class="hint bad">{problem.to_owned()}</p> })

@@ -5,7 +5,7 @@ use crate::{
     mocks::{Fault, Mock, check, node, node_modules},
     vendors::{ALL, Vendor},
 };
-use headwater::protocol::{BlockKind, ErrorCode, FinishReason, Status};
+use headwater_protocol::{BlockKind, ErrorCode, FinishReason, Status};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -140,7 +140,7 @@ async fn answers_of_aimock_are_understood_in_all_their_parts() {
         let providers =
             ["tools", "thinks", "long"].map(|name| (name.to_owned(), url(&mock, vendor)));
         let server = server(vendor, Way::Alone.recovery(), &providers).await;
-        let of_kind = |answer: &headwater::chat::Answer, kind| -> Vec<String> {
+        let of_kind = |answer: &headwater_protocol::chat::Answer, kind| -> Vec<String> {
             let blocks = answer.blocks.iter().filter(|block| block.kind == kind);
             blocks.map(|block| block.text.clone()).collect()
         };

@@ -4,14 +4,11 @@ use crate::{
     harness::{InProcess, ends_once},
     vendors::Vendor,
 };
-use headwater::{
-    chat::Answer,
-    protocol::Status,
-    server::{
-        config::ProviderConfig,
-        engine::recovery::{OnBreak, Recovery},
-    },
+use headwater_engine::{
+    config::ProviderConfig,
+    runs::recovery::{OnBreak, Recovery},
 };
+use headwater_protocol::{Status, chat::Answer};
 use std::time::Duration;
 
 /// What is done about failures.
@@ -33,7 +30,7 @@ impl Way {
         let tries = u32::from(self != Self::Alone);
         Recovery {
             attempts: 1 + tries,
-            mends: tries,
+            max_recoveries: tries,
             pause: Duration::from_millis(20),
             on_break: match self {
                 Self::Continued => OnBreak::Continue,
@@ -79,7 +76,7 @@ pub async fn ask(server: &InProcess, provider: &str) -> Answer {
         .await
         .expect("started");
     let answer = server.api.fold(started.run).await;
-    ends_once(&server.app, started.run).await;
+    ends_once(&server.engine, started.run).await;
     let loaded = server.api.load(&started).await;
     assert_eq!(
         loaded.messages[1].visible_text(),

@@ -1,10 +1,8 @@
 //! Bad input: a sentence, the right status, nothing lost.
 
 use crate::harness::{InProcess, Process, answer, config, program};
-use headwater::{
-    protocol::{ErrorCode, Event, RunId, Status},
-    server::provider::{ChatRequest, Provider, ProviderEvent},
-};
+use headwater_engine::provider::{ChatRequest, Provider, ProviderEvent};
+use headwater_protocol::{ErrorCode, Event, RunId, Status};
 
 #[tokio::test]
 async fn bad_messages_are_refused_with_a_sentence() {
@@ -173,7 +171,7 @@ async fn a_dead_provider_url_fails_the_run_with_a_sentence() {
     let server = InProcess::with(|config| {
         config
             .providers
-            .push(headwater::server::config::ProviderConfig {
+            .push(headwater_engine::config::ProviderConfig {
                 name: "dead".into(),
                 url: Some(dead),
                 models: Some(vec!["m".into()]),
@@ -221,7 +219,7 @@ impl Provider for Flood {
         &self,
     ) -> futures::future::BoxFuture<
         '_,
-        Result<Vec<headwater::protocol::ModelInfo>, headwater::protocol::Error>,
+        Result<Vec<headwater_protocol::ModelInfo>, headwater_protocol::Error>,
     > {
         Box::pin(async { Ok(Vec::new()) })
     }
@@ -229,8 +227,7 @@ impl Provider for Flood {
     fn stream(
         &self,
         _: ChatRequest,
-    ) -> futures::stream::BoxStream<'static, Result<ProviderEvent, headwater::protocol::Error>>
-    {
+    ) -> futures::stream::BoxStream<'static, Result<ProviderEvent, headwater_protocol::Error>> {
         let line = "All work and no play makes a full disk. ".repeat(20);
         Box::pin(futures::stream::unfold(line, |line| async {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
@@ -248,33 +245,30 @@ impl Provider for Flood {
 #[tokio::test]
 async fn a_full_disk_is_said_and_loses_nothing_that_was_seen() {
     use futures::StreamExt;
-    use headwater::{
-        chat::Answer,
-        server::{App, log::Log, registry::Registry, tool::Tools},
-    };
+    use headwater_engine::{Engine, log::Log};
+    use headwater_protocol::chat::Answer;
     let data = tempfile::tempdir().expect("folder");
     let mut small = config(data.path());
     small.data_limit_mb = 1;
     small.delivery.ping = std::time::Duration::from_millis(100);
-    let (log, _) = Log::open(&small.data, small.data_limit_mb).expect("opens");
-    let mut registry = Registry::new(&small).expect("registry");
-    registry
-        .add("flood", std::sync::Arc::new(Flood), small.deadlines)
-        .expect("added");
-    let app = App::new(log, registry, Tools::default(), &small);
+    let app = Engine::builder(small)
+        .provider("flood", Flood)
+        .open()
+        .expect("opens");
     let started = app
-        .start(headwater::server::commands::StartRun {
+        .start(headwater_engine::StartRun {
             text: "Go".into(),
             model: Some("flood/x".into()),
             ..Default::default()
         })
         .await
         .expect("there is room to start");
-    let stream = headwater::server::events::follow(&app, started.run, 0, false)
+    let stream = app
+        .event_stream(started.run, 0, false)
         .await
         .expect("follows");
     let mut stream = Box::pin(stream);
-    let mut decoder = headwater::server::provider::sse::Decoder::new();
+    let mut decoder = headwater_engine::provider::sse::Decoder::new();
     let mut seen = Answer::default();
     let notice = tokio::time::timeout(crate::harness::PATIENCE, async {
         loop {
@@ -295,7 +289,7 @@ async fn a_full_disk_is_said_and_loses_nothing_that_was_seen() {
     .expect("the reader is told");
     assert!(notice.contains("disk is full"), "{notice}");
     let refused = app
-        .start(headwater::server::commands::StartRun {
+        .start(headwater_engine::StartRun {
             text: "More".repeat(10_000),
             model: Some("scripted/hello".into()),
             ..Default::default()

@@ -5,19 +5,16 @@ use crate::{
     upstream::{Reply, Upstream},
 };
 use futures::StreamExt;
-use headwater::{
-    chat::Answer,
-    protocol::{ErrorCode, MAX_IMAGE_BYTES, Started, Status},
-    server::{
-        config::{ProviderConfig, Script},
-        engine::{
-            bounds::{MAX_BLOCKS, MAX_TEXT},
-            recovery::OnBreak,
-        },
-        images::MAX_IMAGES_BYTES,
-        tool::program::ToolConfig,
+use headwater_engine::{
+    config::{ProviderConfig, Script},
+    db::images::MAX_IMAGES_BYTES,
+    runs::{
+        bounds::{MAX_BLOCKS, MAX_TEXT},
+        recovery::OnBreak,
     },
+    tool::program::ToolConfig,
 };
+use headwater_protocol::{ErrorCode, MAX_IMAGE_BYTES, Started, Status, chat::Answer};
 use reqwest::StatusCode;
 use serde_json::json;
 use std::{net::SocketAddr, time::Duration};
@@ -106,7 +103,7 @@ async fn ask(server: &InProcess, model: &str) -> (Started, Answer) {
     let form = [("text", "Go"), ("model", model)];
     let started = server.api.try_start(&form).await.expect("started");
     let answer = server.api.fold(started.run).await;
-    ends_once(&server.app, started.run).await;
+    ends_once(&server.engine, started.run).await;
     (started, answer)
 }
 
@@ -246,7 +243,7 @@ async fn a_stop_measures_the_text_that_stands_and_cuts_between_characters() {
     };
     let address = speaker(vec![breaks, holds]).await;
     let server = InProcess::with(|config| {
-        config.recovery.mends = 1;
+        config.recovery.max_recoveries = 1;
         config.recovery.pause = Duration::from_millis(10);
         config.recovery.on_break = OnBreak::Restart;
         config.providers = provider_at(address);
@@ -268,5 +265,5 @@ async fn a_stop_measures_the_text_that_stands_and_cuts_between_characters() {
     let answer = server.api.fold(started.run).await;
     let text = answer.visible_text();
     assert!("✂✂✂✂✂✂✂✂".starts_with(&text), "{text}");
-    assert_eq!(answer.hash, headwater::server::log::hash(&text));
+    assert_eq!(answer.hash, headwater_engine::packed::hash(&text));
 }

@@ -5,7 +5,7 @@ use crate::{
     upstream::Reply,
     vendors::Vendor,
 };
-use headwater::protocol::ErrorCode;
+use headwater_protocol::ErrorCode;
 use std::time::Duration;
 
 /// What happens to the first connection, and what comes of it where nothing is tried again.

@@ -79,7 +79,7 @@ async fn a_server_that_ends_lets_answers_finish_and_takes_no_more() {
     let started = server.api.start("slow", "Slowly").await;
     let mut frames = server.api.follow(started.run, 0).await;
     frames.next().await.expect("begins");
-    let ending = server.app.clone();
+    let ending = server.engine.clone();
     let ended = tokio::spawn(async move { ending.shutdown.run(Duration::ZERO).await });
     let last = frames.collect::<Vec<_>>().await.pop().expect("frames");
     assert!(last.1.is_terminal(), "{last:?}");

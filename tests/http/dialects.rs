@@ -5,26 +5,16 @@ use crate::{
     harness::{InProcess, ends_once, stored},
     upstream::{Reply, Upstream},
 };
-use headwater::{
+use headwater_engine::{
+    config::{Kind, ProviderConfig},
+    runs::recovery::Recovery,
+};
+use headwater_protocol::{
+    BlockKind, ErrorCode, Event, ImageId, Started, Status,
     chat::{Answer, Message},
-    protocol::{BlockKind, ErrorCode, Event, ImageId, Started, Status},
-    server::{
-        config::{Kind, ProviderConfig},
-        engine::recovery::Recovery,
-    },
 };
 use reqwest::StatusCode;
 use std::time::Duration;
-
-macro_rules! fixture {
-    ($path:literal) => {
-        include_str!(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/fixtures/",
-            $path
-        ))
-    };
-}
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 
@@ -64,7 +54,7 @@ impl Case {
         form.extend(conversation.as_deref().map(|id| ("conversation", id)));
         let started = self.server.api.try_start(&form).await.expect("started");
         let answer = self.server.api.fold(started.run).await;
-        ends_once(&self.server.app, started.run).await;
+        ends_once(&self.server.engine, started.run).await;
         let loaded = self.server.api.load(&started).await;
         let last = loaded.messages.last().map(Message::visible_text);
         assert_eq!(last, Some(answer.visible_text()));
@@ -106,7 +96,7 @@ async fn thoughts_whose_beginning_is_not_marked_are_folded_away_and_not_sent_aga
         let thought = texts(&answer, BlockKind::Reasoning);
         assert!(thought.contains("Six"), "{thought}");
         // It was shown as text first, and the log says so.
-        let log = stored(&case.server.app, started.run).await;
+        let log = stored(&case.server.engine, started.run).await;
         let is_relabelled = |event: &Event| {
             matches!(
                 event,
@@ -162,20 +152,20 @@ async fn thoughts_that_broke_off_and_went_on_are_folded_away_together() {
 async fn a_stop_within_thoughts_that_seemed_to_be_text_keeps_no_text() {
     let case = Case::new(Kind::Openai, fixture!("openai/closing-tag.sse")).await;
     let (started, _) = case.ask(None).await;
-    let log = stored(&case.server.app, started.run).await;
+    let log = stored(&case.server.engine, started.run).await;
     let thought = log
         .iter()
         .find(|entry| matches!(entry.event, Event::Delta { .. }));
-    let live = headwater::server::log::live::Live::new(
+    let live = headwater_engine::log::live::Live::new(
         started.run,
         started.conversation,
         1,
         0,
         case.server
-            .app
+            .engine
             .log
             .db
-            .read(move |db| headwater::server::log::stored(db, started.run))
+            .read(move |db| headwater_engine::db::logs::stored(db, started.run))
             .await
             .expect("readable")
             .expect("there"),

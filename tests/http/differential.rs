@@ -4,7 +4,7 @@
 //! put exactly that right.
 
 use crate::mocks::{node, output, python};
-use headwater::server::provider::sse::Decoder;
+use headwater_engine::provider::sse::Decoder;
 use serde::Deserialize;
 use std::{fmt::Write, path::Path, process::Command};
 

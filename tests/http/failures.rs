@@ -1,7 +1,7 @@
 //! Whatever a provider does, the run ends once, says why, and keeps what was written.
 
 use crate::harness::InProcess;
-use headwater::protocol::{ErrorCode, Status};
+use headwater_protocol::{ErrorCode, Status};
 use std::time::Duration;
 
 async fn check(scenario: &str, code: ErrorCode, keeps_text: bool) {

@@ -1,7 +1,7 @@
 //! Other web sites and rebound host names get nothing.
 
 use crate::harness::{InProcess, Process};
-use headwater::protocol::{Error, ErrorCode};
+use headwater_protocol::{Error, ErrorCode};
 
 #[tokio::test]
 async fn foreign_hosts_and_origins_are_refused_on_every_route() {

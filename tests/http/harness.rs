@@ -1,17 +1,15 @@
 //! A server to test against: either in this process, or the real program in one of its own.
 
 use futures::{Stream, StreamExt};
-use headwater::{
+use headwater::server::{
+    connections::{self, Limits},
+    guard::Hosts,
+    router,
+};
+use headwater_engine::{Config, Engine, config::Script, provider::sse::Decoder};
+use headwater_protocol::{
+    Entry, Error, Event, RunId, Seq, Started, Stopped,
     chat::{Answer, Applied, Conversation},
-    protocol::{Entry, Error, Event, RunId, Seq, Started, Stopped},
-    server::{
-        App,
-        config::{Config, Flags},
-        connections::{self, Limits},
-        guard::Hosts,
-        provider::sse::Decoder,
-        router,
-    },
 };
 use leptos::config::LeptosOptions;
 use reqwest::{Client, Response, StatusCode};
@@ -171,7 +169,7 @@ pub async fn answer<T: serde::de::DeserializeOwned>(
 /// A server in this process, on a free port, with the scripted provider and its own folder.
 pub struct InProcess {
     pub api: Api,
-    pub app: Arc<App>,
+    pub engine: Arc<Engine>,
     _data: TempDir,
 }
 
@@ -189,19 +187,19 @@ impl InProcess {
         let data = tempfile::tempdir().expect("folder");
         let mut config = config(data.path());
         change(&mut config);
-        let app = App::open(&config).expect("opens");
+        let engine = Engine::open(&config).expect("opens");
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
             .await
             .expect("port");
         let address = listener.local_addr().expect("address");
         let options = LeptosOptions::builder().output_name("headwater").build();
-        let routes = router(app.clone(), options, Hosts::default());
-        let ended = app.shutdown.cut.clone();
+        let routes = router(engine.clone(), options, Hosts::default());
+        let ended = engine.shutdown.cut.clone();
         tokio::spawn(connections::serve(listener, routes, limits, ended));
         let api = Api::new(&format!("http://{address}"));
         Self {
             api,
-            app,
+            engine,
             _data: data,
         }
     }
@@ -209,17 +207,11 @@ impl InProcess {
 
 /// Defaults, the scripted provider alone, a folder.
 pub fn config(data: &Path) -> Config {
-    let flags = Flags {
-        data: Some(data.to_owned()),
-        script: Some("builtin".into()),
-        model: Some("none".into()),
-        ..Flags::default()
-    };
-    let mut config = Config::load(&flags).expect("configuration");
-    config.providers.clear();
+    let mut config = Config::new(data);
+    config.script = Some(Script::Builtin);
     // One attempt: a test that is about more says so.
     config.recovery.attempts = 1;
-    config.recovery.mends = 0;
+    config.recovery.max_recoveries = 0;
     config
 }
 
@@ -357,19 +349,19 @@ fn with_defaults(mut program: Command, data: &Path) -> Command {
 }
 
 /// Checks that a log has one end, and that it is the last entry, whatever was tried.
-pub async fn ends_once(app: &App, run: RunId) {
-    let log = stored(app, run).await;
+pub async fn ends_once(engine: &Engine, run: RunId) {
+    let log = stored(engine, run).await;
     let ends = log.iter().filter(|entry| entry.event.is_terminal()).count();
     assert_eq!(ends, 1);
     assert!(log[log.len() - 1].event.is_terminal());
 }
 
 /// The stored log of a run, read as the program reads it.
-pub async fn stored(app: &App, run: RunId) -> Vec<Entry> {
-    let log = app
+pub async fn stored(engine: &Engine, run: RunId) -> Vec<Entry> {
+    let log = engine
         .log
         .db
-        .read(move |db| headwater::server::log::stored(db, run))
+        .read(move |db| headwater_engine::db::logs::stored(db, run))
         .await;
     log.expect("readable").expect("there").after(0).collect()
 }

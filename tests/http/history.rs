@@ -5,14 +5,11 @@ use crate::{
     harness::{InProcess, Process},
     upstream::{Reply, Upstream},
 };
-use headwater::{
-    chat::Answer,
-    protocol::{BlockKind, Started, Status},
-    server::{
-        config::{Kind, ProviderConfig},
-        tool::program::ToolConfig,
-    },
+use headwater_engine::{
+    config::{Kind, ProviderConfig},
+    tool::program::ToolConfig,
 };
+use headwater_protocol::{BlockKind, Started, Status, chat::Answer};
 use serde_json::{Value, json};
 use std::path::Path;
 

@@ -5,14 +5,12 @@ use crate::{
     upstream::{Reply, Upstream},
     vendors::ALL,
 };
-use headwater::{
-    protocol::{Error, ErrorCode, ImageId, MAX_IMAGE_BYTES, Started, Status},
-    server::{
-        config::{Kind, ProviderConfig},
-        images::MAX_IMAGES,
-        store::Listing,
-    },
+use headwater_engine::{
+    Listing,
+    config::{Kind, ProviderConfig},
+    db::images::MAX_IMAGES,
 };
+use headwater_protocol::{Error, ErrorCode, ImageId, MAX_IMAGE_BYTES, Started, Status};
 use reqwest::{Response, StatusCode};
 
 /// The smallest picture there is, as far as we look.
@@ -37,9 +35,7 @@ fn refused<T: std::fmt::Debug>(result: Result<T, (StatusCode, Error)>) -> (u16, 
 
 #[tokio::test]
 async fn every_vendor_sees_the_picture_also_in_the_next_turn() {
-    let ollama = Upstream::start(vec![Reply::stream(include_str!(
-        "../fixtures/ollama/text.ndjson"
-    ))]);
+    let ollama = Upstream::start(vec![Reply::stream(fixture!("ollama/text.ndjson"))]);
     let mut servers = vec![(Kind::Ollama, ollama.await)];
     for vendor in ALL {
         let upstream = Upstream::start(vec![Reply::chunked(vendor.text)]).await;
@@ -145,7 +141,11 @@ async fn what_is_no_picture_is_refused_with_a_sentence() {
     let result = api.try_start(&form).await;
     assert_eq!(refused(result), (400, ErrorCode::InvalidRequest));
     // Nothing of these was stored.
-    let list = server.app.list(Listing::default()).await.expect("a list");
+    let list = server
+        .engine
+        .list(Listing::default())
+        .await
+        .expect("a list");
     assert!(list.is_empty(), "{list:?}");
 }
 
@@ -165,7 +165,11 @@ async fn a_picture_goes_with_the_last_conversation_that_shows_it() {
         chats.push(started);
     }
     for (chat, status) in chats.iter().zip([200, 404]) {
-        server.app.delete(chat.conversation).await.expect("deleted");
+        server
+            .engine
+            .delete(chat.conversation)
+            .await
+            .expect("deleted");
         let shown = server.api.get(&image.address()).await;
         assert_eq!(shown.status().as_u16(), status);
     }
@@ -205,7 +209,7 @@ async fn a_picture_that_a_draft_waits_for_survives_the_deletion_of_another_conve
     // Uploaded again for a draft, before the conversation that shows it is deleted.
     assert_eq!(kept(&server.api, PNG).await, image);
     server
-        .app
+        .engine
         .delete(first.conversation)
         .await
         .expect("deleted");
@@ -215,7 +219,11 @@ async fn a_picture_that_a_draft_waits_for_survives_the_deletion_of_another_conve
         .await
         .expect("it is still there");
     server.api.fold(sent.run).await;
-    server.app.delete(sent.conversation).await.expect("deleted");
+    server
+        .engine
+        .delete(sent.conversation)
+        .await
+        .expect("deleted");
     let shown = server.api.get(&image.address()).await;
     assert_eq!(shown.status().as_u16(), 404);
 }

@@ -6,7 +6,7 @@ use crate::{
     vendors::{ALL, Vendor},
 };
 use futures::future::join_all;
-use headwater::protocol::{BlockKind, ErrorCode, Status};
+use headwater_protocol::{BlockKind, ErrorCode, Status};
 use serde_json::{Value, json};
 
 const TEXT: &str = "Grüße 👩‍👩‍👧 aus dem Tal, 日本 und weiter bis ans Ende.";

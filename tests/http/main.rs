@@ -2,6 +2,17 @@
 
 #![expect(unreachable_pub, reason = "a test program has no public surface")]
 
+/// A recorded answer of a vendor, as the engine's own tests read it.
+macro_rules! fixture {
+    ($path:literal) => {
+        include_str!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/crates/engine/tests/fixtures/",
+            $path
+        ))
+    };
+}
+
 mod aimock;
 mod asking;
 mod bad_input;

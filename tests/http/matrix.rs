@@ -13,10 +13,8 @@ use crate::{
     vendors::{ALL, ANTHROPIC, GEMINI, OPENAI, RESPONSES, TEXT, Vendor},
 };
 use futures::future::join_all;
-use headwater::{
-    protocol::{BlockKind, Status},
-    server::config::ProviderConfig,
-};
+use headwater_engine::config::ProviderConfig;
+use headwater_protocol::{BlockKind, Status};
 use std::time::{Duration, Instant};
 
 /// A cell with its sockets.

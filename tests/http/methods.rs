@@ -2,7 +2,7 @@
 
 use crate::harness::{Api, InProcess, answer, frames};
 use futures::StreamExt;
-use headwater::protocol::{Error, ErrorCode};
+use headwater_protocol::{Error, ErrorCode};
 use reqwest::{Method, Response};
 
 async fn ask(api: &Api, method: Method, path: &str, accept: &str) -> Response {
@@ -80,7 +80,7 @@ async fn head_on_a_running_stream_ends_at_once_and_changes_nothing() {
     assert_eq!(response.headers()["x-accel-buffering"], "no");
     assert!(!response.headers().contains_key("content-length"));
     assert!(response.bytes().await.expect("ends").is_empty());
-    assert_eq!(server.app.log.running().len(), 1, "it runs on");
+    assert_eq!(server.engine.log.running().len(), 1, "it runs on");
     let mut frames = frames(api.get(&path).await);
     frames.next().await.expect("and can be followed");
     api.stop(started.run, None).await;
@@ -126,7 +126,7 @@ async fn a_wrong_method_is_told_the_right_one() {
 async fn every_failure_is_json_for_programs_and_a_page_for_people() {
     let server = InProcess::start().await;
     let api = &server.api;
-    let unknown = headwater::protocol::RunId::new();
+    let unknown = headwater_protocol::RunId::new();
     for (method, path, status, code) in [
         ("GET", "/api/nowhere".to_owned(), 404, ErrorCode::NotFound),
         ("POST", "/api/nowhere".to_owned(), 404, ErrorCode::NotFound),
@@ -178,7 +178,7 @@ async fn every_failure_is_json_for_programs_and_a_page_for_people() {
         assert!(page.contains("role=\"alert\""), "{method} {path}: {page}");
         assert!(page.ends_with("</html>"), "{method} {path}: {page}");
     }
-    server.app.shutdown.draining.cancel();
+    server.engine.shutdown.draining.cancel();
     let (status, error) = answer::<()>(api.get("/ready").await)
         .await
         .expect_err("ending");

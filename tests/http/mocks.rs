@@ -8,7 +8,7 @@ use crate::{
     vendors::Vendor,
 };
 use futures::future::join_all;
-use headwater::protocol::{ErrorCode, Status};
+use headwater_protocol::{ErrorCode, Status};
 use std::{
     io::{BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},

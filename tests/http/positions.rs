@@ -8,7 +8,7 @@ use crate::{
     vendors::{ALL, TEXT},
 };
 use futures::future::join_all;
-use headwater::protocol::{ErrorCode, Status};
+use headwater_protocol::{ErrorCode, Status};
 
 /// How many places of each answer.
 const PLACES: usize = 25;

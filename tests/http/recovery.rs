@@ -1,14 +1,12 @@
 //! What the engine mends by itself: the person sees a pause or a seam, never an error that passed.
 
 use crate::harness::{InProcess, ends_once, stored};
-use headwater::{
-    chat::Answer,
-    protocol::{ErrorCode, Event, Stage, Status},
-    server::{
-        config::{Config, Script},
-        engine::recovery::{OnBreak, Recovery},
-    },
+use headwater_engine::Config;
+use headwater_engine::{
+    config::Script,
+    runs::recovery::{OnBreak, Recovery},
 };
+use headwater_protocol::{ErrorCode, Event, Stage, Status, chat::Answer};
 use std::time::{Duration, Instant};
 
 async fn server(change: impl FnOnce(&mut Config)) -> InProcess {
@@ -33,7 +31,7 @@ async fn ask(server: &InProcess, scenario: &str) -> Answer {
     let answer = server.api.fold(started.run).await;
     let loaded = server.api.load(&started).await;
     assert_eq!(loaded.messages[1].visible_text(), answer.visible_text());
-    ends_once(&server.app, started.run).await;
+    ends_once(&server.engine, started.run).await;
     answer
 }
 
@@ -51,7 +49,7 @@ async fn what_passes_by_itself_is_a_countdown_and_no_error() {
     let statuses: Vec<_> = answer.spans.iter().map(|span| span.status).collect();
     let superseded = Some(Status::Superseded);
     assert_eq!(statuses, [superseded, superseded, Some(Status::Ok)]);
-    let log = stored(&server.app, started.run).await;
+    let log = stored(&server.engine, started.run).await;
     let pauses: Vec<(u64, u32, ErrorCode)> = log
         .iter()
         .filter_map(|entry| match &entry.event {
@@ -255,7 +253,7 @@ const HARE_AND_TORTOISE: &str = r#"
 /// As if every answer of these models had come within this time so far.
 fn used_to(server: &InProcess, model: &str, wait: Duration) {
     for _ in 0..20 {
-        server.app.registry.health.waited(model, wait);
+        server.engine.registry.health.waited(model, wait);
     }
 }
 
@@ -286,7 +284,7 @@ async fn a_slow_model_gets_a_rival_and_the_first_that_speaks_is_kept() {
             .clone()
             .all(|usage| usage.input > 0 || usage.estimated)
     );
-    let sum = usage.fold(Default::default(), headwater::protocol::Usage::plus);
+    let sum = usage.fold(Default::default(), headwater_protocol::Usage::plus);
     assert_eq!(answer.usage, sum);
 }
 
@@ -331,8 +329,8 @@ async fn a_provider_that_fails_again_and_again_is_asked_less_and_that_is_shown()
     let server = server(|_| {}).await;
     let answer = ask(&server, "error-before-overloaded").await;
     assert_eq!(answer.spans.len(), 3);
-    let state = server.app.catalog().await.providers.remove(0);
-    assert!(state.spared_s.is_some_and(|seconds| seconds > 0));
+    let state = server.engine.catalog().await.providers.remove(0);
+    assert!(state.circuit_open_s.is_some_and(|seconds| seconds > 0));
     assert!(
         state
             .problem
@@ -343,7 +341,7 @@ async fn a_provider_that_fails_again_and_again_is_asked_less_and_that_is_shown()
     assert_eq!(answer.spans.len(), 1);
     let answer = ask(&server, "hello").await;
     assert_eq!(answer.status, Some(Status::Ok));
-    assert_eq!(server.app.catalog().await.providers[0].problem, None);
+    assert_eq!(server.engine.catalog().await.providers[0].problem, None);
 }
 
 /// What is held back, to be compared with what it goes on from, ends with its block.

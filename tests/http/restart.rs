@@ -2,10 +2,7 @@
 
 use crate::harness::{PATIENCE, Process};
 use futures::StreamExt;
-use headwater::{
-    chat::Answer,
-    protocol::{ErrorCode, Event, Started, Status},
-};
+use headwater_protocol::{ErrorCode, Event, Started, Status, chat::Answer};
 
 /// Follows until there are `bytes` of text.
 async fn read(process: &Process, started: &Started, bytes: u64) -> Answer {

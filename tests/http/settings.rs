@@ -1,9 +1,9 @@
 //! Settings of a conversation: stored, checked, and put into what the model is asked.
 
 use crate::harness::{InProcess, answer};
-use headwater::{
+use headwater_protocol::{
+    ConversationId, ErrorCode, Started,
     chat::{Effort, Settings},
-    protocol::{ConversationId, ErrorCode, Started},
 };
 use reqwest::StatusCode;
 

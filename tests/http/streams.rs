@@ -2,14 +2,14 @@
 
 use crate::harness::{Api, Frame, InProcess, stored};
 use futures::StreamExt;
-use headwater::{
+use headwater_engine::packed::hash;
+use headwater_protocol::{
+    ErrorCode, Event, Status,
     chat::{Answer, Applied},
-    protocol::{ErrorCode, Event, Status},
-    server::log::hash,
 };
 use std::time::Duration;
 
-async fn record(api: &Api, run: headwater::protocol::RunId) -> Vec<Frame> {
+async fn record(api: &Api, run: headwater_protocol::RunId) -> Vec<Frame> {
     api.follow(run, 0).await.collect().await
 }
 
@@ -36,7 +36,7 @@ async fn the_stream_is_the_log_and_the_log_is_the_stored_text() {
     assert_eq!(answer.hash, hash(&answer.visible_text()));
     let loaded = server.api.load(&started).await;
     assert_eq!(loaded.messages[1].visible_text(), answer.visible_text());
-    let log = stored(&server.app, started.run).await;
+    let log = stored(&server.engine, started.run).await;
     assert!(
         log.iter().zip(1..).all(|(entry, seq)| entry.seq == seq),
         "no gap"
@@ -176,7 +176,7 @@ async fn one_client_id_starts_one_run_and_a_stale_tab_overwrites_nothing() {
     let (status, error) = turn(first.message.to_string()).await.expect_err("stale");
     assert_eq!(
         (status.as_u16(), error.code),
-        (409, headwater::protocol::ErrorCode::Conflict)
+        (409, headwater_protocol::ErrorCode::Conflict)
     );
     assert_eq!(server.api.load(&first).await.messages.len(), 4);
 }
@@ -268,7 +268,7 @@ async fn a_stop_takes_back_nothing_that_was_there_for_a_second() {
             name = "pauses"
             steps = [{ text = "What others have read." }, { stall = true }]
         "#;
-        config.script = Some(headwater::server::config::Script::Text(script.into()));
+        config.script = Some(headwater_engine::config::Script::Text(script.into()));
     })
     .await;
     let started = server.api.start("pauses", "Go").await;

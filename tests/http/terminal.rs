@@ -2,7 +2,7 @@
 
 use crate::harness::{Process, program};
 use futures::StreamExt;
-use headwater::{chat::Answer, protocol::Started};
+use headwater_protocol::{Started, chat::Answer};
 use std::{path::Path, process::Output};
 
 /// Runs the program with a script, to its end.
@@ -118,7 +118,8 @@ async fn ask_ends_with_the_text_that_was_kept() {
         let id = list[0]["id"].as_str().map(str::to_owned);
         if let Some(id) = id {
             let loaded = api.get(&format!("/api/conversations/load?id={id}")).await;
-            let loaded: headwater::chat::Conversation = loaded.json().await.expect("loaded");
+            let loaded: headwater_protocol::chat::Conversation =
+                loaded.json().await.expect("loaded");
             if let Some(answer) = loaded.messages[1].answers.first() {
                 break (id, answer.clone());
             }
@@ -139,7 +140,7 @@ async fn ask_ends_with_the_text_that_was_kept() {
         .await
         .expect("joined");
     let loaded = api.get(&format!("/api/conversations/load?id={id}")).await;
-    let loaded: headwater::chat::Conversation = loaded.json().await.expect("loaded");
+    let loaded: headwater_protocol::chat::Conversation = loaded.json().await.expect("loaded");
     let kept = loaded.messages[1].visible_text();
     assert!(!output.status.success());
     let printed = stdout(&output);

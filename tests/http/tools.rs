@@ -5,15 +5,13 @@ use crate::{
     upstream::{Reply, Upstream},
     vendors::{ALL, TEXT},
 };
-use headwater::{
-    chat::Answer,
-    protocol::{BlockKind, Event, Seq, SpanKind, Stage, Started, Status},
-    server::{
-        config::{Config, ProviderConfig, Script},
-        engine::recovery::{OnBreak, Recovery},
-        tool::program::ToolConfig,
-    },
+use headwater_engine::Config;
+use headwater_engine::{
+    config::{ProviderConfig, Script},
+    runs::recovery::{OnBreak, Recovery},
+    tool::program::ToolConfig,
 };
+use headwater_protocol::{BlockKind, Event, Seq, SpanKind, Stage, Started, Status, chat::Answer};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -45,7 +43,7 @@ async fn ask(server: &InProcess, scenario: &str) -> (Started, Answer) {
     let answer = server.api.fold(started.run).await;
     let loaded = server.api.load(&started).await;
     assert_eq!(loaded.messages[1].visible_text(), answer.visible_text());
-    ends_once(&server.app, started.run).await;
+    ends_once(&server.engine, started.run).await;
     (started, answer)
 }
 
@@ -160,7 +158,7 @@ async fn what_a_tool_gives_is_in_the_log_and_the_answer_goes_on_in_a_paragraph_o
     let each: Vec<u64> = answer.spans.iter().map(|span| span.usage.output).collect();
     assert!(each[0] > 0 && each[2] > 0);
     assert_eq!(answer.usage.output, each.iter().sum::<u64>());
-    let log = stored(&server.app, started.run).await;
+    let log = stored(&server.engine, started.run).await;
     let running = log.iter().filter_map(|entry| match &entry.event {
         Event::Progress {
             stage: Stage::RunningTool { name },
@@ -223,7 +221,7 @@ async fn calls_run_beside_each_other_and_a_failure_is_for_the_model() {
     assert!(text.contains("The arguments are not a JSON object: [1]"));
     assert!(text.contains("The output is longer than 256 kB; the call was ended."));
     // Quick was done while slow, which began first, was at work.
-    let log = stored(&server.app, started.run).await;
+    let log = stored(&server.engine, started.run).await;
     let ends = log.iter().filter_map(|entry| match entry.event {
         Event::SpanFinished { span, .. } => Some(span),
         _ => None,
@@ -343,7 +341,7 @@ async fn a_failure_after_a_round_of_tools_loses_nothing_of_it() {
             config.recovery = Recovery {
                 pause: Duration::from_millis(20),
                 on_break: way,
-                mends: 1,
+                max_recoveries: 1,
                 ..Recovery::default()
             };
         })

@@ -1,6 +1,7 @@
 //! What the vendors say, for the tests that break it.
 
-use headwater::{protocol::ErrorCode, server::config::Kind};
+use headwater_engine::config::Kind;
+use headwater_protocol::ErrorCode;
 
 /// A vendor and its recorded streams.
 #[derive(Clone, Copy, Debug)]
@@ -21,16 +22,6 @@ pub struct Vendor {
 
 /// What every vendor's recorded answer says.
 pub const TEXT: &str = "Grüße 👩‍👩‍👧 日本!\n";
-
-macro_rules! fixture {
-    ($path:literal) => {
-        include_str!(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/fixtures/",
-            $path
-        ))
-    };
-}
 
 pub const OPENAI: Vendor = Vendor {
     name: "openai",

@@ -5,17 +5,17 @@ use crate::{
     upstream::{Reply, Upstream},
     vendors::ALL,
 };
-use headwater::{
+use headwater_engine::{
+    config::{Kind, ProviderConfig},
+    db::{
+        conversations::{self, Begun, NewTurn},
+        logs, search,
+    },
+    packed::{self, Packed},
+};
+use headwater_protocol::{
+    BlockKind, ConversationId, Event, MessageId, SpanKind, Started, Status, Timing, Usage,
     chat::{Conversation, Message, Settings, Summary},
-    protocol::{
-        BlockKind, ConversationId, Event, MessageId, SpanKind, Started, Status, Timing, Usage,
-    },
-    server::{
-        config::{Kind, ProviderConfig},
-        log::{self, packed::Packed},
-        search,
-        store::{self, Begun, NewTurn},
-    },
 };
 use rusqlite::Connection;
 use std::{
@@ -45,7 +45,7 @@ fn tell(
         settings: Settings::default(),
         at,
     };
-    let Begun::New(run) = store::begin_turn(db, &turn).expect("begun") else {
+    let Begun::New(run) = conversations::begin_turn(db, &turn).expect("begun") else {
         panic!("it is new");
     };
     let mut packed = Packed::default();
@@ -97,13 +97,13 @@ fn tell(
             timing: Timing::default(),
             error: None,
             length: text.len() as u64,
-            hash: log::hash(text),
+            hash: packed::hash(text),
         },
     ];
     for event in events {
         packed.push(0, &event);
     }
-    log::finish(db, run.no, &packed, Status::Ok, &search::folded(text)).expect("stored");
+    logs::finish(db, run.no, &packed, Status::Ok, &search::folded(text)).expect("stored");
     run.started
 }
 
@@ -111,7 +111,7 @@ async fn write<T: Send + 'static>(
     server: &InProcess,
     work: impl FnOnce(&Connection) -> T + Send + 'static,
 ) -> T {
-    let written = server.app.log.writer.write(|db| Ok(work(db))).await;
+    let written = server.engine.log.writer.write(|db| Ok(work(db))).await;
     written.expect("written")
 }
 
@@ -163,7 +163,8 @@ async fn what_is_said_in_any_alphabet_is_found_in_titles_questions_and_answers()
         for (said, _) in SAID {
             at += 10;
             let titled = tell(db, None, "first", "nothing", at);
-            store::rename(db, titled.conversation, &said.replace('\n', " ")).expect("renamed");
+            conversations::rename(db, titled.conversation, &said.replace('\n', " "))
+                .expect("renamed");
             let asked = tell(db, None, "first", "nothing", at + 1).conversation;
             tell(db, Some(asked), &format!("«{said}»"), "nothing", at + 2);
             let answered = tell(db, None, "first", &format!("**{said}**"), at + 3);
@@ -187,9 +188,11 @@ async fn what_is_said_in_any_alphabet_is_found_in_titles_questions_and_answers()
 
     // What is renamed, deleted or stopped before it was said is not found any more.
     let [answered, asked, titled] = chats[0];
-    write(&server, move |db| store::rename(db, titled, "Другий"))
-        .await
-        .expect("renamed");
+    write(&server, move |db| {
+        conversations::rename(db, titled, "Другий")
+    })
+    .await
+    .expect("renamed");
     for gone in [answered, asked] {
         let form = [("id", &*gone.to_string())];
         let response = server.api.post("/api/conversations/delete", &form).await;
@@ -244,7 +247,7 @@ async fn a_list_of_years_comes_in_pages_that_reach_everything_once() {
             // Several at the same moment.
             let started = tell(db, None, &question, &text, 1_000_000 + at as u64 / 3);
             if at % 500 == 0 {
-                store::pin(db, started.conversation, true).expect("pinned");
+                conversations::pin(db, started.conversation, true).expect("pinned");
             }
             started.conversation
         });
@@ -266,10 +269,13 @@ async fn a_list_of_years_comes_in_pages_that_reach_everything_once() {
     );
 
     // Nobody says how many, too many, and in pages, while others come and go at the top.
-    assert_eq!(listed(&server, &[]).await.len(), store::DEFAULT_PAGE);
+    assert_eq!(
+        listed(&server, &[]).await.len(),
+        conversations::DEFAULT_PAGE
+    );
     assert_eq!(
         listed(&server, &[("limit", "9999")]).await.len(),
-        store::MAX_PAGE
+        conversations::MAX_PAGE
     );
     let (mut got, mut after) = (Vec::new(), String::new());
     let start = Instant::now();
@@ -418,7 +424,7 @@ async fn a_long_conversation_comes_in_parts_that_reach_the_first_message() {
     let few = loaded(&server, id, "&limit=3").await;
     assert_eq!(few.messages.len(), 3);
     let many = loaded(&server, id, "&limit=9999").await;
-    assert_eq!(many.messages.len(), store::MAX_MESSAGES);
+    assert_eq!(many.messages.len(), conversations::MAX_MESSAGES);
     let path = format!(
         "/api/conversations/load?id={id}&before={}",
         MessageId::new()

@@ -1,9 +1,8 @@
 //! A simulated server whose connections break in every way there is, and tables for the times.
 
 use super::*;
-use crate::{
-    chat::Answer,
-    protocol::{BlockKind, ConversationId, MessageId, RunId, SpanKind, Status, Timing, Usage},
+use headwater_protocol::{
+    BlockKind, ConversationId, MessageId, RunId, SpanKind, Status, Timing, Usage, chat::Answer,
 };
 use proptest::prelude::*;
 use std::collections::VecDeque;

@@ -5,10 +5,10 @@
 //! stale, and it is made anew once before it is painted.
 
 use super::{AnswerState, words::Words};
-use crate::{
+use headwater_protocol::{
+    BlockKind, BlockNo, Error, Event, ImageId, RunId, Seq, Status,
     chat::{Answer, Applied, Block},
     markdown::Renderer,
-    protocol::{BlockKind, BlockNo, Error, Event, ImageId, RunId, Seq, Status},
 };
 
 /// The text of an assistant's message, in parsed form. Not reactive: see
@@ -162,7 +162,7 @@ impl Body {
     }
 
     /// Forgets how far a run has been read, so that the next [`Body::adopt`] replaces it.
-    pub fn distrust(&mut self, run: RunId) {
+    pub fn invalidate(&mut self, run: RunId) {
         if let Some(answer) = self
             .answers
             .iter_mut()

@@ -3,10 +3,8 @@
 //! Commands and views compile for both sides because of this; the server never calls them.
 
 use super::Queued;
-use crate::{
-    api::ApiError,
-    protocol::{ConversationId, Error, ErrorCode, ImageId, UnixMs},
-};
+use crate::api::ApiError;
+use headwater_protocol::{ConversationId, Error, ErrorCode, ImageId, UnixMs};
 use std::pin::Pin;
 use uuid::Uuid;
 

@@ -1,10 +1,12 @@
 //! What is on the screen, and how it changes without a flicker.
 
-use super::{AnswerState, Body, Chat, Inner, Link, MessageView, Nursery, Problem, Queued, browser};
-use crate::{
-    api,
+use super::{
+    AnswerState, Body, Chat, Inner, Link, MessageOwners, MessageView, Problem, Queued, browser,
+};
+use crate::api;
+use headwater_protocol::{
+    ConversationId, ErrorCode, MessageId,
     chat::{Conversation, Message, Role},
-    protocol::{ConversationId, ErrorCode, MessageId},
 };
 use leptos::prelude::*;
 
@@ -40,7 +42,7 @@ impl Chat {
                 })
             }),
             inner: StoredValue::new(Inner {
-                nursery: Nursery::new(),
+                owners: MessageOwners::new(),
                 pending: None,
                 edition: 0,
                 screen: 0,
@@ -259,7 +261,7 @@ impl Chat {
         let stay: std::collections::HashSet<MessageId> = stay.into_iter().collect();
         let gone = self
             .inner
-            .try_update_value(|inner| inner.nursery.leave(|id| stay.contains(&id)));
+            .try_update_value(|inner| inner.owners.leave(|id| stay.contains(&id)));
         let gone = gone.unwrap_or_default();
         if !gone.is_empty() {
             browser::spawn(async move {
@@ -273,7 +275,7 @@ impl Chat {
     pub(super) fn make(self, message: Message) -> MessageView {
         let room = self
             .inner
-            .try_update_value(|inner| inner.nursery.room(message.id));
+            .try_update_value(|inner| inner.owners.room(message.id));
         match room {
             Some(room) => room.with(|| MessageView::new(message)),
             None => MessageView::new(message),

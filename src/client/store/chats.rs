@@ -1,10 +1,10 @@
 //! The sidebar's list of conversations.
 
 use super::{browser, browser::News};
-use crate::{
-    api::{self, ApiError, change::Change},
+use crate::api::{self, ApiError, change::Change};
+use headwater_protocol::{
+    ConversationId, Error,
     chat::{ListPlace, Summary},
-    protocol::{ConversationId, Error},
 };
 use leptos::prelude::*;
 

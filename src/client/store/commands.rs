@@ -4,10 +4,10 @@
 //! conversation; until then only what the person typed is shown ahead of the answer.
 
 use super::{Chat, MessageView, Problem, Queued, browser, browser::News};
-use crate::{
-    api::{self, ApiError, change::Change},
+use crate::api::{self, ApiError, change::Change};
+use headwater_protocol::{
+    ConversationId, Error, ErrorCode, ImageId, MessageId, RunId, Started,
     chat::{Message, Role, Settings},
-    protocol::{ConversationId, Error, ErrorCode, ImageId, MessageId, RunId, Started},
 };
 use leptos::prelude::*;
 use serde_json::Value;

@@ -7,12 +7,13 @@ use super::{
 };
 use crate::{
     api::{self, ApiError, run_events_url},
-    chat::Applied,
     client::{
         follow::{Asked, Follow, Input, Output},
         source::{Signal, Source},
     },
-    protocol::{ConversationId, ErrorCode, Event, RunId, Seq, Status, UnixMs},
+};
+use headwater_protocol::{
+    ConversationId, ErrorCode, Event, RunId, Seq, Status, UnixMs, chat::Applied,
 };
 use leptos::prelude::*;
 
@@ -48,7 +49,7 @@ impl Drop for Follower {
 /// What the task that follows a run is woken by.
 enum Item {
     /// A connection has something to say. Only the newest connection is heard.
-    Said(u32, Signal),
+    Signal(u32, Signal),
     /// For the state machine.
     Do(Input),
     /// It is time to show what has come.
@@ -195,15 +196,15 @@ impl Chat {
                 .await
                 .is_some_and(|hash| hash != expected);
             if differs && !view.state.is_disposed() {
-                self.heal(view, run);
+                self.reload_after_mismatch(view, run);
             }
         });
     }
 
     /// What is shown is not what the server stored.
-    fn heal(self, view: MessageView, run: RunId) {
+    fn reload_after_mismatch(self, view: MessageView, run: RunId) {
         browser::warn("The text of an answer differs from the stored one; it is loaded again.");
-        view.body.update_value(|body| body.distrust(run));
+        view.body.update_value(|body| body.invalidate(run));
         self.reload();
     }
 }
@@ -227,7 +228,7 @@ async fn drive(chat: Chat, view: MessageView, run: RunId, inbox: Inbox<Item>) {
             // `follow` finds that the run has ended, and drops the follower.
             chat.follow();
             if short {
-                chat.heal(view, run);
+                chat.reload_after_mismatch(view, run);
             }
             return;
         }
@@ -298,10 +299,10 @@ impl Driver {
 
     fn handle(&mut self, item: Item) {
         match item {
-            Item::Said(connection, _) if connection != self.connection => {}
-            Item::Said(_, Signal::Opened) => self.step(Input::Opened),
-            Item::Said(_, Signal::Frame { id, data }) => self.step(Input::Frame { id, data }),
-            Item::Said(_, Signal::Broken { gave_up }) => self.step(Input::Broken { gave_up }),
+            Item::Signal(connection, _) if connection != self.connection => {}
+            Item::Signal(_, Signal::Opened) => self.step(Input::Opened),
+            Item::Signal(_, Signal::Frame { id, data }) => self.step(Input::Frame { id, data }),
+            Item::Signal(_, Signal::Broken { gave_up }) => self.step(Input::Broken { gave_up }),
             Item::Do(input) => self.step(input),
             Item::Paint => self.paint(),
             Item::Seen => self.seen(),
@@ -340,11 +341,11 @@ impl Driver {
         self.connection += 1;
         let connection = self.connection;
         let inbox = self.inbox.clone();
-        let on = move |signal| inbox.put(Item::Said(connection, signal));
+        let on = move |signal| inbox.put(Item::Signal(connection, signal));
         self.source = Source::open(&run_events_url(self.run, after), on);
         if self.source.is_none() {
             self.inbox
-                .put(Item::Said(connection, Signal::Broken { gave_up: true }));
+                .put(Item::Signal(connection, Signal::Broken { gave_up: true }));
         }
     }
 
@@ -379,7 +380,7 @@ impl Driver {
                 let length = self.view.with_body(|body| {
                     body.answers
                         .last()
-                        .map_or(0, crate::chat::Answer::visible_length)
+                        .map_or(0, headwater_protocol::chat::Answer::visible_length)
                 });
                 self.short = length != *expected;
             }

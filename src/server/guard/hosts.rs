@@ -1,6 +1,6 @@
 //! Names under which the server answers, and how a request's `Host` and `Origin` belong together.
 
-use crate::protocol::{Error, ErrorCode};
+use headwater_protocol::{Error, ErrorCode};
 use std::{net::IpAddr, str::FromStr, sync::Arc};
 
 /// The hosts that are ours: loopback, the address that we listen on, and the names that are

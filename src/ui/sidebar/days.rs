@@ -1,6 +1,6 @@
 //! Conversations by the day of their last word.
 
-use crate::{chat::Summary, protocol::ConversationId};
+use headwater_protocol::{ConversationId, chat::Summary};
 
 const DAY: u64 = 86_400_000;
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::protocol::{Seq, SpanKind, SpanNo, Status, Timing, Usage};
+use headwater_protocol::{Seq, SpanKind, SpanNo, Status, Timing, Usage};
 use proptest::prelude::*;
 use serde_json::Value;
 use uuid::Uuid;
@@ -196,7 +196,7 @@ fn a_longer_text_of_the_same_run_is_never_replaced_by_a_shorter_one() {
     assert!(behind.adopt(writer.body.answers.clone()));
     behind.paint();
     assert_eq!(behind.text.source(), "ab");
-    writer.body.distrust(run(1));
+    writer.body.invalidate(run(1));
     assert!(writer.body.adopt(early));
     writer.check();
     assert_eq!(writer.body.text.source(), "a");

@@ -1,7 +1,7 @@
 //! Owners of the browser's timers, listeners and channels: what they began ends when they drop.
 
 use crate::client::store::{browser::News, inbox::Inbox};
-use crate::protocol::{ConversationId, Error, ErrorCode, ImageId, MAX_IMAGE_BYTES};
+use headwater_protocol::{ConversationId, Error, ErrorCode, ImageId, MAX_IMAGE_BYTES};
 use std::rc::Rc;
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::JsFuture;
@@ -216,7 +216,7 @@ pub(super) async fn upload(file: web_sys::File) -> Result<ImageId, Error> {
     asked.set_method("POST");
     asked.set_body(&file);
     let answer = async {
-        let response = window()?.fetch_with_str_and_init(crate::api::IMAGES, &asked);
+        let response = window()?.fetch_with_str_and_init(headwater_protocol::IMAGES, &asked);
         let response: web_sys::Response = JsFuture::from(response).await.ok()?.dyn_into().ok()?;
         let text = JsFuture::from(response.text().ok()?).await.ok()?;
         Some((response.ok(), text.as_string()?))

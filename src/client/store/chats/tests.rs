@@ -24,17 +24,17 @@ fn page(all: &BTreeMap<u8, Summary>, limit: usize, after: Option<ListPlace>) -> 
 
 /// What may happen to a list between two looks at it.
 #[derive(Clone, Debug)]
-enum Deed {
+enum Action {
     Said(u8),
     Pinned(u8),
     Gone(u8),
 }
 
-fn deed() -> impl Strategy<Value = Deed> {
+fn deed() -> impl Strategy<Value = Action> {
     prop_oneof![
-        (0..40u8).prop_map(Deed::Said),
-        (0..40u8).prop_map(Deed::Pinned),
-        (0..30u8).prop_map(Deed::Gone),
+        (0..40u8).prop_map(Action::Said),
+        (0..40u8).prop_map(Action::Pinned),
+        (0..30u8).prop_map(Action::Gone),
     ]
 }
 
@@ -62,10 +62,10 @@ proptest! {
         for (at, deed) in deeds.into_iter().enumerate() {
             let at = 100 + at as u64;
             match deed {
-                Deed::Said(number) => {
+                Action::Said(number) => {
                     all.entry(number).or_insert_with(|| chat(number, false, at)).updated = at;
                 }
-                Deed::Pinned(number) => {
+                Action::Pinned(number) => {
                     let Some(known) = all.get_mut(&number) else { continue };
                     known.pinned ^= true;
                     let pinned = known.pinned;
@@ -74,7 +74,7 @@ proptest! {
                         listed.pinned = pinned;
                     }
                 }
-                Deed::Gone(number) => {
+                Action::Gone(number) => {
                     let gone = chat(number, false, 0).id;
                     all.remove(&number);
                     list.retain(|listed| listed.id != gone);

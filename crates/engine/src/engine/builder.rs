@@ -1,0 +1,111 @@
+//! How an [`Engine`] is put together.
+
+use super::Engine;
+use crate::{
+    Config,
+    lock::{self, Holder, Lock},
+    log::Log,
+    provider::Provider,
+    registry::Registry,
+    tool::{Tool, Tools},
+};
+use headwater_protocol::Error;
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+/// How often answers are looked for that nobody writes. There should be none.
+const LOST: Duration = Duration::from_secs(10);
+
+/// An engine that is not open yet: a [`Config`], and what is made in Rust beside it.
+pub struct Builder {
+    config: Config,
+    providers: Vec<(String, Arc<dyn Provider>)>,
+    tools: Vec<Arc<dyn Tool>>,
+    lock: Option<Lock>,
+}
+
+impl Builder {
+    pub(super) fn new(config: Config) -> Self {
+        Self {
+            config,
+            providers: Vec::new(),
+            tools: Vec::new(),
+            lock: None,
+        }
+    }
+
+    /// Adds a provider. Its models are chosen as `name/model`. Providers are asked for a default
+    /// model in the order in which they are added, those of the [`Config`] first.
+    pub fn provider(mut self, name: impl Into<String>, provider: impl Provider) -> Self {
+        self.providers.push((name.into(), Arc::new(provider)));
+        self
+    }
+
+    /// Adds a tool that models may call.
+    pub fn tool(mut self, tool: impl Tool) -> Self {
+        self.tools.push(Arc::new(tool));
+        self
+    }
+
+    /// Uses a folder that was taken by [`lock::take`] before.
+    pub fn locked(mut self, lock: Lock) -> Self {
+        self.lock = Some(lock);
+        self
+    }
+
+    /// Opens the engine, inside of a tokio runtime.
+    ///
+    /// # Errors
+    /// As [`Engine::open`]; `invalid_request` also for a name that is taken or not allowed.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn open(self) -> Result<Arc<Engine>, Error> {
+        let config = &self.config;
+        let lock = match self.lock {
+            Some(lock) => lock,
+            None => match lock::take(&config.data)? {
+                Holder::Us(lock) => lock,
+                Holder::Other(address) => return Err(lock::in_use(&config.data, &address)),
+            },
+        };
+        let (log, closed) = Log::open(&config.data, config.data_limit_mb)?;
+        if closed > 0 {
+            tracing::info!(
+                closed,
+                "answers that were cut off are kept and can be continued"
+            );
+        }
+        let mut registry = Registry::new(config)?;
+        for (name, provider) in self.providers {
+            registry.add(&name, provider, config.deadlines)?;
+        }
+        let mut tools = Tools::new(&config.tools)?;
+        for tool in self.tools {
+            tools.add(tool)?;
+        }
+        let engine = Arc::new(Engine {
+            lock: Some(lock),
+            ..Engine::of(log, registry, tools, config)
+        });
+        tokio::spawn(close_lost(Arc::downgrade(&engine)));
+        Ok(engine)
+    }
+}
+
+/// Looks from time to time for answers that are stored as running and that nobody writes.
+async fn close_lost(engine: Weak<Engine>) {
+    loop {
+        tokio::time::sleep(LOST).await;
+        let Some(engine) = engine.upgrade() else {
+            return;
+        };
+        match engine.close_lost().await {
+            Ok(0) => {}
+            Ok(count) => tracing::warn!(count, "answers without a task were closed"),
+            Err(why) => tracing::warn!(%why, "answers without a task could not be closed"),
+        }
+    }
+}

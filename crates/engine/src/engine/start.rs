@@ -1,0 +1,337 @@
+//! The commands that begin a run: start, retry and continue.
+
+use super::failed;
+use crate::clock::now;
+use crate::{
+    Engine,
+    db::{
+        conversations::{self, Begun, NewRun, NewTurn},
+        images, logs, settings, storage,
+    },
+    log::live::Live,
+    packed::Packed,
+    provider::ChatRequest,
+    runs::{self, Job},
+};
+use futures::FutureExt;
+use headwater_protocol::{
+    ConversationId, Error, ErrorCode, Event, ImageId, MAX_TEXT_BYTES, MessageId, PROTOCOL_VERSION,
+    RunId, Started, UnixMs,
+};
+use rusqlite::Connection;
+use std::{panic::AssertUnwindSafe, sync::Arc};
+use tokio::sync::oneshot;
+
+/// The arguments of [`headwater::api::start_run`].
+#[derive(Clone, Debug, Default)]
+pub struct StartRun {
+    /// The message.
+    pub text: String,
+    /// The pictures with it; a message of pictures alone needs no text.
+    pub images: Vec<ImageId>,
+    /// `None` begins a new conversation.
+    pub conversation: Option<ConversationId>,
+    /// The message answered.
+    pub parent: Option<MessageId>,
+    /// `provider/model`.
+    pub model: Option<String>,
+    /// Idempotency key.
+    pub client_id: Option<String>,
+    /// Whether this becomes another branch below `parent`.
+    pub branch: bool,
+    /// How a new conversation is set, as JSON; see [`settings::check`].
+    pub settings: Option<String>,
+}
+
+impl Engine {
+    /// Stores a message and starts the run that answers it. The same `client_id` again is answered
+    /// with the run that it started, whatever the server and its providers are doing.
+    ///
+    /// # Errors
+    /// `invalid_request` (empty text, unknown words), `too_large`, `not_found`, `conflict` (also
+    /// for a `client_id` that came with another message), `shutting_down`, `storage`. Nothing is
+    /// stored then.
+    pub async fn start(self: &Arc<Self>, command: StartRun) -> Result<Started, Error> {
+        check_text(&command.text, !command.images.is_empty())?;
+        if command
+            .client_id
+            .as_ref()
+            .is_some_and(|id| id.is_empty() || id.len() > 100)
+        {
+            return Err(Error::new(
+                ErrorCode::InvalidRequest,
+                "The field “client_id” must have 1 to 100 characters.",
+            ));
+        }
+        let chosen = settings::check(command.settings.as_deref().unwrap_or_default())?;
+        if command.conversation.is_some() && !chosen.is_empty() {
+            return Err(Error::new(
+                ErrorCode::InvalidRequest,
+                "The field “settings” is for a new conversation. Those of another one are changed \
+                 by /api/conversations/settings.",
+            ));
+        }
+        let mut turn = NewTurn {
+            conversation: command.conversation,
+            parent: command.parent,
+            branch: command.branch,
+            text: command.text,
+            images: command.images,
+            model: String::new(),
+            client_id: command.client_id,
+            settings: chosen,
+            at: now(),
+        };
+        if turn.client_id.is_some() {
+            let asked = turn.clone();
+            let known = self
+                .log
+                .db
+                .read(move |db| conversations::known(db, &asked))
+                .await?;
+            if let Some(started) = known {
+                return Ok(started);
+            }
+        }
+        turn.model = self.model(command.model).await?;
+        let (conversation, model, at) = (turn.conversation, turn.model.clone(), turn.at);
+        let write = move |db: &Connection| conversations::begin_turn(db, &turn);
+        self.begin(conversation, model, at, write).await
+    }
+
+    /// Answers the same message anew, as another branch.
+    ///
+    /// # Errors
+    /// As [`Engine::start`].
+    pub async fn retry(
+        self: &Arc<Self>,
+        run: RunId,
+        model: Option<String>,
+    ) -> Result<Started, Error> {
+        self.again(run, model, conversations::begin_retry).await
+    }
+
+    /// Goes on with a message in the same message.
+    ///
+    /// # Errors
+    /// As [`Engine::start`]; `conflict` for an answer that is whole, or that others follow.
+    pub async fn continue_run(
+        self: &Arc<Self>,
+        run: RunId,
+        model: Option<String>,
+    ) -> Result<Started, Error> {
+        self.again(run, model, conversations::begin_continue).await
+    }
+
+    async fn again(
+        self: &Arc<Self>,
+        run: RunId,
+        model: Option<String>,
+        begin: fn(&Connection, RunId, &str, UnixMs) -> Result<NewRun, Error>,
+    ) -> Result<Started, Error> {
+        self.refuse_when_draining()?;
+        let place = self
+            .log
+            .db
+            .read(move |db| conversations::place(db, run))
+            .await?;
+        let model = match model.filter(|name| !name.is_empty()) {
+            Some(model) => self.model(Some(model)).await?,
+            None => place.model,
+        };
+        self.registry.find(&model)?;
+        let (name, at) = (model.clone(), now());
+        let write = move |db: &Connection| begin(db, run, &name, at).map(Begun::New);
+        self.begin(Some(place.conversation), model, at, write).await
+    }
+
+    /// Stores a run with `write` and works on it, in a task of its own: whoever asked may go away
+    /// at any moment, and what is stored has a task all the same.
+    async fn begin(
+        self: &Arc<Self>,
+        conversation: Option<ConversationId>,
+        model: String,
+        at: UnixMs,
+        write: impl FnOnce(&Connection) -> Result<Begun, Error> + Send + 'static,
+    ) -> Result<Started, Error> {
+        let engine = self.clone();
+        let (answer, answered) = oneshot::channel();
+        self.shutdown.runs.spawn(async move {
+            match engine.store(conversation, &model, at, write).await {
+                Ok((started, begun)) => {
+                    let _ = answer.send(Ok(started));
+                    if let Some((new, live)) = begun {
+                        engine.work(&new, &model, live).await;
+                    }
+                }
+                Err(why) => {
+                    let _ = answer.send(Err(why));
+                }
+            }
+        });
+        answered.await.unwrap_or_else(|_| Err(failed()))
+    }
+
+    /// Stores a run and makes it visible, unless the same command had come before.
+    async fn store(
+        &self,
+        conversation: Option<ConversationId>,
+        model: &str,
+        at: UnixMs,
+        write: impl FnOnce(&Connection) -> Result<Begun, Error> + Send + 'static,
+    ) -> Result<(Started, Option<(NewRun, Arc<Live>)>), Error> {
+        // One at a time, so that "is the head free?" and "take it" are one step.
+        let _turn = self.starts.lock().await;
+        self.refuse_when_draining()?;
+        let busy = conversation.map_or(Ok(()), |id| self.refuse_when_running(id));
+        let name = model.to_owned();
+        let write = move |db: &Connection| {
+            let begun = write(db)?;
+            if let Begun::New(run) = &begun {
+                // The same command again is answered even while its run is at work.
+                busy?;
+                write_first_entry(db, run, &name, at)?;
+            }
+            Ok(begun)
+        };
+        let new = match self.log.writer.write(write).await? {
+            Begun::Known(started) => return Ok((started, None)),
+            Begun::New(new) => new,
+        };
+        let mut first = Packed::default();
+        first.push(0, &first_event(&new, model, at));
+        let Started {
+            run, conversation, ..
+        } = new.started;
+        let live = Arc::new(Live::new(run, conversation, new.no, at, first));
+        self.log.begin(live.clone());
+        Ok((new.started.clone(), Some((new, live))))
+    }
+
+    /// Writes a run to its end, whatever happens.
+    async fn work(&self, new: &NewRun, model: &str, live: Arc<Live>) {
+        let work = async {
+            match self.job(new, model, live.clone()).await {
+                Ok(job) => runs::run(job, self.log.clone()).await,
+                Err(why) => runs::fail(live.clone(), self.log.clone(), why).await,
+            }
+        };
+        // A fault of ours ends this run and nothing else.
+        if AssertUnwindSafe(work).catch_unwind().await.is_err() && !live.head().finished {
+            runs::fail(live, self.log.clone(), failed()).await;
+        }
+    }
+
+    /// Reads what the model needs to know.
+    async fn job(&self, new: &NewRun, model: &str, live: Arc<Live>) -> Result<Job, Error> {
+        let candidates = self.registry.candidates(model)?;
+        let log = self.log.clone();
+        let Started {
+            run,
+            conversation,
+            message,
+        } = new.started;
+        let (branch, images, settings) = self
+            .log
+            .db
+            .read(move |db| {
+                let branch = conversations::branch_to(db, &*log, message)?;
+                let images = images::of_branch(db, &branch)?;
+                Ok((branch, images, settings::read(db, conversation)?))
+            })
+            .await?;
+        let (last, before) = branch.split_last().ok_or_else(|| {
+            Error::new(ErrorCode::Internal, "The message to answer is not there.")
+        })?;
+        let earlier = last.answers.iter().filter(|answer| answer.run != Some(run));
+        Ok(Job {
+            control: live.control.clone(),
+            live,
+            model: model.to_owned(),
+            candidates,
+            request: ChatRequest {
+                conversation: conversation.to_string(),
+                sampling: settings::sampling(&settings),
+                system: settings.system.or_else(|| self.system.clone()),
+                ..ChatRequest::default()
+            },
+            before: before.to_vec(),
+            images,
+            earlier: earlier.cloned().collect(),
+            tools: self.tools.clone(),
+            recovery: self.recovery,
+            health: self.registry.health.clone(),
+            cut: self.shutdown.cut.clone(),
+        })
+    }
+
+    /// The model asked for, or the default, checked against the providers there are.
+    async fn model(&self, asked: Option<String>) -> Result<String, Error> {
+        let model = match asked.filter(|name| !name.is_empty()) {
+            Some(model) => model,
+            None => self.registry.default_model().await?,
+        };
+        self.registry.find(&model)?;
+        Ok(model)
+    }
+
+    fn refuse_when_draining(&self) -> Result<(), Error> {
+        if self.shutdown.draining.is_cancelled() {
+            return Err(Error::new(
+                ErrorCode::ShuttingDown,
+                "The server is restarting. Send the message again in a moment.",
+            ));
+        }
+        Ok(())
+    }
+
+    pub(super) fn refuse_when_running(&self, id: ConversationId) -> Result<(), Error> {
+        if self.log.running_conversations().contains(&id) {
+            return Err(Error::new(
+                ErrorCode::Conflict,
+                "An answer is still being written in this conversation. Stop it, or wait for its end.",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// `pictures`: whether there are any, so that no word is needed.
+fn check_text(text: &str, pictures: bool) -> Result<(), Error> {
+    if text.trim().is_empty() && !pictures {
+        return Err(Error::new(
+            ErrorCode::InvalidRequest,
+            "The message is empty.",
+        ));
+    }
+    if text.len() > MAX_TEXT_BYTES {
+        return Err(Error::new(
+            ErrorCode::TooLarge,
+            format!(
+                "The message has {} kB; at most {} kB can be sent at once.",
+                text.len() / 1024,
+                MAX_TEXT_BYTES / 1024
+            ),
+        ));
+    }
+    Ok(())
+}
+
+fn first_event(run: &NewRun, model: &str, at: UnixMs) -> Event {
+    Event::RunStarted {
+        protocol: PROTOCOL_VERSION,
+        run: run.started.run,
+        conversation: run.started.conversation,
+        message: run.started.message,
+        parent: run.parent,
+        model: model.to_owned(),
+        at,
+        continues: run.continues,
+    }
+}
+
+fn write_first_entry(db: &Connection, run: &NewRun, model: &str, at: UnixMs) -> Result<(), Error> {
+    let mut packed = Packed::default();
+    packed.push(0, &first_event(run, model, at));
+    logs::write_first(db, run.no, &packed).map_err(storage)
+}

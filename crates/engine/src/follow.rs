@@ -1,0 +1,214 @@
+//! Following a run: a cursor on its log, turned into frames of an event stream.
+//!
+//! A reader is a cursor and not a queue. The stream is pulled: when the socket has room, it asks
+//! the log what comes after the cursor; a reader that is slow costs nothing but its socket.
+
+use super::log::{Source, frame, live::Head};
+use crate::Engine;
+use bytes::{Bytes, BytesMut};
+use futures::{Stream, StreamExt, stream};
+use headwater_protocol::{Entry, Error, ErrorCode, Event, RunId, Seq};
+use std::{collections::VecDeque, time::Duration};
+use tokio::{
+    sync::watch,
+    time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+impl Engine {
+    /// The entries of a run after `after`, to its last one: those that are there at once, those to
+    /// come as soon as they are stored. The stream ends after [`Event::RunFinished`].
+    ///
+    /// It is a cursor and not a queue: one that is not polled costs nothing and loses nothing.
+    ///
+    /// # Errors
+    /// `not_found`; `conflict` if the cursor is beyond the log's head.
+    pub async fn follow(
+        &self,
+        run: RunId,
+        after: Seq,
+    ) -> Result<impl Stream<Item = Entry> + Send + use<>, Error> {
+        let source = source(self, run, after).await?;
+        let batches = stream::unfold((source, after), |(source, cursor)| async move {
+            let entries = source.entries_after(cursor).await;
+            let cursor = entries.last()?.seq;
+            Some((stream::iter(entries), (source, cursor)))
+        });
+        Ok(batches.flatten())
+    }
+
+    /// The same as frames of an event stream, with pings, to the run's end or to the end of the
+    /// connection's time ([`Delivery`]). With `snapshot`, the state so far comes as one event in
+    /// place of its history.
+    ///
+    /// # Errors
+    /// As [`Engine::follow`].
+    pub async fn event_stream(
+        &self,
+        run: RunId,
+        after: Seq,
+        snapshot: bool,
+    ) -> Result<impl Stream<Item = Bytes> + Send + use<>, Error> {
+        let source = source(self, run, after).await?;
+        let mut cursor = after;
+        let mut ready = VecDeque::from([hello(self)]);
+        if snapshot {
+            let answer = source.answer();
+            if answer.seq > after {
+                cursor = answer.seq;
+                let answer = serde_json::to_value(answer).unwrap_or_default();
+                ready.push_back(frame::delivery(&Event::Snapshot {
+                    seq: cursor,
+                    answer,
+                }));
+            }
+        }
+        let reader = Reader::new(self, source, cursor, ready);
+        Ok(stream::unfold(reader, |mut reader| async move {
+            let bytes = reader.next().await?;
+            Some((bytes, reader))
+        }))
+    }
+}
+
+/// Where to read a run after `after`.
+async fn source(engine: &Engine, run: RunId, after: Seq) -> Result<Source, Error> {
+    let source = engine.log.source(run).await?;
+    if after > source.head().seq {
+        return Err(Error::new(
+            ErrorCode::Conflict,
+            "The cursor is beyond the end of this answer. Follow it from the start.",
+        ));
+    }
+    Ok(source)
+}
+
+/// The first bytes: a ping, so that the reader's watchdog hears something before the first token,
+/// and the pause for readers that reconnect by the browser's own means.
+fn hello(engine: &Engine) -> Bytes {
+    let mut out = BytesMut::from(&b"retry:1000\n"[..]);
+    frame::encode(None, &engine.ping(), &mut out);
+    out.freeze()
+}
+
+struct Reader {
+    source: Source,
+    cursor: Seq,
+    ready: VecDeque<Bytes>,
+    watch: Option<watch::Receiver<Head>>,
+    trouble: watch::Receiver<Option<Error>>,
+    ping: Interval,
+    end: Instant,
+    draining: CancellationToken,
+    drained: CancellationToken,
+    /// Whether the reader knows that the server is about to end.
+    told: bool,
+    /// Whether nothing comes after what is ready.
+    last: bool,
+}
+
+impl Reader {
+    fn new(engine: &Engine, source: Source, cursor: Seq, ready: VecDeque<Bytes>) -> Self {
+        let now = Instant::now();
+        let mut ping = interval_at(now + engine.delivery.ping, engine.delivery.ping);
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            watch: source.watch(),
+            trouble: engine.log.writer.trouble(),
+            source,
+            cursor,
+            ready,
+            ping,
+            // Connections that began together need not end together.
+            end: now + jitter(engine.delivery.lifetime),
+            draining: engine.shutdown.draining.clone(),
+            drained: engine.shutdown.cut.clone(),
+            told: false,
+            last: false,
+        }
+    }
+
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(bytes) = self.ready.pop_front() {
+                return Some(bytes);
+            }
+            if self.last {
+                return None;
+            }
+            if let Some(watch) = &mut self.watch {
+                // What is committed from here on wakes the wait below.
+                watch.borrow_and_update();
+            }
+            self.cursor = self.source.read(self.cursor, &mut self.ready);
+            if !self.ready.is_empty() {
+                continue;
+            }
+            let head = self.source.head();
+            if head.finished && self.cursor >= head.seq {
+                return None;
+            }
+            self.wait().await;
+        }
+    }
+
+    /// Waits for more of the log, and says what a reader must hear while there is none.
+    async fn wait(&mut self) {
+        let Some(watch) = &mut self.watch else { return };
+        tokio::select! {
+            biased;
+            _ = watch.changed() => {}
+            // Without a writer there is no news of it, and no reason to wake.
+            Ok(()) = self.trouble.changed() => self.say_ping(),
+            () = self.draining.cancelled(), if !self.told => {
+                self.told = true;
+                let notice = "The server is about to restart. It finishes this answer first if \
+                              it can.";
+                self.say(&Event::Ping { notice: Some(notice.into()) });
+            }
+            () = sleep_until(self.end) => self.go_away("lifetime", 0),
+            // The run's last entry comes within moments of the end of the grace; a reader that
+            // does not get it comes back to the next process.
+            () = after(&self.drained, Duration::from_secs(2)) => self.go_away("shutdown", 1000),
+            _ = self.ping.tick() => self.say_ping(),
+        }
+    }
+
+    fn say_ping(&mut self) {
+        let notice = self
+            .trouble
+            .borrow_and_update()
+            .as_ref()
+            .map(|why| why.message.clone());
+        self.say(&Event::Ping { notice });
+    }
+
+    fn go_away(&mut self, reason: &str, retry_ms: u64) {
+        self.say(&Event::GoingAway {
+            reason: reason.into(),
+            retry_ms,
+        });
+        self.last = true;
+    }
+
+    fn say(&mut self, event: &Event) {
+        self.ready.push_back(frame::delivery(event));
+    }
+}
+
+async fn after(token: &CancellationToken, pause: Duration) {
+    token.cancelled().await;
+    tokio::time::sleep(pause).await;
+}
+
+/// Between nine and ten tenths of `duration`. The clock's last digits are chance enough for this.
+fn jitter(duration: Duration) -> Duration {
+    let nanos = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |now| now.subsec_nanos());
+    duration - duration.mul_f64(f64::from(nanos % 1000) / 10_000.0)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+mod tests;

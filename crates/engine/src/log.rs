@@ -1,0 +1,256 @@
+//! The log of every run: append, follow, recover.
+//!
+//! - [`frame`]: the form on the wire.
+//! - [`live`]: a run while it is written.
+//! - [`writer`]: the one thread that writes, with group commit.
+
+pub mod control;
+pub mod frame;
+pub mod live;
+pub mod writer;
+
+use crate::db::search;
+use crate::db::{
+    self, Db,
+    conversations::LiveAnswers,
+    logs::{finish, stored},
+    recovery, storage,
+};
+use crate::packed::{Packed, fold};
+use bytes::Bytes;
+use headwater_protocol::{
+    ConversationId, Entry, Error, ErrorCode, RunId, Seq, Status, chat::Answer,
+};
+use live::{Head, Live};
+use rusqlite::Connection;
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::sync::watch;
+use writer::Writer;
+
+/// The pause after a first try to store a finished run in one piece, and the longest one.
+const SETTLE_AGAIN: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(30)];
+
+/// How many entries a reader of entries gets at once.
+const BATCH: usize = 64;
+
+/// All logs. One for each process; share it in an [`Arc`].
+#[derive(Debug)]
+pub struct Log {
+    /// To read conversations and finished runs.
+    pub db: Arc<Db>,
+    /// To write.
+    pub writer: Writer,
+    live: Mutex<HashMap<RunId, Arc<Live>>>,
+}
+
+/// Where a reader reads: a run that is being written, or one that is finished.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// In memory, growing.
+    Live(Arc<Live>),
+    /// Whole.
+    Stored(Arc<Packed>),
+}
+
+impl Source {
+    /// How far the log is.
+    pub fn head(&self) -> Head {
+        match self {
+            Self::Live(live) => live.head(),
+            Self::Stored(packed) => Head {
+                seq: packed.len(),
+                finished: true,
+            },
+        }
+    }
+
+    /// Hears of more; `None` where no more can come.
+    pub fn watch(&self) -> Option<watch::Receiver<Head>> {
+        match self {
+            Self::Live(live) => Some(live.watch()),
+            Self::Stored(_) => None,
+        }
+    }
+
+    /// The next frames after `after` and the cursor that they lead to.
+    pub fn read(&self, after: Seq, out: &mut VecDeque<Bytes>) -> Seq {
+        match self {
+            Self::Live(live) => live.read(after, out),
+            Self::Stored(packed) => {
+                let (bytes, cursor) = frame::merged(packed, after, 64 * 1024);
+                if !bytes.is_empty() {
+                    out.push_back(bytes);
+                }
+                cursor
+            }
+        }
+    }
+
+    /// The entries after `after`, up to 64 of them. Waits where there is none yet; none at all where
+    /// none can come.
+    pub async fn entries_after(&self, after: Seq) -> Vec<Entry> {
+        match self {
+            Self::Live(live) => live.entries_after(after).await,
+            Self::Stored(packed) => packed.after(after).take(BATCH).collect(),
+        }
+    }
+
+    /// Looks at the fold of everything so far without copying it.
+    pub fn with_answer<R>(&self, look: impl FnOnce(&Answer) -> R) -> R {
+        match self {
+            Self::Live(live) => live.with_answer(look),
+            Self::Stored(packed) => look(&fold(packed)),
+        }
+    }
+
+    /// The fold of everything so far.
+    pub fn answer(&self) -> Answer {
+        match self {
+            Self::Live(live) => live.answer(),
+            Self::Stored(packed) => fold(packed),
+        }
+    }
+}
+
+impl LiveAnswers for Log {
+    fn answer(&self, run: RunId) -> Option<Answer> {
+        self.live(run).map(|live| live.answer())
+    }
+
+    fn conversations(&self) -> Vec<ConversationId> {
+        self.running_conversations()
+    }
+}
+
+impl Log {
+    /// Opens the database in `dir` and closes every run that a dead process left open, so that
+    /// each log has its last entry. Returns how many there were.
+    ///
+    /// # Errors
+    /// `storage`, with a sentence for whoever starts the server.
+    pub fn open(dir: &Path, limit_mb: u64) -> Result<(Self, usize), Error> {
+        let (db, mut connection) = Db::open(dir, limit_mb)?;
+        let closed = recovery::close_all(&mut connection)?;
+        // A process that was killed may have left there what was deleted.
+        db::empty_journal(&connection, Duration::ZERO);
+        let log = Self {
+            db: Arc::new(db),
+            writer: Writer::spawn(connection),
+            live: Mutex::default(),
+        };
+        Ok((log, closed))
+    }
+
+    /// Makes a run that is stored with its first entry visible.
+    pub fn begin(&self, live: Arc<Live>) {
+        self.lock().insert(live.run, live);
+    }
+
+    /// A run that is being written.
+    pub fn live(&self, run: RunId) -> Option<Arc<Live>> {
+        self.lock().get(&run).cloned()
+    }
+
+    /// Runs being written now.
+    pub fn running(&self) -> Vec<Arc<Live>> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// Conversations in which an answer is being written now.
+    pub fn running_conversations(&self) -> Vec<ConversationId> {
+        self.lock()
+            .values()
+            .filter(|live| !live.head().finished)
+            .map(|live| live.conversation)
+            .collect()
+    }
+
+    /// Stores a finished run's log in one piece and lets go of it. Readers that hold it go on. A
+    /// disk that does not take it is asked again until it does: the log is whole in its segments
+    /// and in memory meanwhile, and the next start stores it if this process does not come to it.
+    pub async fn settle(&self, live: &Arc<Live>) {
+        let [mut pause, longest] = SETTLE_AGAIN;
+        while let Err(why) = self.store_whole(live).await {
+            if why.code == ErrorCode::ShuttingDown {
+                return;
+            }
+            tracing::warn!(run = %live.run, %why, "a finished run stays in segments for now");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(longest);
+        }
+        // From here on the database answers.
+        self.lock().remove(&live.run);
+    }
+
+    async fn store_whole(&self, live: &Arc<Live>) -> Result<(), Error> {
+        let (no, packed) = (live.no, live.packed());
+        let (status, text) = live.with_answer(|answer| (answer.status, answer.visible_text()));
+        let status = status.unwrap_or(Status::Error);
+        let text = search::folded(&text);
+        // Its segments have all of it, and they were synced with its end.
+        self.writer
+            .write_unsynced(move |db| finish(db, no, &packed, status, &text).map_err(storage))
+            .await
+    }
+
+    /// Lets go of all runs of a conversation that was deleted.
+    pub fn forget(&self, conversation: ConversationId) {
+        self.lock()
+            .retain(|_, live| live.conversation != conversation);
+    }
+
+    /// Closes what is stored as running and is not being written by anybody. Returns how many runs
+    /// that were. Nothing may begin meanwhile.
+    ///
+    /// # Errors
+    /// `storage`.
+    pub async fn close_lost(&self) -> Result<usize, Error> {
+        let known: HashSet<i64> = self.lock().values().map(|live| live.no).collect();
+        let lost = move |db: &Connection| {
+            let open = recovery::open_runs(db)?.into_iter();
+            Ok(open.filter(|no| !known.contains(no)).collect::<Vec<i64>>())
+        };
+        let lost = self.db.read(lost).await?;
+        if lost.is_empty() {
+            return Ok(0);
+        }
+        let count = lost.len();
+        let close = move |db: &Connection| lost.iter().try_for_each(|no| recovery::close(db, *no));
+        self.writer.write(close).await.map(|()| count)
+    }
+
+    /// Where to read a run.
+    ///
+    /// # Errors
+    /// `not_found`, or `storage`.
+    pub async fn source(&self, run: RunId) -> Result<Source, Error> {
+        let mut found = None;
+        // A run may begin or end between the two looks of the first round; not of the second, too.
+        for _ in 0..2 {
+            if let Some(live) = self.live(run) {
+                return Ok(Source::Live(live));
+            }
+            found = self.db.read(move |db| stored(db, run)).await?;
+            if found.as_ref().is_some_and(Packed::is_finished) {
+                break;
+            }
+        }
+        match found {
+            Some(packed) => Ok(Source::Stored(Arc::new(packed))),
+            None => Err(Error::new(ErrorCode::NotFound, "There is no such answer.")),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<RunId, Arc<Live>>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+pub(crate) mod tests;

@@ -1,0 +1,186 @@
+//! How an entry looks on the wire of an event stream.
+//!
+//! `id:` is the entry's number, `data:` its JSON on one line. Events without a number (ping,
+//! snapshot, going away) have no `id:` and so never move a reader's cursor; a snapshot has one,
+//! because the cursor after it is that of its last entry.
+
+use crate::packed::{Item, Packed};
+use bytes::{BufMut, Bytes, BytesMut};
+use headwater_protocol::{BlockNo, Event, Seq, SpanNo};
+use std::io::Write;
+
+/// The most text that one merged delta carries, in bytes: large enough to catch up in few frames,
+/// small enough that a page stays responsive between two of them.
+const MERGED_TEXT: usize = 16 * 1024;
+
+/// Encodes one entry.
+pub fn encode(seq: Option<Seq>, event: &Event, out: &mut BytesMut) {
+    if let Some(seq) = seq {
+        put_id(seq, out);
+    }
+    out.put_slice(b"data:");
+    // Serialising these types into memory cannot fail: no map has a key that is not a string.
+    let _ = serde_json::to_writer(out.writer(), event);
+    out.put_slice(b"\n\n");
+}
+
+/// Encodes an event of the delivery itself.
+pub fn delivery(event: &Event) -> Bytes {
+    let mut out = BytesMut::new();
+    let seq = match event {
+        Event::Snapshot { seq, .. } => Some(*seq),
+        _ => None,
+    };
+    encode(seq, event, &mut out);
+    out.freeze()
+}
+
+/// Encodes the entries after `after` for a reader that is behind: runs of deltas of one block
+/// become one delta that says where it begins. Stops after about `limit` bytes and returns the
+/// frames with the cursor that they lead to.
+pub fn merged(log: &Packed, after: Seq, limit: usize) -> (Bytes, Seq) {
+    let mut out = BytesMut::new();
+    let mut run: Option<Merge> = None;
+    let mut cursor = after;
+    for (seq, _, item) in log.items_after(after) {
+        match item {
+            Item::Delta { span, block, text } => {
+                let fits = run.as_ref().is_some_and(|merge| {
+                    (merge.span, merge.block) == (span, block)
+                        && merge.text.len() + text.len() <= MERGED_TEXT
+                });
+                if !fits {
+                    flush(run.take(), &mut out);
+                    if out.len() >= limit {
+                        return (out.freeze(), cursor);
+                    }
+                }
+                run.get_or_insert_with(|| Merge::new(span, block, seq))
+                    .push(seq, text);
+            }
+            Item::Json(json) => {
+                flush(run.take(), &mut out);
+                if out.len() >= limit {
+                    return (out.freeze(), cursor);
+                }
+                put_id(seq, &mut out);
+                out.put_slice(b"data:");
+                out.put_slice(json);
+                out.put_slice(b"\n\n");
+            }
+        }
+        cursor = seq;
+    }
+    flush(run.take(), &mut out);
+    (out.freeze(), cursor)
+}
+
+struct Merge {
+    span: SpanNo,
+    block: BlockNo,
+    first: Seq,
+    last: Seq,
+    text: String,
+}
+
+impl Merge {
+    fn new(span: SpanNo, block: BlockNo, first: Seq) -> Self {
+        Self {
+            span,
+            block,
+            first,
+            last: first,
+            text: String::new(),
+        }
+    }
+
+    fn push(&mut self, seq: Seq, text: &str) {
+        self.last = seq;
+        self.text.push_str(text);
+    }
+}
+
+fn flush(run: Option<Merge>, out: &mut BytesMut) {
+    if let Some(Merge {
+        span,
+        block,
+        first,
+        last,
+        text,
+    }) = run
+    {
+        let from = (first != last).then_some(first);
+        encode(
+            Some(last),
+            &Event::Delta {
+                span,
+                block,
+                text,
+                from,
+            },
+            out,
+        );
+    }
+}
+
+fn put_id(seq: Seq, out: &mut BytesMut) {
+    let _ = writeln!(out.writer(), "id:{seq}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delta_costs_at_most_sixty_bytes_beyond_its_text() {
+        let mut out = BytesMut::new();
+        let event = Event::Delta {
+            span: 1,
+            block: 1,
+            text: "word".into(),
+            from: None,
+        };
+        // From entry 10,000 on, each further digit of the number costs one byte more.
+        encode(Some(9_999), &event, &mut out);
+        assert!(out.len() - 4 <= 60, "{}", out.len() - 4);
+        assert_eq!(
+            std::str::from_utf8(&out).expect("UTF-8"),
+            "id:9999\ndata:{\"type\":\"delta\",\"span\":1,\"block\":1,\"text\":\"word\"}\n\n"
+        );
+    }
+
+    #[test]
+    fn merged_frames_cover_every_entry_once() {
+        let mut log = Packed::default();
+        for n in 0..100u64 {
+            log.push(
+                n,
+                &Event::Delta {
+                    span: 1,
+                    block: 1 + (n / 30) as u32,
+                    text: format!("{n} "),
+                    from: None,
+                },
+            );
+        }
+        let (mut cursor, mut text, mut rounds) = (0, String::new(), 0);
+        while cursor < log.len() {
+            let (bytes, next) = merged(&log, cursor, 64);
+            assert!(next > cursor);
+            for frame in std::str::from_utf8(&bytes)
+                .expect("UTF-8")
+                .split_terminator("\n\n")
+            {
+                let data = frame.split_once("data:").expect("data").1;
+                let Ok(Event::Delta { text: piece, .. }) = serde_json::from_str(data) else {
+                    panic!("{data}")
+                };
+                text.push_str(&piece);
+            }
+            cursor = next;
+            rounds += 1;
+        }
+        assert_eq!(text, (0..100).map(|n| format!("{n} ")).collect::<String>());
+        assert!(rounds < 100);
+    }
+}

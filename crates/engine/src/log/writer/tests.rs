@@ -1,0 +1,283 @@
+use super::*;
+use crate::db::Db;
+use headwater_protocol::{ConversationId, Event, RunId};
+use uuid::Uuid;
+
+/// The longest that anything here may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A writer on a file of at most a megabyte, with a table to write to and a run, number 1.
+fn small() -> (tempfile::TempDir, Arc<Db>, Writer) {
+    let folder = tempfile::tempdir().unwrap();
+    let (db, connection) = Db::open(folder.path(), 1).unwrap();
+    connection
+        .execute_batch(
+            "CREATE TABLE note (text TEXT UNIQUE NOT NULL, bytes BLOB);
+             INSERT INTO run (no, id, conversation, message, model, accepted)
+             VALUES (1, x'01', x'02', x'03', 'a/b', 9);",
+        )
+        .unwrap();
+    (folder, Arc::new(db), Writer::spawn(connection))
+}
+
+fn note(
+    text: &'static str,
+    kilobytes: usize,
+) -> impl FnOnce(&Connection) -> Result<(), Error> + Send + 'static {
+    move |db| {
+        let sql = "INSERT INTO note (text, bytes) VALUES (?1, zeroblob(?2 * 1024))";
+        db.execute(sql, rusqlite::params![text, kilobytes as i64])
+            .map(|_| ())
+            .map_err(storage)
+    }
+}
+
+fn noted(db: &Db) -> Vec<String> {
+    db.read_now(|db| {
+        let mut query = db.prepare("SELECT text FROM note ORDER BY rowid").unwrap();
+        let rows = query.query_map([], |row| row.get(0)).unwrap();
+        Ok(rows.collect::<Result<_, _>>().unwrap())
+    })
+    .unwrap()
+}
+
+/// Keeps the thread busy until the sender is dropped, so that what is queued meanwhile is one batch.
+async fn hold(writer: &Writer) -> std::sync::mpsc::Sender<()> {
+    let (release, wait) = std::sync::mpsc::channel();
+    let (begun, running) = oneshot::channel();
+    let writer = writer.clone();
+    tokio::spawn(async move {
+        let work = move |_: &Connection| {
+            begun.send(()).unwrap();
+            let _ = wait.recv();
+            Ok(())
+        };
+        writer.write(work).await.unwrap();
+    });
+    running.await.unwrap();
+    release
+}
+
+fn live(no: i64) -> Arc<Live> {
+    let id = Uuid::from_u128(no as u128);
+    let stored = Packed::default();
+    Arc::new(Live::new(RunId(id), ConversationId(id), no, 0, stored))
+}
+
+fn text(seq: u64, bytes: usize) -> Vec<Entry> {
+    vec![Entry {
+        seq,
+        at: 0,
+        event: Event::Delta {
+            span: 1,
+            block: 1,
+            text: "x".repeat(bytes),
+            from: None,
+        },
+    }]
+}
+
+#[tokio::test]
+async fn every_command_of_a_batch_is_stored_if_and_only_if_it_was_acknowledged() {
+    // Where in the batch the disk is full, and whether the others come alone.
+    for place in 0..4 {
+        let (_folder, db, writer) = small();
+        let release = hold(&writer).await;
+        let names = ["a", "b", "c", "d"];
+        let mut answers = Vec::new();
+        for (at, name) in names.into_iter().enumerate() {
+            let size = if at == place { 5000 } else { 1 };
+            let writer = writer.clone();
+            let mut write = Box::pin(async move { writer.write(note(name, size)).await });
+            assert!(futures::poll!(&mut write).is_pending());
+            answers.push(write);
+        }
+        drop(release);
+        let mut acknowledged = Vec::new();
+        for (answer, name) in answers.into_iter().zip(names) {
+            match answer.await {
+                Ok(()) => acknowledged.push(name),
+                Err(why) => assert_eq!(why.code.http_status(), 507, "{why}"),
+            }
+        }
+        assert_eq!(noted(&db), acknowledged, "full at {place}");
+        assert!(!acknowledged.contains(&names[place]));
+        writer.write(note("after", 1)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn one_command_that_fails_or_panics_undoes_itself_alone() {
+    let (_folder, db, writer) = small();
+    let release = hold(&writer).await;
+    let failing = writer.write(|db| {
+        note("failing", 1)(db)?;
+        Err::<(), _>(Error::new(ErrorCode::Conflict, "no"))
+    });
+    let panicking = writer.write(|db| {
+        note("panicking", 1)(db)?;
+        panic!("as a test wants it");
+        #[allow(unreachable_code)]
+        Ok(())
+    });
+    let fine = writer.write(note("fine", 1));
+    let (failing, panicking, fine, ()) =
+        tokio::join!(failing, panicking, fine, async move { drop(release) });
+    assert_eq!(failing.unwrap_err().code, ErrorCode::Conflict);
+    assert_eq!(panicking.unwrap_err().code, ErrorCode::Internal);
+    fine.unwrap();
+    assert_eq!(noted(&db), ["fine"]);
+}
+
+#[tokio::test]
+async fn commands_are_answered_however_many_appends_wait_for_a_full_disk() {
+    let (_folder, db, writer) = small();
+    let mut trouble = writer.trouble();
+    let one = live(1);
+    // More than the disk takes, and more than one batch.
+    let appending = {
+        let (writer, one) = (writer.clone(), one.clone());
+        tokio::spawn(async move {
+            for seq in 1..=(2 * QUEUE as u64) {
+                writer.place().await.append(one.clone(), text(seq, 4000));
+            }
+        })
+    };
+    let full = trouble.wait_for(Option::is_some);
+    tokio::time::timeout(PATIENCE, full).await.unwrap().unwrap();
+    let large = tokio::time::timeout(PATIENCE, writer.write(note("large", 5000)));
+    let error = large.await.expect("answered").unwrap_err();
+    assert_eq!(error.code.http_status(), 507, "{error}");
+    // What makes room is done, and then all the rest comes.
+    let room = writer.write(|db| {
+        db.pragma_update_and_check(None, "max_page_count", 1_000_000, |_| Ok(()))
+            .map_err(storage)
+    });
+    let room = tokio::time::timeout(PATIENCE, room);
+    room.await.expect("answered").unwrap();
+    writer.write(note("small", 1)).await.unwrap();
+    assert_eq!(noted(&db), ["small"]);
+    appending.await.unwrap();
+    let mut head = one.watch();
+    let all = head.wait_for(|head| head.seq == 2 * QUEUE as u64);
+    tokio::time::timeout(PATIENCE, all).await.unwrap().unwrap();
+    assert!(trouble.borrow().is_none());
+}
+
+#[tokio::test]
+async fn commands_are_synced_and_what_is_stored_elsewhere_is_not() {
+    let (_folder, _db, writer) = small();
+    let level = |db: &Connection| {
+        db.pragma_query_value(None, "synchronous", |row| row.get::<_, i64>(0))
+            .map_err(storage)
+    };
+    for _ in 0..2 {
+        assert_eq!(writer.write(level).await.unwrap(), 2);
+        assert_eq!(writer.erase(level).await.unwrap(), 2);
+        assert_eq!(writer.write_unsynced(level).await.unwrap(), 1);
+    }
+    let mut end = Packed::default();
+    let why = Error::new(ErrorCode::Interrupted, "as a test wants it");
+    crate::packed::end(&mut end, why);
+    let ends = |entries| {
+        Append {
+            live: live(1),
+            entries,
+            frames: Vec::new(),
+        }
+        .ends()
+    };
+    assert!(ends(end.after(0).collect()));
+    assert!(!ends(text(1, 1)));
+}
+
+#[tokio::test]
+async fn what_is_deleted_leaves_the_journal_as_soon_as_nobody_reads_it() {
+    let (folder, db, writer) = small();
+    let journal = || {
+        std::fs::metadata(folder.path().join("headwater.db-wal"))
+            .unwrap()
+            .len()
+    };
+    writer.write(note("kept", 1)).await.unwrap();
+    writer.write(note("deleted", 1)).await.unwrap();
+    let delete = |db: &Connection| {
+        db.execute("DELETE FROM note WHERE text = 'deleted'", [])
+            .map_err(storage)
+    };
+    // Somebody reads the state of before, until told to end.
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let (begun, reading) = oneshot::channel();
+    let reader = db.clone();
+    let reader = std::thread::spawn(move || {
+        reader.read_now(|db| {
+            let mut query = db.prepare("SELECT text FROM note").unwrap();
+            let mut rows = query.query([]).unwrap();
+            rows.next().unwrap().unwrap();
+            begun.send(()).unwrap();
+            let _ = ended.recv();
+            Ok(())
+        })
+    });
+    reading.await.unwrap();
+    writer.erase(delete).await.unwrap();
+    assert!(journal() > 0);
+    drop(end);
+    reader.join().unwrap().unwrap();
+    let emptied = async {
+        while journal() > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, emptied).await.unwrap();
+    // Without a reader it is at once.
+    writer.write(note("deleted", 1)).await.unwrap();
+    assert!(journal() > 0);
+    writer.erase(delete).await.unwrap();
+    assert_eq!(journal(), 0);
+    assert_eq!(noted(&db), ["kept"]);
+}
+
+/// Fails where no command's own failure is caught.
+#[derive(Debug)]
+struct Broken;
+
+impl Command for Broken {
+    fn care(&self) -> Care {
+        panic!("as a test wants it");
+    }
+
+    fn run(&mut self, _: &Connection) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn has_run(&self) -> bool {
+        false
+    }
+
+    fn settle(&mut self, _: Result<(), Error>) {}
+}
+
+/// Set in a process that is to die.
+const DIE: &str = "HEADWATER_TEST_WRITER_DIES";
+
+#[test]
+fn a_writer_that_fails_ends_the_process() {
+    if std::env::var_os(DIE).is_some() {
+        let (_folder, _db, writer) = small();
+        let broken: Box<dyn Command> = Box::new(Broken);
+        writer.commands.blocking_send(broken).unwrap();
+        std::thread::sleep(PATIENCE);
+        return;
+    }
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "--nocapture"])
+        .arg("log::writer::tests::a_writer_that_fails_ends_the_process")
+        .env(DIE, "1")
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(WRITER_FAILED));
+}

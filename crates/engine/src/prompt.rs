@@ -1,0 +1,222 @@
+//! What a model is told of a conversation: its messages, as turns.
+//!
+//! An answer that called tools is several turns: the model's own, each up to its calls, and between
+//! them what the tools gave back. Providers refuse a call without a result, so one that never got
+//! any (a stop, a crash) is answered by a sentence that says so.
+//!
+//! What a model gave that it wants back unread (signatures, its thoughts where its server insists on
+//! them, its identifiers of calls) goes back to that very model of that very provider, and to
+//! nobody else. `normalize` makes of the turns a conversation that the strictest server takes.
+
+mod normalize;
+
+pub use normalize::{normalize, without_tools};
+
+use super::provider::{ChatMessage, PARAGRAPH, Part, Role as Speaker};
+use crate::db::images::Images;
+use headwater_protocol::{
+    BlockKind, SpanNo, Status, ToolCall,
+    chat::{Answer, Block, Call, Message, Role},
+};
+use serde_json::{Value, json};
+
+/// In place of the result of a call that has none.
+pub const CANCELLED: &str = "The call was cancelled before it was done.";
+
+/// In place of a result without a word, which some providers refuse.
+const NO_OUTPUT: &str = "(no output)";
+
+/// A branch as `model` (`provider/model`) is to see it, oldest first, with its pictures.
+pub fn turns(messages: &[Message], images: &Images, model: &str) -> Vec<ChatMessage> {
+    let mut turns = Vec::new();
+    for message in messages {
+        match message.role {
+            Role::User => {
+                let shown = message.images.iter().filter_map(|id| images.get(id));
+                let mut parts: Vec<Part> = shown.cloned().map(Part::Image).collect();
+                if !message.text.trim().is_empty() || parts.is_empty() {
+                    parts.push(Part::Text(message.text.clone()));
+                }
+                let role = Speaker::User;
+                turns.push(ChatMessage { role, parts });
+            }
+            Role::Assistant => {
+                let mut said = TurnBuilder::new(model);
+                for answer in &message.answers {
+                    said.add(answer, None);
+                }
+                turns.append(&mut said.turns());
+            }
+        }
+    }
+    turns
+}
+
+/// The turns of one message of the assistant, collected from the runs that wrote it.
+pub struct TurnBuilder<'a> {
+    model: &'a str,
+    turns: Vec<ChatMessage>,
+    /// The model's turn that may still grow.
+    parts: Vec<Part>,
+    /// What answers the calls in it.
+    results: Vec<Part>,
+    /// The span of the last part.
+    span: Option<SpanNo>,
+}
+
+impl<'a> TurnBuilder<'a> {
+    /// Nothing yet. What `model` itself gave to be given back, it gets back; what others gave, it
+    /// does not.
+    pub fn new(model: &'a str) -> Self {
+        Self {
+            model,
+            turns: Vec::new(),
+            parts: Vec::new(),
+            results: Vec::new(),
+            span: None,
+        }
+    }
+
+    /// Adds what a run wrote, but for attempts that were replaced. `without` is one that is about to
+    /// be.
+    pub fn add(&mut self, answer: &Answer, without: Option<SpanNo>) {
+        self.span = None;
+        let mut calls = answer.calls().into_iter();
+        for block in &answer.blocks {
+            let call = match block.kind {
+                BlockKind::ToolInput => calls.next(),
+                _ => None,
+            };
+            if without == Some(block.span) || answer.is_superseded(block.span) {
+                continue;
+            }
+            let part = match block.kind {
+                BlockKind::Text | BlockKind::Refusal if !block.text.is_empty() => {
+                    self.turn_to(block.span);
+                    Part::Text(self.without_break(&block.text).to_owned())
+                }
+                BlockKind::Reasoning if !block.value.is_null() && self.wrote(answer, block) => {
+                    Part::Reasoning {
+                        text: block.text.clone(),
+                        value: block.value.clone(),
+                    }
+                }
+                BlockKind::ToolInput => match call.as_ref().and_then(called) {
+                    Some((mut call, mut result)) => {
+                        if !self.wrote(answer, block) {
+                            unname(&mut call);
+                            unname(&mut result);
+                        }
+                        self.turn_to(block.span);
+                        self.results.push(result);
+                        call
+                    }
+                    None => continue,
+                },
+                _ => continue,
+            };
+            self.turn_to(block.span);
+            self.parts.push(part);
+        }
+    }
+
+    /// The turns, in order. The last one is the model's where it was speaking.
+    pub fn turns(mut self) -> Vec<ChatMessage> {
+        self.end_turn();
+        self.turns
+    }
+
+    /// Whether it was this model that wrote a block.
+    fn wrote(&self, answer: &Answer, block: &Block) -> bool {
+        let mut spans = answer.spans.iter();
+        spans.any(|span| span.span == block.span && span.name == self.model)
+    }
+
+    /// A turn ends where another call of the model goes on after results.
+    fn turn_to(&mut self, span: SpanNo) {
+        if self.span != Some(span) && !self.results.is_empty() {
+            self.end_turn();
+        }
+        self.span = Some(span);
+    }
+
+    /// A text without the blank line that was put between it and what the model had said before its
+    /// tools ran.
+    fn without_break<'t>(&self, text: &'t str) -> &'t str {
+        let spoke = self.parts.iter().any(|part| matches!(part, Part::Text(_)));
+        let begins = !spoke && !self.turns.is_empty();
+        text.strip_prefix(PARAGRAPH)
+            .filter(|_| begins)
+            .unwrap_or(text)
+    }
+
+    fn end_turn(&mut self) {
+        for (role, parts) in [
+            (Speaker::Assistant, &mut self.parts),
+            (Speaker::User, &mut self.results),
+        ] {
+            if !parts.is_empty() {
+                let parts = std::mem::take(parts);
+                self.turns.push(ChatMessage { role, parts });
+            }
+        }
+    }
+}
+
+/// Takes the identifier from a call of another model, whose form this one may refuse.
+/// [`normalize`] gives it one that everybody takes.
+fn unname(part: &mut Part) {
+    if let Part::ToolCall { call, .. } | Part::ToolResult { call, .. } = part {
+        call.id.clear();
+    }
+}
+
+/// A call, and what answers it. `None` for what broke off before it was a call.
+fn called(call: &Call<'_>) -> Option<(Part, Part)> {
+    let tool = call.input.tool.clone()?;
+    let arguments = arguments(call.input);
+    if call.output.is_none() && arguments.is_none() {
+        return None;
+    }
+    let result = result(call, tool.clone());
+    let part = Part::ToolCall {
+        call: tool,
+        arguments: arguments.unwrap_or_else(|| json!({})),
+    };
+    Some((part, result))
+}
+
+/// The arguments of a call, if they are what they must be: a JSON object.
+pub fn arguments(block: &Block) -> Option<Value> {
+    match &block.value {
+        value @ Value::Object(_) => Some(value.clone()),
+        _ => serde_json::from_str(&block.text)
+            .ok()
+            .filter(Value::is_object),
+    }
+}
+
+fn result(call: &Call<'_>, tool: ToolCall) -> Part {
+    let mut text = call
+        .output
+        .map_or_else(String::new, |output| output.text.clone());
+    match call.status {
+        Some(Status::Ok | Status::Error) if text.is_empty() => text.push_str(NO_OUTPUT),
+        Some(Status::Ok | Status::Error) => {}
+        _ => {
+            if !text.is_empty() && !text.ends_with('\n') {
+                text.push('\n');
+            }
+            text.push_str(CANCELLED);
+        }
+    }
+    Part::ToolResult {
+        call: tool,
+        text,
+        failed: call.status != Some(Status::Ok),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+mod tests;

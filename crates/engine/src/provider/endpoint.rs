@@ -1,0 +1,92 @@
+//! Who is asked: the name, the address and the key of a provider that is reached over HTTP.
+
+use super::secret::Secret;
+use headwater_protocol::{Error, ErrorCode};
+use reqwest::{Url, header::HeaderValue};
+
+/// A provider as it is named, reached and quoted.
+#[derive(Clone, Debug)]
+pub(super) struct Endpoint {
+    /// The provider's name for people.
+    pub(super) name: String,
+    /// Its base address.
+    pub(super) url: Url,
+    /// The key, so that it can be sent, and kept out of what is quoted.
+    pub(super) key: Option<Secret>,
+    /// A sentence that helps whoever set a wrong address.
+    pub(super) hint: &'static str,
+}
+
+impl Endpoint {
+    /// Reads the settings that all providers have. An empty key is none.
+    pub(super) fn new(
+        name: String,
+        base_url: &str,
+        key: Option<Secret>,
+        hint: &'static str,
+        example: &str,
+    ) -> Result<Self, Error> {
+        let url = base_url
+            .trim()
+            .parse()
+            .ok()
+            .filter(|url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host())
+            .ok_or_else(|| {
+                wrong(format!(
+                    "The base URL of {name} is not an address. It looks like {example}."
+                ))
+            })?;
+        Ok(Self {
+            name,
+            url,
+            key: key.filter(|key| !key.is_empty()),
+            hint,
+        })
+    }
+
+    /// The key as the value of a header, behind a word such as `Bearer `.
+    pub(super) fn header(&self, before: &str) -> Result<Option<HeaderValue>, Error> {
+        let Some(key) = &self.key else {
+            return Ok(None);
+        };
+        let mut value =
+            HeaderValue::try_from(format!("{before}{}", key.expose())).map_err(|_| {
+                wrong(format!(
+                    "The key of {} holds characters that no key has.",
+                    self.name
+                ))
+            })?;
+        value.set_sensitive(true);
+        Ok(Some(value))
+    }
+
+    /// The address of a call; a query that the base URL has stays.
+    pub(super) fn at(&self, path: &[&str]) -> Url {
+        let mut url = self.url.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        url
+    }
+
+    /// Whether the last part of the base address's path is this one.
+    pub(super) fn ends_with(&self, part: &str) -> bool {
+        self.url
+            .path_segments()
+            .and_then(|parts| parts.rev().find(|part| !part.is_empty()))
+            .is_some_and(|last| last == part)
+    }
+
+    /// The error for something that this provider's protocol does not know.
+    pub(super) fn malformed(&self) -> Error {
+        Error::new(
+            ErrorCode::Malformed,
+            format!("{} sent something that is not its protocol.", self.name),
+        )
+        .at("reading the answer")
+    }
+}
+
+fn wrong(why: String) -> Error {
+    Error::new(ErrorCode::InvalidRequest, why).at("reading the settings")
+}

@@ -1,0 +1,50 @@
+//! Remembers what servers took, so that a refusal costs one request and not one for each answer.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+/// How many shapes are remembered.
+const MOST: usize = 256;
+
+/// The shapes that were taken last, by what they depend on: the model and the like.
+#[derive(Debug)]
+pub(in crate::provider) struct Memory<S>(Mutex<HashMap<String, S>>);
+
+impl<S> Default for Memory<S> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<S: Copy + PartialEq> Memory<S> {
+    /// The shape that was taken last.
+    pub(in crate::provider) fn get(&self, key: &str) -> Option<S> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(key).copied()
+    }
+
+    /// Remembers a shape, unless it is the one that would be tried first anyway.
+    pub(in crate::provider) fn keep(&self, key: String, shape: S, likely: S) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if shape == likely {
+            known.remove(&key);
+        } else {
+            insert(&mut known, key, shape);
+        }
+    }
+
+    /// Remembers a shape.
+    pub(in crate::provider) fn set(&self, key: String, shape: S) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        insert(&mut known, key, shape);
+    }
+}
+
+/// Names of models are whatever is asked for. What there is no room for is found out again.
+fn insert<S>(known: &mut HashMap<String, S>, key: String, shape: S) {
+    if known.len() < MOST || known.contains_key(&key) {
+        known.insert(key, shape);
+    }
+}

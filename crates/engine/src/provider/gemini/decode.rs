@@ -1,0 +1,327 @@
+//! Turns the pieces of an answer into events.
+
+use crate::provider::{
+    blocks::Blocks,
+    endpoint::Endpoint,
+    exchange::{Decode, Flow, Ready},
+    fault, http, json,
+    media::Media,
+    pieces::Pieces,
+    sse,
+};
+use headwater_protocol::{BlockKind, Error, ErrorCode, FinishReason, Usage};
+use serde_json::{Value, json};
+use std::collections::HashSet;
+
+/// The state of one answer.
+#[derive(Debug)]
+pub(super) struct Decoder {
+    endpoint: Endpoint,
+    /// The number of the candidate that is listened to.
+    candidate: Option<u64>,
+    text: Pieces,
+    thoughts: Pieces,
+    /// The identifiers of the calls that came.
+    called: HashSet<String>,
+    blocks: Blocks,
+    finish: Option<(FinishReason, String)>,
+}
+
+impl Decoder {
+    pub(super) fn new(endpoint: Endpoint) -> Self {
+        Self {
+            endpoint,
+            candidate: None,
+            text: Pieces::default(),
+            thoughts: Pieces::default(),
+            called: HashSet::new(),
+            blocks: Blocks::default(),
+            finish: None,
+        }
+    }
+
+    /// Takes one response; a stream is made of many.
+    fn response(&mut self, response: &Value, out: &mut Ready) -> Result<(), Error> {
+        let known = ["candidates", "usageMetadata", "promptFeedback"];
+        let speaks = known.iter().any(|name| response.get(name).is_some());
+        let failure = fault::found(&self.endpoint, response, speaks);
+        // Every response counts anew from the start of the answer.
+        self.blocks
+            .count(response.get("usageMetadata").and_then(usage));
+        let blocked = response
+            .pointer("/promptFeedback/blockReason")
+            .and_then(Value::as_str)
+            .filter(|word| !word.ends_with("UNSPECIFIED"));
+        if let Some(word) = blocked {
+            return Err(self.blocked(word));
+        }
+        let candidates = response.get("candidates").and_then(Value::as_array);
+        if let Some(candidate) = candidates.and_then(|candidates| self.pick(candidates)) {
+            let parts = candidate.pointer("/content/parts");
+            match parts {
+                Some(Value::Array(parts)) => parts.iter().for_each(|part| self.part(part, out)),
+                Some(part) => self.part(part, out),
+                None => {}
+            }
+            let word = candidate.get("finishReason").and_then(Value::as_str);
+            let word = word.filter(|word| !word.is_empty() && !word.ends_with("UNSPECIFIED"));
+            if let Some(word) = word {
+                self.end_with(word, candidate)?;
+            }
+        }
+        if let Some(error) = failure {
+            self.finish = None;
+            return Err(error);
+        }
+        self.blocks.tell_usage(false, out);
+        Ok(())
+    }
+
+    /// The candidate that counts. We ask for one answer: the one that spoke first is listened to.
+    fn pick<'a>(&mut self, candidates: &'a [Value]) -> Option<&'a Value> {
+        let index = |candidate: &Value| candidate.get("index").and_then(Value::as_u64);
+        let first = candidates.iter().map(|one| index(one).unwrap_or(0)).min()?;
+        let wanted = *self.candidate.get_or_insert(first);
+        let is_wanted = |one: &&Value| index(one).is_none_or(|index| index == wanted);
+        candidates.iter().find(is_wanted)
+    }
+
+    /// Takes the reason to end. Some are failures, and the model may do better next time.
+    fn end_with(&mut self, word: &str, candidate: &Value) -> Result<(), Error> {
+        let failed = matches!(
+            word,
+            "MALFORMED_FUNCTION_CALL"
+                | "UNEXPECTED_TOOL_CALL"
+                | "TOO_MANY_TOOL_CALLS"
+                | "MALFORMED_RESPONSE"
+                | "MISSING_THOUGHT_SIGNATURE"
+                | "ERROR"
+        );
+        if !failed {
+            self.finish = Some((reason(word), word.into()));
+            return Ok(());
+        }
+        let said = candidate.get("finishMessage").and_then(Value::as_str);
+        let quote = http::quote(said.unwrap_or(word), self.endpoint.key.as_ref());
+        let sentence = format!(
+            "{} broke off its answer. It says: “{quote}”",
+            self.endpoint.name
+        );
+        Err(Error::new(ErrorCode::ProviderError, sentence).at("reading the answer"))
+    }
+
+    fn part(&mut self, part: &Value, out: &mut Ready) {
+        let signed = |place: &str| {
+            let signature = part.get("thoughtSignature")?.as_str()?;
+            (!signature.is_empty()).then(|| json!({"thoughtSignature": signature, "part": place}))
+        };
+        if let Some(call) = part.get("functionCall").filter(|call| call.is_object()) {
+            self.flush(out);
+            self.blocks.close(out);
+            let text = |name: &str| call.get(name).and_then(Value::as_str).unwrap_or_default();
+            let id = text("id");
+            // A call with an identifier comes once, however often it is said.
+            if !id.is_empty() && !self.called.insert(id.to_owned()) {
+                return;
+            }
+            if let Some(value) = signed("call") {
+                self.blocks.value(BlockKind::Reasoning, value, out);
+            }
+            let arguments = match call.get("args") {
+                None | Some(Value::Null) => json!({}),
+                Some(arguments) => arguments.clone(),
+            };
+            self.blocks.call(id, text("name"), arguments, out);
+            return;
+        }
+        if let Some(shown) = shown(part) {
+            self.flush(out);
+            match shown {
+                Shown::Media(media) => self.blocks.media(media, out),
+                Shown::Code(text) => self.blocks.say(BlockKind::Text, &text, out),
+            }
+        }
+        let thought = part.get("thought");
+        let text = part.get("text").or(thought).and_then(Value::as_str);
+        let text = text.unwrap_or_default();
+        if thought.is_some_and(|thought| thought.as_bool() == Some(true) || thought.is_string()) {
+            let new = self.thoughts.take(text);
+            if !new.is_empty() {
+                let held = self.text.end();
+                self.blocks.say(BlockKind::Text, &held, out);
+            }
+            self.blocks.say(BlockKind::Reasoning, &new, out);
+            if let Some(value) = signed("thought")
+                && !self.blocks.close_with(BlockKind::Reasoning, &value, out)
+            {
+                self.blocks.value(BlockKind::Reasoning, value, out);
+            }
+        } else {
+            let new = self.text.take(text);
+            self.blocks.say(BlockKind::Text, &new, out);
+            if let Some(value) = signed("text") {
+                self.flush(out);
+                self.blocks.value(BlockKind::Reasoning, value, out);
+            }
+        }
+    }
+
+    /// Gives out text that was held back as a possible repetition.
+    fn flush(&mut self, out: &mut Ready) {
+        let held = self.thoughts.end();
+        self.blocks.say(BlockKind::Reasoning, &held, out);
+        let held = self.text.end();
+        self.blocks.say(BlockKind::Text, &held, out);
+    }
+
+    fn blocked(&self, word: &str) -> Error {
+        Error::new(
+            ErrorCode::ContentFiltered,
+            format!(
+                "A content filter of {} stopped the prompt. Its reason: {}.",
+                self.endpoint.name,
+                http::quote(word, self.endpoint.key.as_ref())
+            ),
+        )
+        .at("reading the answer")
+    }
+}
+
+impl Decode for Decoder {
+    fn has_finish(&self) -> bool {
+        self.finish.is_some()
+    }
+
+    fn event(&mut self, event: &sse::Event, out: &mut Ready) -> Result<Flow, Error> {
+        let data = event.data.trim();
+        if data.is_empty() {
+            return Ok(Flow::More);
+        }
+        match json::parse(data) {
+            Ok(value) if event.event == "error" => Err(fault::from_object(&self.endpoint, &value)),
+            Ok(value @ (Value::Object(_) | Value::Array(_))) => {
+                let responses = value
+                    .as_array()
+                    .map_or(std::slice::from_ref(&value), Vec::as_slice);
+                for response in responses {
+                    if !response.is_object() {
+                        return Err(self.endpoint.malformed());
+                    }
+                    self.response(response, out)?;
+                }
+                Ok(Flow::More)
+            }
+            // What proxies that speak another protocol as well put at the end.
+            Err(_) if data == "[DONE]" => Ok(Flow::Done),
+            Err(_) => Err(fault::from_data(&self.endpoint, event)),
+            Ok(Value::String(text)) => Err(fault::from_text(&self.endpoint, &text)),
+            Ok(_) => Err(self.endpoint.malformed()),
+        }
+    }
+
+    fn whole(&mut self, body: &[u8], out: &mut Ready) -> Result<(), Error> {
+        let value: Value = match serde_json::from_slice(body) {
+            Ok(value) => value,
+            // Half an answer is an end without a finish, as in a stream.
+            Err(error) if error.is_eof() => return Ok(()),
+            Err(_) => return Err(self.endpoint.malformed()),
+        };
+        // A server that does not know of events sends the responses as one list.
+        let responses = value
+            .as_array()
+            .map_or(std::slice::from_ref(&value), Vec::as_slice);
+        for response in responses {
+            self.response(response, out)?;
+        }
+        if self.finish.is_none() && !responses.iter().any(|one| one.get("candidates").is_some()) {
+            return Err(self.endpoint.malformed());
+        }
+        Ok(())
+    }
+
+    fn break_off(&mut self, out: &mut Ready) {
+        // What was held back is dropped: whether it is new is not known, and the next attempt
+        // writes it again.
+        self.blocks.tell_usage(true, out);
+    }
+
+    fn end(&mut self, out: &mut Ready) {
+        let Some((mut reason, word)) = self.finish.take() else {
+            return self.break_off(out);
+        };
+        self.flush(out);
+        self.blocks.tell_usage(true, out);
+        self.blocks.close(out);
+        if reason == FinishReason::Stop && self.blocks.has_calls() {
+            reason = FinishReason::ToolCalls;
+        }
+        out.push_back(crate::provider::ProviderEvent::Finished { reason, word });
+    }
+}
+
+/// What of a part is neither words nor a call.
+enum Shown {
+    Media(Media),
+    /// A program that the model ran, or what came of it, as Markdown.
+    Code(String),
+}
+
+fn shown(part: &Value) -> Option<Shown> {
+    let text = |path: &str| part.pointer(path).and_then(Value::as_str);
+    if let Some(data) = text("/inlineData/data") {
+        let kind = text("/inlineData/mimeType").unwrap_or_default();
+        return Some(Shown::Media(Media::from_base64(data, kind)));
+    }
+    if let Some(address) = text("/fileData/fileUri") {
+        return Some(Shown::Media(Media::from_address(address)));
+    }
+    if let Some(code) = text("/executableCode/code") {
+        let language = text("/executableCode/language").unwrap_or_default();
+        return Some(Shown::Code(fenced(&language.to_lowercase(), code)));
+    }
+    let output = text("/codeExecutionResult/output")?;
+    Some(Shown::Code(fenced("", output)))
+}
+
+/// Code as a block of Markdown, within a fence that is longer than any in it.
+fn fenced(language: &str, code: &str) -> String {
+    let runs = code.split(|letter| letter != '`').map(str::len);
+    let fence = "`".repeat(runs.max().unwrap_or(0).max(2) + 1);
+    format!("\n\n{fence}{language}\n{}\n{fence}\n\n", code.trim_end())
+}
+
+/// The closed word for a reason to end.
+fn reason(word: &str) -> FinishReason {
+    match word {
+        "STOP" => FinishReason::Stop,
+        "MAX_TOKENS" => FinishReason::Length,
+        // Google says `STOP` after calls; servers that speak its protocol for others do not.
+        "FUNCTION_CALL" | "TOOL_CALLS" => FinishReason::ToolCalls,
+        "SAFETY"
+        | "RECITATION"
+        | "LANGUAGE"
+        | "BLOCKLIST"
+        | "PROHIBITED_CONTENT"
+        | "SPII"
+        | "IMAGE_SAFETY"
+        | "IMAGE_PROHIBITED_CONTENT"
+        | "IMAGE_RECITATION"
+        | "MODEL_ARMOR" => FinishReason::ContentFilter,
+        // `OTHER` and whatever comes later.
+        _ => FinishReason::Other,
+    }
+}
+
+/// The counts; `None` if nothing is counted. What is thought is not among the candidates' tokens.
+fn usage(value: &Value) -> Option<Usage> {
+    let count = |name: &str| value.get(name).and_then(Value::as_u64).unwrap_or(0);
+    let reasoning = count("thoughtsTokenCount");
+    let usage = Usage {
+        input: count("promptTokenCount").saturating_add(count("toolUsePromptTokenCount")),
+        output: count("candidatesTokenCount").saturating_add(reasoning),
+        cache_read: count("cachedContentTokenCount"),
+        reasoning,
+        ..Usage::default()
+    };
+    (usage.input > 0 || usage.output > 0).then_some(usage)
+}

@@ -1,0 +1,129 @@
+//! The list of models, and what their names tell.
+
+use super::Shared;
+use crate::provider::catalog;
+use headwater_protocol::{Error, ModelInfo};
+use serde_json::Value;
+
+/// More pages than any list has.
+const MOST_PAGES: usize = 20;
+
+impl Shared {
+    /// Asks the server for its models, page by page.
+    pub(super) async fn fetch(&self) -> Result<Vec<ModelInfo>, Error> {
+        let mut models = Vec::new();
+        let mut token = String::new();
+        for _ in 0..MOST_PAGES {
+            let mut url = self.at(&["models"]);
+            url.query_pairs_mut().append_pair("pageSize", "1000");
+            if !token.is_empty() {
+                url.query_pairs_mut().append_pair("pageToken", &token);
+            }
+            let page = catalog::document(&self.endpoint, self.with_key(self.http.get(url))).await?;
+            match page.get("models").and_then(Value::as_array) {
+                Some(list) => models.extend(list.iter().filter_map(|model| self.read(model))),
+                // A page may be empty, but an answer that has neither models nor a next page is
+                // something else.
+                None if models.is_empty() && page.get("nextPageToken").is_none() => {
+                    return Err(catalog::no_list(&self.endpoint));
+                }
+                None => {}
+            }
+            match page.get("nextPageToken").and_then(Value::as_str) {
+                Some(next) if !next.is_empty() && next != token => token = next.into(),
+                _ => break,
+            }
+        }
+        Ok(models)
+    }
+
+    /// A model of the list, if it is one to chat with.
+    fn read(&self, model: &Value) -> Option<ModelInfo> {
+        let id = bare(model.get("name")?.as_str()?);
+        let answers = model
+            .get("supportedGenerationMethods")?
+            .as_array()?
+            .iter()
+            .any(|method| method == "generateContent");
+        if !answers || makes_other_things(id) {
+            return None;
+        }
+        let name = model.get("displayName").and_then(Value::as_str);
+        let context = model
+            .get("inputTokenLimit")
+            .and_then(Value::as_u64)
+            .and_then(|tokens| u32::try_from(tokens).ok());
+        Some(catalog::info(&self.endpoint, id, name, context))
+    }
+}
+
+/// The name without the collection it is in.
+pub(super) fn bare(name: &str) -> &str {
+    name.strip_prefix("models/").unwrap_or(name)
+}
+
+/// Whether a model that answers writes something else than text, or needs another protocol.
+fn makes_other_things(id: &str) -> bool {
+    const OTHERS: [&str; 11] = [
+        "embedding",
+        "-tts",
+        "image",
+        "audio",
+        "-live",
+        "imagen",
+        "veo-",
+        "computer-use",
+        "deep-research",
+        "lyria",
+        "nano-banana",
+    ];
+    OTHERS.iter().any(|part| id.contains(part))
+}
+
+/// How a model is told how much to think.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Thinks {
+    /// It does not think.
+    Never,
+    /// By a number of tokens, as in generation 2.5; whether it can do without.
+    Budget { can_be_off: bool },
+    /// By a word, as since generation 3; the least word that it knows, and whether it knows
+    /// `medium`.
+    Level { least: &'static str, medium: bool },
+}
+
+/// How a model thinks, told by its name.
+pub(super) fn thinks(model: &str) -> Thinks {
+    let model = bare(model);
+    let pro = model.contains("pro");
+    let level = Thinks::Level {
+        least: if pro { "low" } else { "minimal" },
+        medium: !model.starts_with("gemini-3-pro"),
+    };
+    match model.strip_prefix("gemini-") {
+        Some(rest) if rest.starts_with("2.5") => Thinks::Budget { can_be_off: !pro },
+        Some(rest) if rest.starts_with("1.") || rest.starts_with("2.") => Thinks::Never,
+        // A name without a number means the newest model.
+        Some(_) => level,
+        None => Thinks::Never,
+    }
+}
+
+/// Whether a model goes on from its own half-written turn. The names are those of which it is
+/// known; later models refuse it.
+pub(super) fn takes_prefill(model: &str) -> bool {
+    const KNOWN: [&str; 5] = [
+        "gemini-1.5-",
+        "gemini-2.0-",
+        "gemini-2.5-",
+        "gemini-3-",
+        "gemini-3.1-",
+    ];
+    let model = bare(model);
+    KNOWN.iter().any(|start| model.starts_with(start))
+}
+
+/// Whether a model refuses its own tool calls when they come back without a signature.
+pub(super) fn wants_signatures(model: &str) -> bool {
+    matches!(thinks(model), Thinks::Level { .. })
+}

@@ -1,0 +1,401 @@
+//! Writes the request.
+
+use super::models::{self, Thinks};
+use crate::provider::{ChatRequest, Effort, Part, Role, base64, blocks::is_ours};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::borrow::Cow;
+
+/// What Google lets pass in place of a signature that is not there, such as in a conversation that
+/// another model began.
+const NO_SIGNATURE: &str = "skip_thought_signature_validator";
+
+/// What models disagree about in a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RequestVariant {
+    /// What is said about thinking.
+    pub(super) thinking: Thinking,
+    /// Whether there is a place for the system prompt; otherwise it stands before the first turn.
+    pub(super) system: bool,
+    /// Whether temperature and share can be chosen. The latest models do not allow it.
+    pub(super) sampling: bool,
+    /// Whether signatures go back. They are worth nothing once the key or the server changed.
+    pub(super) signatures: bool,
+    /// Whether each turn with calls needs a signature, its own or [`NO_SIGNATURE`].
+    pub(super) signed: bool,
+}
+
+/// What is said about thinking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Thinking {
+    /// How much, and whether to show it.
+    Chosen,
+    /// Only to show it.
+    Shown,
+    /// Nothing.
+    Silent,
+}
+
+impl RequestVariant {
+    /// The likely variant.
+    pub(super) fn for_request(request: &ChatRequest) -> Self {
+        Self {
+            thinking: match (models::thinks(&request.model), request.sampling.effort) {
+                (Thinks::Never, _) => Thinking::Silent,
+                (_, None) => Thinking::Shown,
+                (_, Some(_)) => Thinking::Chosen,
+            },
+            system: !request.model.contains("gemma"),
+            sampling: true,
+            signatures: true,
+            signed: models::wants_signatures(&request.model),
+        }
+    }
+
+    /// What to try instead when a model refused the request with these words, in lower case.
+    pub(super) fn after_refusal(self, said: &str, request: &ChatRequest) -> Option<Self> {
+        let says = |needles: &[&str]| needles.iter().any(|needle| said.contains(needle));
+        let of_signature = says(&["thought_signature", "thought signature", "thoughtsignature"]);
+        if !self.signed && of_signature && says(&["missing", "required", "must "]) {
+            return Some(Self {
+                signed: true,
+                ..self
+            });
+        }
+        if self.thinking != Thinking::Silent && says(&["thinking"]) {
+            let thinking = match self.thinking {
+                // Who wants no thinking does not want to see it either.
+                Thinking::Chosen if request.sampling.effort != Some(Effort::None) => {
+                    Thinking::Shown
+                }
+                _ => Thinking::Silent,
+            };
+            return Some(Self { thinking, ..self });
+        }
+        if self.system
+            && request.system.is_some()
+            && says(&[
+                "developer instruction",
+                "system instruction",
+                "system_instruction",
+            ])
+        {
+            return Some(Self {
+                system: false,
+                ..self
+            });
+        }
+        if self.signatures
+            && says(&[
+                "invalid thought signature",
+                "corrupted thought signature",
+                "thought signature is not valid",
+            ])
+        {
+            return Some(Self {
+                signatures: false,
+                ..self
+            });
+        }
+        let sampling = &request.sampling;
+        // A value that is merely too high names the parameter as well.
+        if self.sampling
+            && (sampling.temperature.is_some() || sampling.top_p.is_some())
+            && says(&["temperature", "top_p", "topp", "sampling parameter"])
+            && says(&[
+                "not supported",
+                "unsupported",
+                "deprecated",
+                "not allowed",
+                "unknown name",
+            ])
+        {
+            return Some(Self {
+                sampling: false,
+                ..self
+            });
+        }
+        None
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Body<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system_instruction: Option<Turn<'a>>,
+    contents: Vec<Turn<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<Value>,
+    #[serde(skip_serializing_if = "Settings::is_empty")]
+    generation_config: Settings,
+}
+
+#[derive(Serialize)]
+struct Turn<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'static str>,
+    parts: Vec<Piece<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Piece<'a> {
+    #[serde(flatten)]
+    content: Content<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thought: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thought_signature: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Content<'a> {
+    Text(&'a str),
+    #[serde(rename_all = "camelCase")]
+    InlineData {
+        mime_type: &'a str,
+        data: String,
+    },
+    FunctionCall {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<&'a str>,
+        name: &'a str,
+        args: Cow<'a, Value>,
+    },
+    FunctionResponse {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<&'a str>,
+        name: &'a str,
+        response: Value,
+    },
+}
+
+#[derive(PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Settings {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_output_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thinking_config: Option<ThinkingConfig>,
+}
+
+impl Settings {
+    fn is_empty(&self) -> bool {
+        self.temperature.is_none()
+            && self.top_p.is_none()
+            && self.max_output_tokens.is_none()
+            && self.thinking_config.is_none()
+    }
+}
+
+#[derive(Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ThinkingConfig {
+    include_thoughts: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thinking_budget: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thinking_level: Option<&'static str>,
+}
+
+/// The body of a request.
+pub(super) fn body(request: &ChatRequest, variant: RequestVariant, prefill: bool) -> Body<'_> {
+    let system = request.system.as_deref().filter(|text| !text.is_empty());
+    let first = system.filter(|_| !variant.system).map(|text| Turn {
+        role: Some(role(Role::User)),
+        parts: vec![Content::Text(text).into()],
+    });
+    let turns = request.messages.iter().map(|message| Turn {
+        role: Some(role(message.role)),
+        parts: pieces(&message.parts, variant.signatures, variant.signed),
+    });
+    let half = request
+        .prefill
+        .as_deref()
+        .filter(|text| prefill && !text.is_empty())
+        .map(|text| Turn {
+            role: Some(role(Role::Assistant)),
+            parts: vec![Content::Text(text).into()],
+        });
+    let sampling = &request.sampling;
+    Body {
+        system_instruction: system.filter(|_| variant.system).map(|text| Turn {
+            role: None,
+            parts: vec![Content::Text(text).into()],
+        }),
+        contents: merged(first.into_iter().chain(turns).chain(half)),
+        tools: tools(request),
+        generation_config: Settings {
+            temperature: sampling.temperature.filter(|_| variant.sampling),
+            top_p: sampling.top_p.filter(|_| variant.sampling),
+            max_output_tokens: sampling.max_tokens,
+            thinking_config: thinking(request, variant.thinking),
+        },
+    }
+}
+
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::User => "user",
+        Role::Assistant => "model",
+    }
+}
+
+/// The turns without empty ones, and neighbours of the same speaker as one: what tools gave back
+/// must come in one turn.
+fn merged<'a>(turns: impl Iterator<Item = Turn<'a>>) -> Vec<Turn<'a>> {
+    let mut merged: Vec<Turn<'a>> = Vec::new();
+    for turn in turns.filter(|turn| !turn.parts.is_empty()) {
+        match merged.last_mut() {
+            Some(last) if last.role == turn.role => last.parts.extend(turn.parts),
+            _ => merged.push(turn),
+        }
+    }
+    merged
+}
+
+/// The parts of a turn: with the signatures that it has, or without, and whether the model wants
+/// one on a call.
+fn pieces(parts: &[Part], signatures: bool, wanted: bool) -> Vec<Piece<'_>> {
+    let mut pieces: Vec<Piece<'_>> = Vec::new();
+    // The signature of the call that comes next.
+    let mut signature = None;
+    // Calls that the model made at once have one signature, on the first of them.
+    let mut signed = false;
+    for part in parts {
+        match part {
+            Part::Text(text) if text.is_empty() => {}
+            Part::Text(text) => pieces.push(Content::Text(text).into()),
+            Part::Image(image) => pieces.push(
+                Content::InlineData {
+                    mime_type: &image.media_type,
+                    data: base64::encode(&image.data),
+                }
+                .into(),
+            ),
+            Part::Reasoning { text, value } => {
+                let word = |name: &str| value.get(name)?.as_str().filter(|_| signatures);
+                // A thought without its signature is of no use to the model.
+                match (word("thoughtSignature"), word("part")) {
+                    (None, _) => {}
+                    (found, Some("call")) => signature = found,
+                    (found, Some("text")) => pieces.push(Piece {
+                        thought_signature: found,
+                        ..Content::Text("").into()
+                    }),
+                    (found, _) => pieces.push(Piece {
+                        thought: Some(true),
+                        thought_signature: found,
+                        ..Content::Text(text).into()
+                    }),
+                }
+            }
+            Part::ToolCall { call, arguments } => {
+                let missing = wanted && !signed;
+                let thought_signature = signature.take().or(missing.then_some(NO_SIGNATURE));
+                signed = true;
+                pieces.push(Piece {
+                    thought_signature,
+                    ..Content::FunctionCall {
+                        id: known(&call.id),
+                        name: &call.name,
+                        args: match arguments {
+                            Value::Object(_) => Cow::Borrowed(arguments),
+                            _ => Cow::Owned(json!({})),
+                        },
+                    }
+                    .into()
+                });
+            }
+            Part::ToolResult { call, text, failed } => {
+                let name = if *failed { "error" } else { "output" };
+                pieces.push(
+                    Content::FunctionResponse {
+                        id: known(&call.id),
+                        name: &call.name,
+                        response: json!({ name: text }),
+                    }
+                    .into(),
+                );
+            }
+        }
+    }
+    pieces
+}
+
+/// The identifier of a call, unless we made it up.
+fn known(id: &str) -> Option<&str> {
+    (!id.is_empty() && !is_ours(id)).then_some(id)
+}
+
+impl<'a> From<Content<'a>> for Piece<'a> {
+    fn from(content: Content<'a>) -> Self {
+        Self {
+            content,
+            thought: None,
+            thought_signature: None,
+        }
+    }
+}
+
+fn tools(request: &ChatRequest) -> Vec<Value> {
+    if request.tools.is_empty() {
+        return Vec::new();
+    }
+    let declarations: Vec<_> = request
+        .tools
+        .iter()
+        .map(|tool| {
+            let mut declaration = json!({"name": tool.name, "description": tool.description});
+            // The other field, `parameters`, takes only a part of JSON Schema.
+            if tool.parameters.is_object() {
+                declaration["parametersJsonSchema"] = tool.parameters.clone();
+            }
+            declaration
+        })
+        .collect();
+    vec![json!({ "functionDeclarations": declarations })]
+}
+
+fn thinking(request: &ChatRequest, thinking: Thinking) -> Option<ThinkingConfig> {
+    let effort = match thinking {
+        Thinking::Silent => return None,
+        Thinking::Shown => None,
+        Thinking::Chosen => request.sampling.effort,
+    };
+    let mut config = ThinkingConfig {
+        include_thoughts: effort != Some(Effort::None),
+        ..ThinkingConfig::default()
+    };
+    match models::thinks(&request.model) {
+        Thinks::Never => return None,
+        Thinks::Budget { can_be_off } => {
+            config.thinking_budget = effort.map(|effort| match effort {
+                Effort::None if can_be_off => 0,
+                Effort::None => 128,
+                Effort::Low => 1024,
+                Effort::Medium => 8192,
+                Effort::High => 24576,
+            });
+        }
+        Thinks::Level { least, medium } => {
+            config.thinking_level = effort.map(|effort| match effort {
+                Effort::None => least,
+                Effort::Low => "low",
+                Effort::Medium if medium => "medium",
+                Effort::Medium | Effort::High => "high",
+            });
+        }
+    }
+    Some(config)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+mod tests;

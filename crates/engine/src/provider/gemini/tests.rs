@@ -1,0 +1,36 @@
+use super::*;
+use crate::provider::{
+    Effort,
+    http::http_client,
+    testing::{laws, server::*, sockets, *},
+};
+use headwater_protocol::{ErrorCode, FinishReason, Usage};
+
+mod dialects;
+mod wire;
+
+const HELLO: &str = "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"Hello\"}],\"role\":\"model\"},\"index\":0}]}\r\n\r\n";
+const STOP: &str = "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"\"}],\"role\":\"model\"},\"finishReason\":\"STOP\",\"index\":0}]}\r\n\r\n";
+
+fn config(base_url: String) -> GeminiConfig {
+    GeminiConfig {
+        name: "Acme".into(),
+        base_url,
+        api_key: Some(Secret::new(KEY)),
+        ..GeminiConfig::default()
+    }
+}
+
+fn provider(server: &Server) -> Gemini {
+    Gemini::new(config(server.url("")), http_client().unwrap()).unwrap()
+}
+
+/// What is sent for a request.
+pub(in crate::provider) fn body(request: &ChatRequest, prefill: bool) -> serde_json::Value {
+    serde_json::to_value(request::body(
+        request,
+        RequestVariant::for_request(request),
+        prefill,
+    ))
+    .unwrap()
+}

@@ -1,0 +1,115 @@
+//! Loading the model in the background, once, while the server already answers.
+
+use super::{
+    halt::{Cancel, Halt, internal},
+    model::LocalModel,
+};
+use headwater_protocol::Error;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+
+/// How often a thread that waits for the model looks whether it is still wanted.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+enum Load {
+    Idle,
+    Running,
+    Ready(Arc<LocalModel>),
+    Failed(Error),
+}
+
+/// The model, or the way to it.
+pub(super) struct Loader {
+    path: PathBuf,
+    max_context: usize,
+    load: Mutex<Load>,
+    changed: Condvar,
+}
+
+impl Loader {
+    pub(super) fn new(path: PathBuf, max_context: usize) -> Self {
+        Self {
+            path,
+            max_context,
+            load: Mutex::new(Load::Idle),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// A loader that is done, so that tests can share one model.
+    #[cfg(test)]
+    pub(super) fn with(model: Arc<LocalModel>) -> Self {
+        Self {
+            path: PathBuf::new(),
+            max_context: 0,
+            load: Mutex::new(Load::Ready(model)),
+            changed: Condvar::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Load> {
+        self.load.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The model where it is loaded.
+    pub(super) fn ready(&self) -> Option<Arc<LocalModel>> {
+        match &*self.lock() {
+            Load::Ready(model) => Some(model.clone()),
+            _ => None,
+        }
+    }
+
+    /// Starts loading unless that has been done. After a failure it starts again: the file may have
+    /// come in the meantime.
+    pub(super) fn start(self: &Arc<Self>) {
+        let mut load = self.lock();
+        if matches!(*load, Load::Running | Load::Ready(_)) {
+            return;
+        }
+        *load = Load::Running;
+        let loader = self.clone();
+        let thread = thread::Builder::new().name("model-load".into());
+        if let Err(error) = thread.spawn(move || loader.run()) {
+            *load = Load::Failed(internal(&error.to_string()));
+        }
+    }
+
+    fn run(&self) {
+        let read = || LocalModel::load(&self.path, self.max_context);
+        // Our checks should leave candle nothing to panic about; if they do, it is an error.
+        let result = catch_unwind(AssertUnwindSafe(read))
+            .unwrap_or_else(|_| Err(internal("a panic while the model was loaded")));
+        *self.lock() = match result {
+            Ok(model) => Load::Ready(Arc::new(model)),
+            Err(error) => Load::Failed(error),
+        };
+        self.changed.notify_all();
+    }
+
+    /// The model, waited for if need be.
+    ///
+    /// # Errors
+    /// [`Halt::Cancelled`], or why the model cannot be loaded.
+    pub(super) fn wait(self: &Arc<Self>, cancel: &Cancel) -> Result<Arc<LocalModel>, Halt> {
+        self.start();
+        let mut load = self.lock();
+        loop {
+            match &*load {
+                Load::Ready(model) => return Ok(model.clone()),
+                Load::Failed(error) => return Err(error.clone().into()),
+                Load::Idle | Load::Running => {}
+            }
+            cancel.check()?;
+            load = self
+                .changed
+                .wait_timeout(load, LOOK_EVERY)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+}

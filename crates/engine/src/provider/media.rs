@@ -1,0 +1,134 @@
+//! What an answer holds besides words: pictures, which are shown, and what cannot be.
+
+use super::{Image, base64};
+use serde_json::Value;
+
+/// In place of sound.
+pub(super) const SOUND: &str = "The answer holds sound, which cannot be played here.";
+
+/// A picture in one of the forms in which servers send it; what else there is, in words.
+pub(super) enum Media {
+    Picture(Image),
+    /// A sentence for the answer.
+    Remark(String),
+}
+
+impl Media {
+    /// From base64, with the media type that the server gives or none.
+    pub(super) fn from_base64(data: &str, media_type: &str) -> Self {
+        let kind = media_type.split('/').next().unwrap_or_default();
+        if matches!(kind, "" | "image")
+            && let Some(data) = base64::decode(data)
+            && let Some(media_type) = Image::media_type_of(&data)
+        {
+            return Self::Picture(Image {
+                media_type: media_type.into(),
+                data: data.into(),
+            });
+        }
+        Self::Remark(match kind {
+            "image" | "" => "The answer holds a picture that cannot be shown here.".into(),
+            "audio" => SOUND.into(),
+            "video" => "The answer holds a film, which cannot be shown here.".into(),
+            _ => "The answer holds a file that cannot be shown here.".into(),
+        })
+    }
+
+    /// From an address: `data:` holds the picture itself; others are elsewhere.
+    pub(super) fn from_address(address: &str) -> Self {
+        if let Some(rest) = address.strip_prefix("data:")
+            && let Some((kind, data)) = rest.split_once(',')
+        {
+            return Self::from_base64(data, kind.split(';').next().unwrap_or_default());
+        }
+        let is_plain = address.starts_with("https://")
+            && !address.contains(|letter: char| letter.is_whitespace() || "<>()".contains(letter));
+        Self::Remark(match is_plain {
+            true => format!("The answer holds a picture: <{address}>"),
+            false => "The answer holds a picture that cannot be shown here.".into(),
+        })
+    }
+
+    /// From an object of OpenAI's forms: `{"image_url": {"url": …}}`, `{"image_url": …}`,
+    /// `{"url": …}`, `{"b64_json": …}`, `{"source": {"data": …, "media_type": …}}`.
+    pub(super) fn from_object(value: &Value) -> Option<Self> {
+        let text = |path: &str| value.pointer(path).and_then(Value::as_str);
+        if let Some(address) = ["/image_url/url", "/image_url", "/url", "/source/url"]
+            .into_iter()
+            .find_map(text)
+        {
+            return Some(Self::from_address(address));
+        }
+        let data = ["/b64_json", "/source/data", "/data", "/result"];
+        let data = data.into_iter().find_map(text)?;
+        let kind = [
+            "/source/media_type",
+            "/media_type",
+            "/mime_type",
+            "/mimeType",
+        ];
+        let kind = kind.into_iter().find_map(text).unwrap_or_default();
+        Some(Self::from_base64(data, kind))
+    }
+}
+
+/// A remark as a paragraph of an answer.
+pub(super) fn paragraph(remark: &str, first: bool) -> String {
+    let before = if first { "" } else { "\n\n" };
+    format!("{before}*{remark}*\n\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// The first bytes of a PNG file.
+    const PNG: &str = "iVBORw0KGgo=";
+
+    fn is_picture(media: Option<Media>) -> bool {
+        matches!(media, Some(Media::Picture(image)) if image.media_type == "image/png")
+    }
+
+    #[test]
+    fn a_picture_is_found_in_every_form() {
+        let address = format!("data:image/png;base64,{PNG}");
+        for value in [
+            json!({"type": "image_url", "image_url": {"url": address}}),
+            json!({"type": "output_image", "image_url": address}),
+            json!({"b64_json": PNG}),
+            json!({"source": {"type": "base64", "media_type": "image/png", "data": PNG}}),
+            json!({"mimeType": "image/png", "data": PNG}),
+        ] {
+            assert!(is_picture(Media::from_object(&value)), "{value}");
+        }
+        assert!(is_picture(Some(Media::from_base64(PNG, ""))));
+    }
+
+    #[test]
+    fn what_is_no_picture_is_said() {
+        for (media, word) in [
+            (Media::from_base64("UklGRg==", "audio/wav"), "sound"),
+            (Media::from_base64(PNG, "audio/wav"), "sound"),
+            (Media::from_base64("not base64!", "image/png"), "picture"),
+            (Media::from_base64("PHN2Zy8+", "image/svg+xml"), "picture"),
+            (
+                Media::from_address("https://a.example/b.png"),
+                "<https://a.example/b.png>",
+            ),
+            (
+                Media::from_address("javascript:alert(1)"),
+                "cannot be shown",
+            ),
+            (
+                Media::from_address("https://a.example/> [x](y)"),
+                "cannot be shown",
+            ),
+        ] {
+            match media {
+                Media::Remark(sentence) => assert!(sentence.contains(word), "{sentence}"),
+                Media::Picture(_) => panic!("a picture instead of {word}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Turns the lines of an answer into events.
+
+use crate::provider::{
+    ProviderEvent,
+    blocks::Blocks,
+    endpoint::Endpoint,
+    exchange::{Decode, Flow, Ready, memory::Memory},
+    fault, json,
+    media::Media,
+    pieces::Pieces,
+    sse,
+};
+use headwater_protocol::{BlockKind, Error, ErrorCode, FinishReason, Usage};
+use serde_json::{Value, json};
+use std::{collections::HashSet, sync::Arc};
+
+/// The models that think, as they were seen to or as the server says.
+#[derive(Debug, Default)]
+pub(super) struct Thinkers(Memory<()>);
+
+impl Thinkers {
+    pub(super) fn has(&self, model: &str) -> bool {
+        self.0.get(model).is_some()
+    }
+
+    pub(super) fn add(&self, model: &str) {
+        self.0.set(model.into(), ());
+    }
+}
+
+/// The state of one answer.
+#[derive(Debug)]
+pub(super) struct Decoder {
+    endpoint: Endpoint,
+    model: String,
+    thinkers: Arc<Thinkers>,
+    /// Whether this answer was noted among the thinkers.
+    noted: bool,
+    text: Pieces,
+    thoughts: Pieces,
+    /// The identifiers of the calls that came.
+    called: HashSet<String>,
+    blocks: Blocks,
+    finish: Option<(FinishReason, String)>,
+}
+
+impl Decoder {
+    pub(super) fn new(endpoint: Endpoint, model: String, thinkers: Arc<Thinkers>) -> Self {
+        Self {
+            endpoint,
+            model,
+            thinkers,
+            noted: false,
+            text: Pieces::default(),
+            thoughts: Pieces::default(),
+            called: HashSet::new(),
+            blocks: Blocks::default(),
+            finish: None,
+        }
+    }
+
+    fn line(&mut self, line: &Value, out: &mut Ready) -> Result<Flow, Error> {
+        let message = line.get("message").filter(|message| message.is_object());
+        let speaks = message.is_some() || line.get("done").is_some();
+        let failure = fault::found(&self.endpoint, line, speaks);
+        // What failed may have come with the last words.
+        self.message(message.unwrap_or(line), out);
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        if line.get("done").and_then(Value::as_bool) != Some(true) {
+            return Ok(Flow::More);
+        }
+        if line.get("done_reason").and_then(Value::as_str) == Some("error") {
+            let sentence = format!("{} broke off its answer.", self.endpoint.name);
+            let error = Error::new(ErrorCode::ProviderError, sentence);
+            return Err(error.at("reading the answer"));
+        }
+        self.blocks.count(usage(line));
+        let word = line.get("done_reason").and_then(Value::as_str);
+        self.finish = Some(match word {
+            // Servers before the spring of 2024 give no reason.
+            None | Some("") => (FinishReason::Stop, "done".into()),
+            Some(word) => (reason(word), word.into()),
+        });
+        Ok(Flow::Done)
+    }
+
+    /// Takes what a line says, in the words of `/api/chat` or of `/api/generate`.
+    fn message(&mut self, message: &Value, out: &mut Ready) {
+        let names = ["thinking", "reasoning", "reasoning_content"];
+        let text = |name: &&str| message.get(name)?.as_str().filter(|text| !text.is_empty());
+        if let Some(thinking) = names.iter().find_map(text) {
+            let new = self.thoughts.take(thinking);
+            let held = self.text.end();
+            self.say(BlockKind::Text, &held, out);
+            self.say(BlockKind::Reasoning, &new, out);
+            self.blocks
+                .set_value(BlockKind::Reasoning, json!({"field": "thinking"}));
+        }
+        if let Some(content) = ["content", "response"].iter().find_map(text) {
+            let new = self.text.take(content);
+            self.say(BlockKind::Text, &new, out);
+        }
+        let list = |name: &str| message.get(name).and_then(Value::as_array);
+        let pictures = list("images")
+            .into_iter()
+            .flatten()
+            .chain(message.get("image"));
+        for picture in pictures.filter_map(Value::as_str) {
+            self.flush(out);
+            self.blocks.media(Media::from_base64(picture, ""), out);
+        }
+        for call in list("tool_calls").into_iter().flatten() {
+            self.flush(out);
+            self.call(call, out);
+        }
+    }
+
+    fn call(&mut self, call: &Value, out: &mut Ready) {
+        let function = call.get("function").unwrap_or(&Value::Null);
+        let arguments = match function.get("arguments") {
+            None | Some(Value::Null) => json!({}),
+            // Some models' templates write the object as text.
+            Some(Value::String(text)) => {
+                json::parse(text).unwrap_or_else(|_| Value::String(text.clone()))
+            }
+            Some(arguments) => arguments.clone(),
+        };
+        let text = |value: &Value, name: &str| {
+            let text = value.get(name).and_then(Value::as_str);
+            text.unwrap_or_default().to_owned()
+        };
+        let (id, name) = (text(call, "id"), text(function, "name"));
+        // A call with an identifier comes once, however often it is said.
+        if id.is_empty() || self.called.insert(id.clone()) {
+            self.blocks.call(&id, &name, arguments, out);
+        }
+    }
+
+    fn say(&mut self, kind: BlockKind, text: &str, out: &mut Ready) {
+        if kind == BlockKind::Reasoning && !text.is_empty() {
+            self.note();
+        }
+        self.blocks.say(kind, text, out);
+    }
+
+    fn note(&mut self) {
+        if !std::mem::replace(&mut self.noted, true) {
+            self.thinkers.add(&self.model);
+        }
+    }
+
+    /// Gives out text that was held back as a possible repetition.
+    fn flush(&mut self, out: &mut Ready) {
+        let held = self.thoughts.end();
+        self.say(BlockKind::Reasoning, &held, out);
+        let held = self.text.end();
+        self.say(BlockKind::Text, &held, out);
+    }
+}
+
+impl Decode for Decoder {
+    const LINES: bool = true;
+
+    fn has_finish(&self) -> bool {
+        self.finish.is_some()
+    }
+
+    fn event(&mut self, event: &sse::Event, out: &mut Ready) -> Result<Flow, Error> {
+        match json::parse(event.data.trim()) {
+            Ok(value) if event.event == "error" => Err(fault::from_object(&self.endpoint, &value)),
+            Ok(line) if line.is_object() => self.line(&line, out),
+            Ok(Value::String(text)) => Err(fault::from_text(&self.endpoint, &text)),
+            Err(_) if event.data.trim() == "[DONE]" => Ok(Flow::Done),
+            Err(_) => Err(fault::from_data(&self.endpoint, event)),
+            Ok(_) => Err(self.endpoint.malformed()),
+        }
+    }
+
+    fn whole(&mut self, body: &[u8], _: &mut Ready) -> Result<(), Error> {
+        // A body that begins with a brace is lines, so this one is a list.
+        let list: Vec<Value> = serde_json::from_slice(body).unwrap_or_default();
+        let mut errors = list
+            .iter()
+            .filter_map(|one| fault::found(&self.endpoint, one, false));
+        Err(errors.next().unwrap_or_else(|| self.endpoint.malformed()))
+    }
+
+    fn thinks(&mut self) {
+        self.note();
+    }
+
+    fn break_off(&mut self, out: &mut Ready) {
+        // What was held back is dropped: whether it is new is not known, and the next attempt
+        // writes it again.
+        self.blocks.tell_usage(true, out);
+    }
+
+    fn end(&mut self, out: &mut Ready) {
+        let Some((mut reason, word)) = self.finish.take() else {
+            return self.break_off(out);
+        };
+        self.flush(out);
+        self.blocks.tell_usage(true, out);
+        self.blocks.close(out);
+        if reason == FinishReason::Stop && self.blocks.has_calls() {
+            reason = FinishReason::ToolCalls;
+        }
+        out.push_back(ProviderEvent::Finished { reason, word });
+    }
+}
+
+/// The closed word for a reason to end.
+fn reason(word: &str) -> FinishReason {
+    match word {
+        "stop" => FinishReason::Stop,
+        "length" => FinishReason::Length,
+        // `load` and `unload` mean that nothing was asked.
+        _ => FinishReason::Other,
+    }
+}
+
+/// The counts of the last line; `None` if nothing is counted. Tokens of the prompt that were in
+/// memory already are not told apart.
+fn usage(line: &Value) -> Option<Usage> {
+    let count = |name: &str| line.get(name).and_then(Value::as_u64).unwrap_or(0);
+    let usage = Usage {
+        input: count("prompt_eval_count"),
+        output: count("eval_count"),
+        ..Usage::default()
+    };
+    (usage.input > 0 || usage.output > 0).then_some(usage)
+}

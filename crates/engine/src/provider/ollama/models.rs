@@ -1,0 +1,57 @@
+//! The list of models.
+
+use super::Shared;
+use crate::provider::catalog;
+use headwater_protocol::{Error, ModelInfo};
+use serde_json::Value;
+
+impl Shared {
+    /// Asks the server for the models that are there; the latest come first.
+    pub(super) async fn fetch(&self) -> Result<Vec<ModelInfo>, Error> {
+        let call = self.http.get(self.endpoint.at(&["api", "tags"]));
+        let list = catalog::document(&self.endpoint, call).await?;
+        let models = list
+            .get("models")
+            .filter(|models| !models.is_null())
+            .and_then(Value::as_array)
+            .ok_or_else(|| catalog::no_list(&self.endpoint))?;
+        let info = |model: &Value| {
+            let id = model.get("name").or_else(|| model.get("model"))?.as_str()?;
+            if words(model, "/capabilities").any(|word| word == "thinking") {
+                self.thinkers.add(id);
+            }
+            Some(catalog::info(&self.endpoint, id, None, None))
+        };
+        Ok(models
+            .iter()
+            .filter(|model| can_chat(model))
+            .filter_map(info)
+            .collect())
+    }
+}
+
+/// The words of a list in a model's description.
+fn words<'a>(model: &'a Value, pointer: &str) -> impl Iterator<Item = &'a str> {
+    let list = model.pointer(pointer).and_then(Value::as_array);
+    list.into_iter().flatten().filter_map(Value::as_str)
+}
+
+/// Whether a model of the list is one to chat with, not one that turns text into numbers.
+fn can_chat(model: &Value) -> bool {
+    // Newer servers say what a model can do.
+    if model.get("capabilities").is_some_and(Value::is_array) {
+        return words(model, "/capabilities").any(|word| word == "completion");
+    }
+    let family = model.pointer("/details/family").and_then(Value::as_str);
+    let name = model
+        .get("name")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_lowercase();
+    let numbers = |family: &str| family.contains("bert") || family.contains("embed");
+    !family
+        .into_iter()
+        .chain(words(model, "/details/families"))
+        .chain([name.as_str()])
+        .any(numbers)
+}

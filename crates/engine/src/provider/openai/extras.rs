@@ -1,0 +1,250 @@
+//! What a server gives beside its words and wants back with the next request: the name of the field
+//! in which its thoughts came, and what is not for people to read.
+//!
+//! It travels as the value of a block of reasoning, and so as
+//! [`Part::Reasoning`](crate::provider::Part::Reasoning). An object with
+//!
+//! - `field`: the name under which the thoughts of this block came, and go back. DeepSeek
+//!   (<https://api-docs.deepseek.com/guides/thinking_mode>) and Kimi refuse a turn with calls that
+//!   comes back without them;
+//! - `reasoning_details`: the list of OpenRouter and MiniMax, as it was
+//!   (<https://openrouter.ai/docs/use-cases/reasoning-tokens#preserving-reasoning-blocks>);
+//! - `thinking_blocks`: Anthropic's signed thoughts, as LiteLLM passes them on
+//!   (<https://docs.litellm.ai/docs/reasoning_content>);
+//! - `extra_content` and the like: Google's signatures
+//!   (<https://ai.google.dev/gemini-api/docs/thought-signatures>), of the call whose identifier is
+//!   `call`, or of the whole message.
+
+use super::words;
+use crate::provider::{ProviderEvent, exchange::Ready, pieces::Pieces};
+use headwater_protocol::BlockKind;
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+
+/// What may stand on a call, or on a message, to be given back as it is.
+const OPAQUE: [&str; 3] = [
+    "extra_content",
+    "provider_specific_fields",
+    "thought_signature",
+];
+
+/// What grows in a detail that comes in pieces, whether a server sends what is new or all there is so
+/// far, as MiniMax does.
+const GROWING: [&str; 3] = ["text", "summary", "data"];
+
+/// What came and has not been told yet.
+#[derive(Debug, Default)]
+pub(super) struct Extras {
+    field: Option<&'static str>,
+    details: Vec<Value>,
+    /// The texts of the details, by the number of the detail and the name of the field.
+    texts: HashMap<(usize, String), Pieces>,
+    /// Anthropic's signed thoughts.
+    thinking: Vec<Value>,
+    message: Map<String, Value>,
+}
+
+/// The lists that go back as they came.
+const LISTS: [&str; 2] = ["reasoning_details", "thinking_blocks"];
+
+impl Extras {
+    /// Takes note of a piece of a message.
+    pub(super) fn note(&mut self, delta: &Value) {
+        let has_text = |name: &str| {
+            let text = delta.get(name).and_then(Value::as_str);
+            text.is_some_and(|text| !text.is_empty())
+        };
+        if let Some(field) = words::THOUGHTS.into_iter().find(|name| has_text(name)) {
+            self.field = Some(field);
+        }
+        let details = delta.get("reasoning_details").and_then(Value::as_array);
+        for detail in details.into_iter().flatten() {
+            self.detail(detail);
+        }
+        let blocks = delta.get("thinking_blocks").and_then(Value::as_array);
+        for block in blocks.into_iter().flatten() {
+            self.block(block);
+        }
+        // Google also says in this field which text is a thought, which is nothing to give back.
+        if let Some(extra) = delta.get("extra_content")
+            && extra.pointer("/google/thought_signature").is_some()
+        {
+            self.message.insert("extra_content".into(), extra.clone());
+        }
+    }
+
+    /// Takes a piece of a detail: texts grow, everything else is what was said last.
+    fn detail(&mut self, piece: &Value) {
+        let place = self.details.iter().position(|open| goes_on(open, piece));
+        let (Some(place), Value::Object(fields)) = (place, piece) else {
+            let place = self.details.len();
+            for name in GROWING {
+                if let Some(text) = piece.get(name).and_then(Value::as_str) {
+                    let _ = self.text(place, name).take(text);
+                }
+            }
+            self.details.push(piece.clone());
+            return;
+        };
+        for (name, value) in fields {
+            let is_same = || self.details[place].get(name) == Some(value);
+            let new = match value {
+                Value::Null => continue,
+                // What is in cipher is no text: the same is a repetition.
+                _ if name == "data" && is_same() => continue,
+                Value::String(more) if GROWING.contains(&name.as_str()) => {
+                    Some(self.text(place, name).take(more))
+                }
+                _ => None,
+            };
+            let Some(Value::Object(open)) = self.details.get_mut(place) else {
+                continue;
+            };
+            match (open.get_mut(name), new) {
+                (Some(Value::String(text)), Some(new)) => text.push_str(&new),
+                _ => {
+                    open.insert(name.clone(), value.clone());
+                }
+            }
+        }
+    }
+
+    /// Takes a piece of a signed thought, which ends with its signature.
+    fn block(&mut self, piece: &Value) {
+        let text = |value: &Value, name: &str| {
+            let text = value.get(name).and_then(Value::as_str);
+            text.unwrap_or_default().to_owned()
+        };
+        let is_open = |block: &Value| block.get("thinking").is_some();
+        match self.thinking.last_mut() {
+            Some(open) if is_open(open) && is_open(piece) && text(open, "signature").is_empty() => {
+                for name in ["thinking", "signature"] {
+                    open[name] = (text(open, name) + &text(piece, name)).into();
+                }
+            }
+            _ if piece.is_object() => self.thinking.push(piece.clone()),
+            _ => {}
+        }
+    }
+
+    fn text(&mut self, place: usize, name: &str) -> &mut Pieces {
+        self.texts.entry((place, name.to_owned())).or_default()
+    }
+
+    /// The value of the block of reasoning that ends here.
+    pub(super) fn value(&mut self) -> Value {
+        for ((place, name), mut pieces) in self.texts.drain() {
+            if let Some(Value::String(text)) = self.details[place].get_mut(name) {
+                text.push_str(&pieces.end());
+            }
+        }
+        let mut value = std::mem::take(&mut self.message);
+        if let Some(field) = self.field.take() {
+            value.insert("field".into(), field.into());
+        }
+        if !self.details.is_empty() {
+            let details = std::mem::take(&mut self.details);
+            value.insert("reasoning_details".into(), details.into());
+        }
+        if !self.thinking.is_empty() {
+            let blocks = std::mem::take(&mut self.thinking);
+            value.insert("thinking_blocks".into(), blocks.into());
+        }
+        match value.is_empty() {
+            true => Value::Null,
+            false => Value::Object(value),
+        }
+    }
+
+    /// Tells what belongs to no block that was shown.
+    pub(super) fn finish(&mut self, blocks: &mut u32, out: &mut Ready) {
+        self.field = None;
+        tell(self.value(), blocks, out);
+    }
+}
+
+/// What stands on a piece of a call to be given back.
+pub(super) fn of_call(piece: &Value) -> Map<String, Value> {
+    let found = OPAQUE.into_iter().filter_map(|name| {
+        let value = piece.get(name).filter(|value| !value.is_null())?;
+        Some((name.to_owned(), value.clone()))
+    });
+    found.collect()
+}
+
+/// Tells a value of its own, in a block without text. A block that is open stays open.
+pub(super) fn tell(value: Value, blocks: &mut u32, out: &mut Ready) {
+    if value.is_null() {
+        return;
+    }
+    let index = *blocks;
+    *blocks += 1;
+    out.push_back(ProviderEvent::BlockStarted {
+        index,
+        kind: BlockKind::Reasoning,
+        tool: None,
+    });
+    out.push_back(ProviderEvent::BlockFinished { index, value });
+}
+
+/// Whether a detail is the next piece of one that came before.
+fn goes_on(open: &Value, detail: &Value) -> bool {
+    let same = |name: &str| open.get(name) == detail.get(name);
+    // The later pieces of one may leave out its identifier.
+    let id = |value: &Value| value.get("id").and_then(Value::as_str).map(str::to_owned);
+    let one = match (id(open), id(detail)) {
+        (Some(open), Some(detail)) => open == detail,
+        _ => true,
+    };
+    same("type") && same("index") && (detail.get("index").is_some() || grown(open, detail)) && one
+}
+
+/// Whether a detail without a number is one that came before, with more of its text.
+fn grown(open: &Value, detail: &Value) -> bool {
+    let text = |value: &Value| Some(value.get("text")?.as_str()?.to_owned());
+    match (text(open), text(detail)) {
+        (Some(open), Some(detail)) => !open.is_empty() && detail.starts_with(&open),
+        _ => false,
+    }
+}
+
+/// The fields of an assistant's message that these values make, and those of each call by its
+/// identifier.
+pub(super) fn given_back<'a>(
+    thoughts: impl Iterator<Item = (&'a str, &'a Value)>,
+) -> (Map<String, Value>, Vec<(&'a str, &'a Value)>) {
+    let (mut message, mut calls) = (Map::new(), Vec::new());
+    for (text, value) in thoughts {
+        if let Some(id) = value.get("call").and_then(Value::as_str) {
+            calls.push((id, value));
+            continue;
+        }
+        if let Some(field) = value.get("field").and_then(Value::as_str) {
+            match message.entry(field).or_insert_with(|| json!("")) {
+                Value::String(whole) => whole.push_str(text),
+                other => *other = text.into(),
+            }
+        }
+        for name in LISTS {
+            if let Some(Value::Array(list)) = value.get(name) {
+                match message.entry(name).or_insert_with(|| json!([])) {
+                    Value::Array(all) => all.extend(list.iter().cloned()),
+                    other => *other = list.clone().into(),
+                }
+            }
+        }
+        if let Some(extra) = value.get("extra_content") {
+            message.insert("extra_content".into(), extra.clone());
+        }
+    }
+    (message, calls)
+}
+
+/// Puts on a call what was on it when it came.
+pub(super) fn restore(call: &mut Value, value: &Value) {
+    for name in OPAQUE {
+        if let Some(extra) = value.get(name) {
+            call[name] = extra.clone();
+        }
+    }
+}

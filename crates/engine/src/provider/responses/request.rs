@@ -1,0 +1,217 @@
+//! Writes the request.
+
+use crate::provider::{
+    ChatMessage, ChatRequest, Part, Role,
+    exchange::short,
+    openai::request::{data_url, effort_word, next_effort},
+};
+use serde_json::{Map, Value, json};
+
+/// What models disagree about in a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RequestVariant {
+    /// How many words for the effort were refused.
+    pub(super) efforts: usize,
+    /// Ask for a summary of the thinking.
+    pub(super) summary: bool,
+    /// Ask for the thinking in its encrypted form.
+    pub(super) encrypted: bool,
+    /// Whether thoughts of earlier turns go along.
+    pub(super) thoughts: bool,
+    /// Say how to sample.
+    pub(super) sampling: bool,
+}
+
+impl Default for RequestVariant {
+    fn default() -> Self {
+        Self {
+            efforts: 0,
+            summary: true,
+            encrypted: true,
+            thoughts: true,
+            sampling: true,
+        }
+    }
+}
+
+impl RequestVariant {
+    /// What to try instead when a model refused the request with these words.
+    pub(super) fn after_refusal(mut self, request: &ChatRequest, said: &[u8]) -> Option<Self> {
+        let said = String::from_utf8_lossy(said).to_lowercase();
+        let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
+        let sampling = &request.sampling;
+        let knobs = sampling.temperature.is_some() || sampling.top_p.is_some();
+        let effort = effort_word(sampling.effort, self.efforts).is_some();
+        if self.sampling && knobs && says(&["temperature", "top_p"]) {
+            self.sampling = false;
+        } else if effort && self.summary && says(&["summar"]) {
+            self.summary = false;
+        } else if self.thoughts
+            && has_thoughts(request)
+            && says(&[
+                "encrypted",
+                "rs_",
+                "reasoning' was provided",
+                "reasoning item",
+            ])
+        {
+            self.thoughts = false;
+        } else if self.encrypted && says(&["encrypted", "include"]) {
+            self.encrypted = false;
+        } else if effort && says(&["reasoning", "effort"]) {
+            self.efforts = next_effort(self.efforts, &said);
+        } else {
+            return None;
+        }
+        Some(self)
+    }
+}
+
+fn has_thoughts(request: &ChatRequest) -> bool {
+    let parts = request.messages.iter().flat_map(|turn| &turn.parts);
+    parts
+        .filter_map(|part| match part {
+            Part::Reasoning { text, value } => thought(text, value),
+            _ => None,
+        })
+        .next()
+        .is_some()
+}
+
+/// Writes a request in a variant.
+pub(super) fn body(request: &ChatRequest, variant: RequestVariant) -> Value {
+    let mut body = Map::new();
+    let mut put = |name: &str, value: Value| body.insert(name.into(), value);
+    put("model", json!(request.model));
+    put("stream", json!(true));
+    put("store", json!(false));
+    if variant.encrypted {
+        put("include", json!(["reasoning.encrypted_content"]));
+    }
+    let system = request.system.as_deref();
+    if let Some(text) = system.filter(|text| !text.is_empty()) {
+        put("instructions", json!(text));
+    }
+    let mut input = Vec::new();
+    for message in &request.messages {
+        match message.role {
+            Role::User => of_person(message, &mut input),
+            Role::Assistant => of_model(message, variant, &mut input),
+        }
+    }
+    put("input", Value::Array(input));
+    if !request.tools.is_empty() {
+        let tools = request.tools.iter().map(|tool| {
+            json!({
+                "type": "function",
+                "name": tool.name,
+                "description": tool.description,
+                "parameters": tool.parameters,
+                // The strict form takes only a part of JSON Schema.
+                "strict": false,
+            })
+        });
+        put("tools", tools.collect());
+    }
+    let sampling = &request.sampling;
+    if let Some(word) = effort_word(sampling.effort, variant.efforts) {
+        let mut reasoning = json!({"effort": word});
+        if variant.summary {
+            reasoning["summary"] = json!("auto");
+        }
+        put("reasoning", reasoning);
+    }
+    if let Some(limit) = sampling.max_tokens {
+        put("max_output_tokens", json!(limit));
+    }
+    if variant.sampling {
+        if let Some(temperature) = sampling.temperature {
+            put("temperature", short(temperature));
+        }
+        if let Some(top_p) = sampling.top_p {
+            put("top_p", short(top_p));
+        }
+    }
+    Value::Object(body)
+}
+
+/// The person's turn. What tools gave back are items of their own, which come first because they
+/// belong to the calls before them.
+fn of_person(message: &ChatMessage, input: &mut Vec<Value>) {
+    let mut content = Vec::new();
+    for part in &message.parts {
+        match part {
+            Part::Text(text) if text.trim().is_empty() => {}
+            Part::Text(text) => content.push(json!({"type": "input_text", "text": text})),
+            Part::Image(image) => {
+                content.push(json!({
+                    "type": "input_image",
+                    "detail": "auto",
+                    "image_url": data_url(image),
+                }));
+            }
+            Part::ToolResult { call, text, .. } => input.push(json!({
+                "type": "function_call_output",
+                "call_id": call.id,
+                "output": text,
+            })),
+            Part::Reasoning { .. } | Part::ToolCall { .. } => {}
+        }
+    }
+    if !content.is_empty() {
+        input.push(json!({"type": "message", "role": "user", "content": content}));
+    }
+}
+
+/// The model's turn, in the order in which it was written: a thought stands right before what came
+/// of it. One of which nothing came is refused
+/// (<https://github.com/openai/openai-node/issues/1567>), and is left out.
+fn of_model(message: &ChatMessage, variant: RequestVariant, input: &mut Vec<Value>) {
+    for part in &message.parts {
+        match part {
+            Part::Text(text) if text.trim().is_empty() => {}
+            Part::Text(text) => {
+                // The longer form with parts wants an identifier, which nobody keeps.
+                input.push(json!({"type": "message", "role": "assistant", "content": text}));
+            }
+            Part::Reasoning { text, value } if variant.thoughts => {
+                input.extend(thought(text, value));
+            }
+            Part::ToolCall { call, arguments } => input.push(json!({
+                "type": "function_call",
+                "call_id": call.id,
+                "name": call.name,
+                "arguments": arguments.to_string(),
+            })),
+            Part::Reasoning { .. } | Part::Image(_) | Part::ToolResult { .. } => {}
+        }
+    }
+    while input.last().is_some_and(|item| item["type"] == "reasoning") {
+        input.pop();
+    }
+}
+
+/// A thought as it was given: encrypted, or as the text that a server showed which encrypts nothing,
+/// such as vLLM.
+fn thought(text: &str, value: &Value) -> Option<Value> {
+    if value.get("type")? != "reasoning" {
+        return None;
+    }
+    let encrypted = value.get("encrypted_content").filter(|it| it.is_string());
+    let shown = value.get("shown").is_some() && !text.is_empty();
+    let mut item = json!({"type": "reasoning", "summary": []});
+    if let Some(parts) = value.get("summary").filter(|parts| parts.is_array()) {
+        item["summary"] = parts.clone();
+    } else if !text.is_empty() && !shown {
+        item["summary"] = json!([{"type": "summary_text", "text": text}]);
+    }
+    match encrypted {
+        Some(encrypted) => item["encrypted_content"] = encrypted.clone(),
+        None if shown => item["content"] = json!([{"type": "reasoning_text", "text": text}]),
+        None => return None,
+    }
+    if let Some(id) = value.get("id").filter(|id| id.is_string()) {
+        item["id"] = id.clone();
+    }
+    Some(item)
+}

@@ -1,0 +1,354 @@
+//! The providers that are configured, by name.
+
+use super::{
+    config::{self, Config, Kind, ProviderConfig, Script},
+    health::Health,
+    provider::{
+        Provider,
+        anthropic::{Anthropic, AnthropicConfig},
+        gemini::{Gemini, GeminiConfig},
+        http::http_client_with,
+        ollama::{Ollama, OllamaConfig},
+        openai::{OpenAi, OpenAiConfig},
+        responses::{Responses, ResponsesConfig},
+        scripted::Scripted,
+        secret::Secret,
+    },
+};
+use crate::runs::{Candidate, Deadlines};
+use futures::future::join_all;
+use headwater_protocol::{Catalog, Error, ErrorCode, ModelInfo, ProviderState};
+use std::{sync::Arc, time::Duration};
+
+/// How long a provider may take to list its models before the page is shown without them.
+const LIST_DEADLINE: Duration = Duration::from_secs(4);
+
+/// The longest name of a model, in bytes: it is part of logs, requests and maps.
+const MAX_NAME: usize = 300;
+
+/// The name of the built-in model's provider.
+pub const BUILTIN: &str = "local";
+
+/// All providers. Their order is the page's, and the first model is the default.
+pub struct Registry {
+    /// How the providers do.
+    pub health: Arc<Health>,
+    providers: Vec<Known>,
+    /// Variables that would each connect another vendor.
+    connect: Vec<String>,
+    default_model: Option<String>,
+    fallback: Vec<String>,
+}
+
+/// A provider of the configuration.
+struct Known {
+    name: String,
+    provider: Arc<dyn Provider>,
+    deadlines: Deadlines,
+    /// Whether its models may call tools.
+    tools: bool,
+    /// The variable that its key is read from.
+    key_variable: Option<String>,
+}
+
+impl Registry {
+    /// Makes the configured providers.
+    ///
+    /// # Errors
+    /// `invalid_request` for two providers of one name or a broken script, with a sentence.
+    pub fn new(config: &Config) -> Result<Self, Error> {
+        let mut registry = Self {
+            health: Arc::default(),
+            providers: Vec::new(),
+            connect: config::vendors_left(&config.providers),
+            default_model: config.default_model.clone(),
+            fallback: config.fallback.clone(),
+        };
+        let usual = config.deadlines;
+        if let Some(script) = &config.script {
+            let scripted = match script {
+                Script::Builtin => Scripted::builtin(),
+                Script::Text(text) => Scripted::from_toml(text)?,
+            };
+            registry.add("scripted", Arc::new(scripted), usual)?;
+        }
+        let client = http_client_with(config.connect)?;
+        for provider in &config.providers {
+            // A limit of its own for connecting needs a client of its own; all others share one.
+            let client = match provider.own_connect()? {
+                Some(limit) => http_client_with(limit)?,
+                None => client.clone(),
+            };
+            let made = make(provider, client)?;
+            registry.add(&provider.name, made, provider.deadlines(usual)?)?;
+            if let Some(known) = registry.providers.last_mut() {
+                known.tools &= provider.tools;
+                known.key_variable = provider.key_variable().map(str::to_owned);
+            }
+        }
+        #[cfg(feature = "local")]
+        if let Some(path) = &config.model {
+            registry.add(BUILTIN, Arc::new(builtin(path, config)), usual)?;
+        }
+        for model in &registry.fallback {
+            registry.find(model)?;
+        }
+        Ok(registry)
+    }
+
+    /// Adds a provider.
+    ///
+    /// # Errors
+    /// `invalid_request` if the name is taken, empty, or has a slash.
+    pub fn add(
+        &mut self,
+        name: &str,
+        provider: Arc<dyn Provider>,
+        deadlines: Deadlines,
+    ) -> Result<(), Error> {
+        let taken = self.providers.iter().any(|known| known.name == name);
+        if taken || name.is_empty() || name.contains('/') {
+            return Err(Error::new(
+                ErrorCode::InvalidRequest,
+                format!(
+                    "“{name}” cannot be the name of a provider: it is taken, empty or has a slash."
+                ),
+            ));
+        }
+        self.providers.push(Known {
+            name: name.to_owned(),
+            tools: provider.can_call_tools(),
+            provider,
+            deadlines,
+            key_variable: None,
+        });
+        Ok(())
+    }
+
+    /// The model named `provider/model`, as the engine asks it.
+    ///
+    /// # Errors
+    /// `not_found`, with a sentence that names the providers there are; `invalid_request` for a name
+    /// that is too long.
+    pub fn find(&self, full: &str) -> Result<Candidate, Error> {
+        if full.len() > MAX_NAME {
+            return Err(Error::new(
+                ErrorCode::InvalidRequest,
+                format!("The name of a model has {MAX_NAME} bytes at most."),
+            ));
+        }
+        let (name, model) = full.split_once('/').unwrap_or((full, ""));
+        let known = self.providers.iter().find(|known| known.name == name);
+        let known = known.ok_or_else(|| {
+            let names: Vec<&str> = self
+                .providers
+                .iter()
+                .map(|known| known.name.as_str())
+                .collect();
+            Error::new(
+                ErrorCode::NotFound,
+                format!(
+                    "There is no provider “{name}”. Configured: {}.",
+                    names.join(", ")
+                ),
+            )
+        })?;
+        Ok(Candidate {
+            provider: known.provider.clone(),
+            name: known.name.clone(),
+            model: model.to_owned(),
+            full: full.to_owned(),
+            deadlines: known.deadlines,
+            tools: known.tools,
+        })
+    }
+
+    /// The models that may answer in place of `full`, itself first. Those of providers that have
+    /// failed repeatedly come last.
+    ///
+    /// # Errors
+    /// As [`Registry::find`].
+    pub fn candidates(&self, full: &str) -> Result<Vec<Candidate>, Error> {
+        let mut candidates = vec![self.find(full)?];
+        for other in self.fallback.iter().filter(|other| *other != full) {
+            candidates.push(self.find(other)?);
+        }
+        candidates.sort_by_key(|candidate| self.health.is_open(&candidate.name));
+        Ok(candidates)
+    }
+
+    /// The model used where none is chosen.
+    ///
+    /// # Errors
+    /// `not_found` if there is none.
+    pub async fn default_model(&self) -> Result<String, Error> {
+        if let Some(model) = &self.default_model {
+            return Ok(model.clone());
+        }
+        // The first provider that has a model wins; only as many are asked as needed.
+        let mut failure = None;
+        for known in &self.providers {
+            match known.models().await {
+                Ok(models) => {
+                    if let Some(model) = models.into_iter().next() {
+                        return Ok(model.id);
+                    }
+                }
+                Err(why) => failure = failure.or(Some(why)),
+            }
+        }
+        Err(failure.unwrap_or_else(|| {
+            Error::new(
+                ErrorCode::NotFound,
+                "No model is configured. See “Connect a provider” in the README.",
+            )
+        }))
+    }
+
+    /// Everything that can be chosen now, and how the providers do.
+    pub async fn catalog(&self) -> Catalog {
+        let only_builtin = self.providers.iter().all(|known| known.name == BUILTIN);
+        let mut catalog = Catalog {
+            only_builtin,
+            connect: self.connect.clone(),
+            ..Catalog::default()
+        };
+        let lists = join_all(self.providers.iter().map(Known::models)).await;
+        for (known, list) in self.providers.iter().zip(lists) {
+            let trouble = self.health.trouble(&known.name);
+            let circuit_open = trouble.as_ref().and_then(|trouble| trouble.circuit_open);
+            let mut state = ProviderState {
+                name: known.name.clone(),
+                key_variable: known.key_variable.clone(),
+                problem: trouble.map(|trouble| trouble.last.message),
+                circuit_open_s: circuit_open.map(|left| left.as_secs() + 1),
+                ..ProviderState::default()
+            };
+            match list {
+                Ok(models) => {
+                    state.models = models.len();
+                    catalog.models.extend(models);
+                }
+                Err(why) => {
+                    state.needs_key = why.code == ErrorCode::Authentication;
+                    state.problem = Some(why.message);
+                }
+            }
+            catalog.providers.push(state);
+        }
+        catalog.default = match &self.default_model {
+            Some(model) => model.clone(),
+            None => catalog
+                .models
+                .first()
+                .map(|model| model.id.clone())
+                .unwrap_or_default(),
+        };
+        catalog
+    }
+}
+
+impl Known {
+    async fn models(&self) -> Result<Vec<ModelInfo>, Error> {
+        let name = &self.name;
+        let mut models = tokio::time::timeout(LIST_DEADLINE, self.provider.models())
+            .await
+            .unwrap_or_else(|_| {
+                Err(Error::new(
+                    ErrorCode::Connection,
+                    format!("The provider “{name}” does not answer."),
+                ))
+            })?;
+        for model in &mut models {
+            model.id = format!("{name}/{}", model.id);
+            if model.provider.is_empty() {
+                model.provider.clone_from(name);
+            }
+        }
+        Ok(models)
+    }
+}
+
+/// Makes a provider of the configuration. Its key is read from the environment here, once.
+fn make(config: &ProviderConfig, http: reqwest::Client) -> Result<Arc<dyn Provider>, Error> {
+    let api_key = config
+        .key_variable()
+        .and_then(|variable| std::env::var(variable).ok())
+        .filter(|key| !key.trim().is_empty())
+        .map(Secret::new);
+    let name = config.name.clone();
+    let models = config.models.clone();
+    let url = config.url.clone();
+    Ok(match config.kind {
+        Kind::Openai => {
+            let base_url = url.ok_or_else(|| {
+                Error::new(
+                    ErrorCode::InvalidRequest,
+                    format!(
+                        "The provider “{name}” needs a url, such as https://api.example.com/v1."
+                    ),
+                )
+                .at("reading the configuration")
+            })?;
+            let config = OpenAiConfig {
+                name,
+                base_url,
+                api_key,
+                models,
+                prefill: config.prefill,
+            };
+            Arc::new(OpenAi::new(config, http)?)
+        }
+        Kind::Responses => {
+            let usual = ResponsesConfig::default();
+            let config = ResponsesConfig {
+                name,
+                base_url: url.unwrap_or(usual.base_url),
+                api_key,
+                models,
+            };
+            Arc::new(Responses::new(config, http)?)
+        }
+        Kind::Anthropic => {
+            let usual = AnthropicConfig::default();
+            let config = AnthropicConfig {
+                name,
+                base_url: url.unwrap_or(usual.base_url),
+                api_key,
+                models,
+            };
+            Arc::new(Anthropic::new(config, http)?)
+        }
+        Kind::Gemini => {
+            let config = GeminiConfig {
+                name,
+                base_url: url.unwrap_or_default(),
+                api_key,
+                models,
+            };
+            Arc::new(Gemini::new(config, http)?)
+        }
+        Kind::Ollama => {
+            let config = OllamaConfig {
+                name,
+                base_url: url.unwrap_or_default(),
+                models,
+                pull: config.pull,
+            };
+            Arc::new(Ollama::new(config, http)?)
+        }
+    })
+}
+
+#[cfg(feature = "local")]
+fn builtin(path: &std::path::Path, config: &Config) -> super::provider::local::LocalProvider {
+    use super::provider::local::{LocalConfig, LocalProvider};
+    let mut local = LocalConfig::new(path.to_owned());
+    local.max_context = config.context as usize;
+    if config.parallel > 0 {
+        local.parallel = config.parallel;
+    }
+    let provider = LocalProvider::new(local);
+    provider.warm_up();
+    provider
+}

@@ -1,0 +1,49 @@
+//! What the server does for [`run_events`](super::run_events): the cursor from the request, the
+//! headers of the answer.
+
+use super::{ApiError, SseBody};
+use crate::server;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use headwater_protocol::{Error, ErrorCode, RunId, Seq};
+use leptos::prelude::use_context;
+use leptos_axum::ResponseOptions;
+
+/// The body of `GET /api/runs/events`, with the cursor from the query or the `Last-Event-ID`
+/// header, whichever is later: a browser that reconnects by itself repeats the old query.
+///
+/// # Errors
+/// `not_found`; `conflict` if the cursor is beyond the log's head; `invalid_request`.
+pub(super) async fn follow_from_request(
+    run: RunId,
+    after: Option<Seq>,
+    snapshot: bool,
+) -> Result<SseBody, ApiError> {
+    let engine = server::engine()?;
+    let headers: HeaderMap = leptos_axum::extract().await.unwrap_or_default();
+    let last = headers.get("last-event-id").map(parse_cursor).transpose()?;
+    let frames = engine
+        .event_stream(run, last.max(after).unwrap_or(0), snapshot)
+        .await?;
+    if let Some(response) = use_context::<ResponseOptions>() {
+        // Whatever stands between must neither keep, nor change, nor collect these bytes.
+        response.insert_header(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("no-store, no-transform"),
+        );
+        response.insert_header(
+            HeaderName::from_static("x-accel-buffering"),
+            HeaderValue::from_static("no"),
+        );
+    }
+    Ok(SseBody::new(frames))
+}
+
+fn parse_cursor(value: &HeaderValue) -> Result<Seq, Error> {
+    let text = value.to_str().unwrap_or("?");
+    text.parse().map_err(|_| {
+        Error::new(
+            ErrorCode::InvalidRequest,
+            "The header Last-Event-ID must be a number.",
+        )
+    })
+}

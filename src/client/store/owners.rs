@@ -1,0 +1,41 @@
+//! Who owns the signals of messages that come and go.
+//!
+//! A signal belongs to the owner that is current when it is made, and in a callback of the browser
+//! there is none. So each message has an owner of its own, below that of the chat.
+
+use headwater_protocol::MessageId;
+use leptos::prelude::Owner;
+
+/// The owners of the messages on the screen.
+pub(super) struct MessageOwners {
+    /// The parent of them all, itself a child of the chat's owner. Only the chat's own values hold
+    /// it, so that the end of the chat is the end of everything here.
+    root: Owner,
+    owners: Vec<(MessageId, Owner)>,
+}
+
+impl MessageOwners {
+    pub(super) fn new() -> Self {
+        let root = Owner::current().map_or_else(Owner::new, |owner| owner.child());
+        Self {
+            root,
+            owners: Vec::new(),
+        }
+    }
+
+    /// An owner for what belongs to a message.
+    pub(super) fn room(&mut self, id: MessageId) -> Owner {
+        let owner = self.root.child();
+        self.owners.push((id, owner.clone()));
+        owner
+    }
+
+    /// Gives up the owners of the messages that are not in `stay`. The caller drops them once
+    /// nothing on the screen reads their signals any more.
+    pub(super) fn leave(&mut self, stay: impl Fn(MessageId) -> bool) -> Vec<Owner> {
+        self.owners
+            .extract_if(.., |(id, _)| !stay(*id))
+            .map(|(_, owner)| owner)
+            .collect()
+    }
+}

@@ -1,0 +1,235 @@
+//! What commands are sent as: forms.
+//!
+//! Their bodies are checked as bytes before anything decodes them: the usual decoders replace what
+//! is not UTF-8 in silence, and a message must arrive as it was sent or not at all. A form that a
+//! browser sends without script is answered with a page.
+
+use super::{
+    document::{failure, wants_page},
+    status,
+};
+use axum::{
+    body::{Body, to_bytes},
+    extract::Request,
+    http::{Method, header},
+    middleware::Next,
+    response::{IntoResponse, Redirect, Response},
+};
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use headwater_protocol::{ConversationId, Error, ErrorCode, IMAGES, MAX_TEXT_BYTES};
+use serde::Deserialize;
+use std::time::Duration;
+
+/// The largest form: a message of the largest size with every byte percent-encoded, and room for
+/// the other fields.
+const MAX_FORM: usize = 3 * MAX_TEXT_BYTES + 16 * 1024;
+
+/// How long the body of a request may pause.
+const PAUSE: Duration = Duration::from_secs(30);
+
+/// Refuses forms under `/api/` that are too large or not UTF-8. A picture is no form.
+pub async fn check(request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    if *request.method() != Method::POST || !path.starts_with("/api/") || path == IMAGES {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    let refuse = |why: &Error| status::answer(why, wants_page(&parts.headers));
+    let bytes = match read(body, MAX_FORM).await {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return refuse(&Error::new(ErrorCode::TooLarge, too_large())),
+        Err(why) => return refuse(&why),
+    };
+    if !is_utf8(&bytes) {
+        return refuse(&Error::new(
+            ErrorCode::InvalidRequest,
+            "The message is not valid UTF-8 text, so nothing was stored.",
+        ));
+    }
+    next.run(Request::from_parts(parts, Body::from(bytes)))
+        .await
+}
+
+/// Answers a plain HTML form with a page: where the command was done, its conversation; where it
+/// was not, what went wrong, with the text, so that nothing is lost.
+///
+/// The command itself is done by its server function, as for everybody else.
+pub async fn answer_with_pages(request: Request, next: Next) -> Response {
+    let is_command = request.uri().path().starts_with("/api/runs/");
+    if *request.method() != Method::POST || !is_command || !wants_page(request.headers()) {
+        return next.run(request).await;
+    }
+    let (mut parts, body) = request.into_parts();
+    // The check has read it already.
+    let form = to_bytes(body, MAX_FORM).await.unwrap_or_default();
+    let form = Form::read(&form);
+    parts.headers.remove(header::ACCEPT);
+    parts.headers.remove(header::CONTENT_LENGTH);
+    let request = Request::from_parts(parts, Body::from(form.fields));
+    let answer = next.run(request).await;
+    let done = answer.status().is_success();
+    let said = to_bytes(answer.into_body(), MAX_ANSWER)
+        .await
+        .unwrap_or_default();
+    let answered = match done {
+        true => serde_json::from_slice::<Answered>(&said).ok(),
+        false => None,
+    };
+    match answered {
+        Some(Answered { conversation }) => {
+            Redirect::to(&format!("/plain/{conversation}")).into_response()
+        }
+        None => {
+            let why = serde_json::from_slice(&said)
+                .unwrap_or_else(|_| Error::new(ErrorCode::Internal, "The server failed at this."));
+            failure(&why, &form.text)
+        }
+    }
+}
+
+/// The longest answer of a command, in bytes.
+const MAX_ANSWER: usize = 64 * 1024;
+
+/// What the answers of all commands on runs have.
+#[derive(Deserialize)]
+struct Answered {
+    conversation: ConversationId,
+}
+
+/// A form as a browser sends it without script.
+struct Form {
+    /// Its fields. Those that nobody filled in are left out: an empty one is no identifier.
+    fields: String,
+    /// The message in it.
+    text: String,
+}
+
+impl Form {
+    fn read(form: &[u8]) -> Self {
+        let mut fields = form_urlencoded::Serializer::new(String::new());
+        let mut text = String::new();
+        for (name, value) in form_urlencoded::parse(form) {
+            if name == "text" {
+                text = value.clone().into_owned();
+            }
+            if name == "text" || !value.is_empty() {
+                fields.append_pair(&name, &value);
+            }
+        }
+        let fields = fields.finish();
+        Self { fields, text }
+    }
+}
+
+/// The whole body of a request, or `None` if it is longer than `limit` bytes.
+///
+/// # Errors
+/// `invalid_request` if it breaks off or stands still for half a minute.
+pub async fn read(body: Body, limit: usize) -> Result<Option<Bytes>, Error> {
+    read_within(PAUSE, body, limit).await
+}
+
+async fn read_within(pause: Duration, body: Body, limit: usize) -> Result<Option<Bytes>, Error> {
+    let broken = || {
+        Error::new(
+            ErrorCode::InvalidRequest,
+            "The request did not arrive whole, so nothing was stored.",
+        )
+    };
+    let mut pieces = body.into_data_stream();
+    let mut whole = BytesMut::new();
+    while let Some(piece) = tokio::time::timeout(pause, pieces.next())
+        .await
+        .map_err(|_| broken())?
+    {
+        let piece = piece.map_err(|_| broken())?;
+        if whole.len() + piece.len() > limit {
+            return Ok(None);
+        }
+        whole.extend_from_slice(&piece);
+    }
+    Ok(Some(whole.freeze()))
+}
+
+fn too_large() -> String {
+    format!(
+        "The message is too large; at most {} kB can be sent at once.",
+        MAX_TEXT_BYTES / 1024
+    )
+}
+
+/// Whether a form is UTF-8 once its `%xx` are decoded.
+fn is_utf8(form: &[u8]) -> bool {
+    let mut decoded = Vec::with_capacity(form.len());
+    let mut rest = form;
+    while let Some((first, tail)) = rest.split_first() {
+        let hex = |at: usize| {
+            tail.get(at)
+                .and_then(|digit| char::from(*digit).to_digit(16))
+        };
+        match (first, hex(0), hex(1)) {
+            (b'%', Some(high), Some(low)) => {
+                decoded.push((high * 16 + low) as u8);
+                rest = &tail[2..];
+            }
+            _ => {
+                decoded.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    std::str::from_utf8(&decoded).is_ok()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+mod tests {
+    use super::*;
+    use futures::stream;
+
+    type Piece = Result<&'static str, std::io::Error>;
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_or_stands_still_is_not_taken_for_a_large_one() {
+        let read = |pieces| read_within(Duration::from_millis(50), pieces, 10);
+        let body = |pieces: Vec<Piece>| Body::from_stream(stream::iter(pieces));
+        let whole = read(body(vec![Ok("12345"), Ok("67890")])).await;
+        assert_eq!(whole.unwrap().unwrap(), "1234567890");
+        assert_eq!(
+            read(body(vec![Ok("12345"), Ok("678901")])).await.unwrap(),
+            None
+        );
+        let broken = body(vec![
+            Ok("12345"),
+            Err(std::io::ErrorKind::ConnectionReset.into()),
+        ]);
+        let still = stream::iter([Ok("12345")]).chain(stream::pending::<Piece>());
+        for body in [broken, Body::from_stream(still)] {
+            let why = read(body).await.unwrap_err();
+            assert_eq!(why.code, ErrorCode::InvalidRequest, "{why}");
+        }
+    }
+
+    #[test]
+    fn percent_encoded_bytes_are_looked_at() {
+        for good in [
+            "",
+            "text=x",
+            "text=%C3%BC+%F0%9F%8C%8A",
+            "text=100%",
+            "text=%zz",
+            "text=ü",
+        ] {
+            assert!(is_utf8(good.as_bytes()), "{good}");
+        }
+        for bad in [
+            &b"text=%ff"[..],
+            b"text=%C3",
+            b"text=\xff",
+            b"text=%F0%9F%8C",
+        ] {
+            assert!(!is_utf8(bad), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What browsers may do with our answers: every header that says so is made here.
+
+use axum::{
+    extract::Request,
+    http::{HeaderMap, HeaderName, HeaderValue, header},
+    middleware::Next,
+    response::Response,
+};
+use leptos::prelude::{use_context, use_nonce};
+use leptos_axum::ResponseOptions;
+
+/// Sent with every answer. A page that has no policy of its own may load and run nothing.
+const HEADERS: [(&str, &str); 5] = [
+    (
+        "content-security-policy",
+        "default-src 'none'; frame-ancestors 'none'",
+    ),
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "same-origin"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+];
+
+fn set_missing(headers: &mut HeaderMap, fixed: &[(&'static str, &'static str)]) {
+    for (name, value) in fixed {
+        headers
+            .entry(HeaderName::from_static(name))
+            .or_insert(HeaderValue::from_static(value));
+    }
+}
+
+/// Adds what every answer has.
+pub(super) fn of_all(headers: &mut HeaderMap) {
+    set_missing(headers, &HEADERS);
+}
+
+/// Keeps an answer out of all caches.
+pub(super) fn keep_nowhere(headers: &mut HeaderMap) {
+    set_missing(headers, &[("cache-control", "no-store")]);
+}
+
+/// The headers of a page without script, but for the one that has `nonce`.
+pub(super) fn of_document(headers: &mut HeaderMap, nonce: Option<&str>) {
+    let script = nonce.map_or(String::new(), |nonce| {
+        format!("script-src 'nonce-{nonce}'; connect-src 'self'; ")
+    });
+    let policy = format!(
+        "default-src 'none'; {script}style-src 'self'; img-src 'self'; form-action 'self'; \
+         base-uri 'none'; frame-ancestors 'none'"
+    );
+    let fixed = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-store, no-transform"),
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    for (name, value) in fixed {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if let Ok(policy) = HeaderValue::from_str(&policy) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+}
+
+/// Sets the policy of a page that Leptos renders: scripts by nonce alone, everything else from
+/// here alone. Called for each request, where the nonce is known.
+pub(super) fn of_page() {
+    if let (Some(response), Some(nonce)) = (use_context::<ResponseOptions>(), use_nonce()) {
+        set_policy(&response, &policy(&nonce));
+    }
+}
+
+fn set_policy(response: &ResponseOptions, policy: &str) {
+    if let Ok(value) = HeaderValue::from_str(policy) {
+        response.insert_header(header::CONTENT_SECURITY_POLICY, value);
+    }
+}
+
+/// `wasm-unsafe-eval` allows WASM and nothing else; `strict-dynamic` lets the one script that has
+/// the nonce import the others. In development the reload socket has another port.
+fn policy(nonce: &str) -> String {
+    let sockets = match cfg!(debug_assertions) {
+        true => " ws://localhost:* ws://127.0.0.1:*",
+        false => "",
+    };
+    format!(
+        "default-src 'none'; script-src 'nonce-{nonce}' 'strict-dynamic' 'wasm-unsafe-eval'; \
+         style-src 'self' 'nonce-{nonce}'; img-src 'self' data:; font-src 'self'; \
+         connect-src 'self'{sockets}; manifest-src 'self'; form-action 'self'; base-uri 'none'; \
+         frame-ancestors 'none'; object-src 'none'"
+    )
+}
+
+/// Pages and data are not to be found in a browser's cache when their conversation is deleted.
+/// The page's own files may stay there, and are asked for each time: they are small and local.
+pub(super) async fn keep_nothing(request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let last = path.rsplit('/').next().unwrap_or_default();
+    let is_file = !path.starts_with("/api/") && last.contains('.');
+    let mut response = next.run(request).await;
+    let is_file = is_file && response.status().is_success();
+    response
+        .headers_mut()
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static(match is_file {
+            true => "no-cache",
+            false => "no-store",
+        }));
+    response
+}

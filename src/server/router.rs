@@ -1,0 +1,79 @@
+//! All addresses, and what every request passes on its way. The one module that names the pages.
+
+use super::{
+    forms,
+    guard::{self, Hosts},
+    images, metrics, pages, plain, policy,
+    state::AppState,
+    status,
+};
+use crate::ui;
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request, State},
+    http::Uri,
+    middleware,
+    routing::{get, post},
+};
+use headwater_engine::Engine;
+use headwater_protocol::IMAGES;
+use leptos::{config::LeptosOptions, prelude::provide_context};
+use leptos_axum::{AxumRouteListing, LeptosRoutes, generate_route_list};
+use std::sync::{Arc, OnceLock};
+
+/// All routes.
+pub fn router(engine: Arc<Engine>, leptos: LeptosOptions, hosts: Hosts) -> Router {
+    let routes = page_routes();
+    let state = AppState {
+        engine: engine.clone(),
+        leptos,
+    };
+    let context = {
+        let engine = engine.clone();
+        move || {
+            provide_context(engine.clone());
+            policy::of_page();
+        }
+    };
+    let shell = {
+        let options = state.leptos.clone();
+        move || ui::shell(options.clone())
+    };
+    let files =
+        leptos_axum::file_and_error_handler_with_context::<AppState, _>(context.clone(), ui::shell);
+    Router::new()
+        .route("/health", get(metrics::health))
+        .route("/ready", get(metrics::ready))
+        .route("/metrics", get(metrics::metrics))
+        .route(plain::LIST, get(plain::list))
+        .route("/plain/{conversation}", get(plain::page))
+        .route(IMAGES, post(images::upload))
+        .route("/api/images/{id}", get(images::show))
+        .leptos_routes_with_context(&state, routes, context, shell)
+        .fallback(
+            async move |uri: Uri, state: State<AppState>, request: Request| match status::no_handler(
+                &request,
+            ) {
+                Some(response) => response,
+                None => files(uri, state, request).await,
+            },
+        )
+        .layer(middleware::from_fn(pages::render))
+        .layer(middleware::from_fn(status::as_data))
+        .layer(middleware::from_fn(status::from_error))
+        .layer(middleware::from_fn(forms::answer_with_pages))
+        .layer(middleware::from_fn(status::head))
+        .layer(middleware::from_fn(forms::check))
+        // The check above has the limit that counts.
+        .layer(DefaultBodyLimit::disable())
+        .layer(middleware::from_fn(policy::keep_nothing))
+        .layer(middleware::from_fn_with_state(hosts, guard::guard))
+        .with_state(state)
+}
+
+/// The routes of the pages, found once in the life of the process: while Leptos walks through the
+/// app for them, no page that is rendered beside it, by another server, would get its data.
+fn page_routes() -> Vec<AxumRouteListing> {
+    static ROUTES: OnceLock<Vec<AxumRouteListing>> = OnceLock::new();
+    ROUTES.get_or_init(|| generate_route_list(ui::App)).clone()
+}

@@ -1,0 +1,102 @@
+//! What the things on the page share: contexts that [`layout`](super::layout) and
+//! [`page`](super::page) provide and everything below them expects.
+
+use super::{browser, scroll::Scroll};
+use crate::api::list_models;
+use headwater_protocol::{Catalog, ConversationId, Error, MessageId};
+use leptos::{prelude::*, task::spawn_local};
+
+/// The dialog with the providers and how they do.
+pub(super) const PROVIDERS: &str = "providers";
+
+/// What the address asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// A new chat.
+    New,
+    /// A conversation.
+    Chat(ConversationId),
+    /// Nothing that there is.
+    Nowhere,
+}
+
+impl Place {
+    pub(super) fn of(path: &str) -> Self {
+        match path.trim_matches('/') {
+            "" => Self::New,
+            path => {
+                let id = path.strip_prefix("c/").and_then(|id| id.parse().ok());
+                id.map_or(Self::Nowhere, Self::Chat)
+            }
+        }
+    }
+}
+
+/// What the frame shares with the things in it.
+#[derive(Clone, Copy)]
+pub(super) struct LayoutContext {
+    /// What the address asks for.
+    pub(super) place: Memo<Place>,
+    /// Whether the drawer with the conversations is open, on small screens.
+    pub(super) drawer: RwSignal<bool>,
+    /// Why the conversation asked for cannot be shown.
+    pub(super) missing: RwSignal<Option<Error>>,
+    /// The conversation asked for is on its way.
+    pub(super) loading: RwSignal<bool>,
+    /// The models to choose from.
+    pub(super) catalog: RwSignal<Catalog>,
+}
+
+impl LayoutContext {
+    /// Asks how the providers do now.
+    pub(super) fn renew(self) {
+        spawn_local(async move {
+            if let Ok(catalog) = list_models().await
+                && self.catalog.try_with_untracked(|old| *old != catalog) == Some(true)
+            {
+                self.catalog.set(catalog);
+            }
+        });
+    }
+
+    /// Shows the providers and how they do.
+    pub(super) fn open_providers(self) {
+        self.renew();
+        browser::open_dialog(PROVIDERS);
+    }
+
+    /// Shows the list of conversations: as a drawer on small screens, beside the page on others.
+    pub(super) fn open_list(self) {
+        if browser::is_narrow() {
+            self.drawer.set(true);
+        } else {
+            browser::fold_sidebar(false);
+        }
+        browser::focus_soon("sidebar-close");
+    }
+
+    /// Takes the list away.
+    pub(super) fn close_list(self) {
+        if browser::is_narrow() {
+            self.drawer.set(false);
+        } else {
+            browser::fold_sidebar(true);
+        }
+        browser::focus_soon("sidebar-open");
+    }
+}
+
+/// What the things on the page share.
+#[derive(Clone, Copy)]
+pub(super) struct PageContext {
+    /// The message in question is the last one.
+    pub(super) head: Memo<Option<MessageId>>,
+    /// An answer is being written.
+    pub(super) running: Memo<bool>,
+    /// The time, each second while an answer is being written; 0 on the server.
+    pub(super) now: ReadSignal<u64>,
+    /// Where the reader is.
+    pub(super) scroll: Scroll,
+    /// What the announcer says next.
+    pub(super) say: RwSignal<String>,
+}
