@@ -18,7 +18,7 @@
 
 mod work;
 
-use super::live::{Live, encode_all};
+use super::{batch::Batch, live::Live};
 use crate::{
     db::{logs, storage},
     packed::Packed,
@@ -26,7 +26,8 @@ use crate::{
 use headwater_protocol::{Entry, Error, ErrorCode};
 use rusqlite::Connection;
 use std::{
-    collections::HashMap,
+    borrow::Cow,
+    collections::{HashMap, hash_map},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -63,14 +64,7 @@ pub struct Writer {
 #[derive(Debug)]
 struct Append {
     live: Arc<Live>,
-    entries: Vec<Entry>,
-    frames: Vec<bytes::Bytes>,
-}
-
-impl Append {
-    fn ends(&self) -> bool {
-        self.entries.iter().any(|entry| entry.event.is_terminal())
-    }
+    batch: Batch,
 }
 
 impl Writer {
@@ -197,13 +191,9 @@ pub struct Place<'a>(Option<mpsc::Permit<'a, Append>>);
 impl Place<'_> {
     /// Appends to a run. It is visible when it is committed, which [`Live::watch`] tells.
     pub fn append(self, live: Arc<Live>, entries: Vec<Entry>) {
-        let frames = encode_all(&entries);
         if let Some(place) = self.0 {
-            place.send(Append {
-                live,
-                entries,
-                frames,
-            });
+            let batch = Batch::new(entries);
+            place.send(Append { live, batch });
         }
     }
 }
@@ -239,7 +229,7 @@ impl Thread {
             match committed {
                 Ok(()) => {
                     for append in appends.drain(..) {
-                        append.live.publish(append.entries, append.frames);
+                        append.live.publish(append.batch);
                     }
                     self.say
                         .send_if_modified(|trouble| trouble.take().is_some());
@@ -331,7 +321,7 @@ impl Thread {
             return Ok(());
         }
         self.sync(
-            appends.iter().any(Append::ends)
+            appends.iter().any(|append| append.batch.is_last())
                 || commands.iter().any(|one| one.care() != Care::Unsynced),
         )?;
         self.db.execute_batch("BEGIN IMMEDIATE").map_err(storage)?;
@@ -386,11 +376,13 @@ impl Thread {
 
 /// One row for each run in the batch, whatever the number of its entries.
 fn write_segments(db: &Connection, appends: &[Append]) -> rusqlite::Result<()> {
-    let mut rows: HashMap<i64, Packed> = HashMap::new();
-    for append in appends {
-        let row = rows.entry(append.live.no).or_default();
-        for entry in &append.entries {
-            row.push(entry.at, &entry.event);
+    let mut rows: HashMap<i64, Cow<'_, Packed>> = HashMap::new();
+    for Append { live, batch } in appends {
+        match rows.entry(live.no) {
+            hash_map::Entry::Vacant(row) => {
+                row.insert(Cow::Borrowed(&batch.packed));
+            }
+            hash_map::Entry::Occupied(mut row) => row.get_mut().to_mut().append(&batch.packed),
         }
     }
     rows.iter()

@@ -179,14 +179,7 @@ async fn commands_are_synced_and_what_is_stored_elsewhere_is_not() {
     let mut end = Packed::default();
     let why = Error::new(ErrorCode::Interrupted, "as a test wants it");
     crate::packed::end(&mut end, why);
-    let ends = |entries| {
-        Append {
-            live: live(1),
-            entries,
-            frames: Vec::new(),
-        }
-        .ends()
-    };
+    let ends = |entries| Batch::new(entries).is_last();
     assert!(ends(end.after(0).collect()));
     assert!(!ends(text(1, 1)));
 }
