@@ -111,6 +111,12 @@ impl Writer {
         }
     }
 
+    /// How many commands wait for the thread.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.commands.max_capacity() - self.commands.capacity()
+    }
+
     /// What keeps the log from being written now, if anything does.
     pub fn trouble(&self) -> watch::Receiver<Option<Error>> {
         self.trouble.clone()
