@@ -249,7 +249,6 @@ impl Engine {
         })?;
         let earlier = last.answers.iter().filter(|answer| answer.run != Some(run));
         Ok(Job {
-            control: live.control.clone(),
             live,
             model: model.to_owned(),
             candidates,

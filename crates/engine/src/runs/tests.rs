@@ -5,7 +5,7 @@ use crate::{
     tool::Tool,
 };
 use futures::stream::{self, BoxStream};
-use headwater_protocol::{BlockKind, ConversationId, Entry, MessageId, RunId, chat::Role};
+use headwater_protocol::{BlockKind, ConversationId, Entry, Event, MessageId, RunId, chat::Role};
 use recorder::Recorder;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -67,7 +67,6 @@ async fn a_panic_anywhere_in_a_run_ends_it_with_an_error_and_keeps_its_text() {
     tools.add(Arc::new(tool)).unwrap();
     let job = Job {
         live: live.clone(),
-        control: Arc::default(),
         model: "s/one".into(),
         candidates: vec![Candidate {
             provider: Arc::new(script.unwrap()),

@@ -1,6 +1,10 @@
-//! The calls of tools that an answer ends with: all of them side by side, each within its limit.
+//! The tools that an answer calls. They run side by side, each within its limits.
 
-use super::{Job, attempt::Outcome, recorder::Recorder};
+use super::{
+    Job, flush,
+    outcome::Outcome,
+    recorder::{Recorder, SpanEnd},
+};
 use crate::{
     prompt,
     tool::{MAX_OUTPUT, Tool},
@@ -14,23 +18,24 @@ use serde_json::Value;
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
-/// How many calls of one answer are run. A model that asks for more reads that it cannot have them:
-/// each may be a process.
+/// How many calls of one answer run, because each may be a process. The model reads that the others
+/// were not run.
 const MAX_AT_ONCE: usize = 32;
 
-/// How much of what a model wrote wrong it is told again, in bytes.
+/// The most bytes that are quoted to a model of what it wrote wrong.
 const MAX_QUOTE: usize = 1000;
 
-/// A call that the model made.
-pub(super) struct Called {
+/// A call that a model asks for.
+pub(super) struct RequestedCall {
     call: ToolCall,
-    /// A JSON object; `None` if the model wrote something else, which is `text`.
+    /// A JSON object, or `None` if the model wrote something else.
     arguments: Option<Value>,
+    /// The arguments as the model wrote them.
     text: String,
 }
 
-/// The calls that a span of a model has made, if there is anybody to take them.
-pub(super) fn of_span(job: &Job, span: SpanNo) -> Vec<Called> {
+/// The calls that the span of a model asks for.
+pub(super) fn of_span(job: &Job, span: SpanNo) -> Vec<RequestedCall> {
     job.live.with_answer(|answer| {
         let inputs = answer
             .blocks
@@ -38,7 +43,7 @@ pub(super) fn of_span(job: &Job, span: SpanNo) -> Vec<Called> {
             .filter(|block| block.span == span && block.kind == BlockKind::ToolInput);
         inputs
             .filter_map(|block| {
-                Some(Called {
+                Some(RequestedCall {
                     call: block.tool.clone()?,
                     arguments: prompt::arguments(block),
                     text: block.text.clone(),
@@ -48,10 +53,10 @@ pub(super) fn of_span(job: &Job, span: SpanNo) -> Vec<Called> {
     })
 }
 
-/// What a call tells.
-enum Heard {
+/// What a call yields.
+enum ToolEvent {
     Output(String),
-    /// Its end; with a sentence for the model, if it failed.
+    /// The end. An error has a sentence for the model.
     End(Option<Error>),
 }
 
@@ -59,18 +64,19 @@ enum Heard {
 struct Work {
     span: SpanNo,
     name: String,
+    /// Bytes of output so far.
     length: usize,
     open: bool,
 }
 
-/// Runs calls to their ends. `parent` is the model's span that made them.
+/// Runs calls to their ends. `parent` is the span of the model that asked for them.
 ///
 /// # Errors
-/// The end of the run, if that comes first. Nothing of a tool is at work then.
+/// The end of the run, if that comes first. All tools have been ended then.
 pub(super) async fn run(
     job: &Job,
     parent: SpanNo,
-    calls: Vec<Called>,
+    calls: Vec<RequestedCall>,
     recorder: &mut Recorder,
 ) -> Result<(), Outcome> {
     let mut works = Vec::new();
@@ -84,60 +90,59 @@ pub(super) async fn run(
             length: 0,
             open: true,
         });
-        let heard = match at < MAX_AT_ONCE {
-            true => heard(job, called),
+        let events = match at < MAX_AT_ONCE {
+            true => events(job, called),
             false => failed(format!(
                 "Only {MAX_AT_ONCE} tools can be called at once, so this one was not run."
             )),
         };
-        streams.push(heard.map(move |heard| (at, heard)).boxed());
+        streams.push(events.map(move |event| (at, event)).boxed());
     }
     let mut streams = stream::select_all(streams);
     let mut told = None;
     tell_stage(&works, &mut told, recorder);
-    recorder.flush().await;
-    let ended = loop {
+    let mut ended = flush(job, recorder).await;
+    while ended.is_ok() {
         let next = tokio::select! {
             biased;
-            () = job.control.stop.cancelled() => break Err(Outcome::Stopped),
-            () = job.cut.cancelled() => break Err(Outcome::Cut),
+            outcome = job.ended() => {
+                ended = Err(outcome);
+                break;
+            }
             next = streams.next() => next,
         };
-        let Some((at, heard)) = next else {
-            break Ok(());
+        let Some((at, event)) = next else {
+            break;
         };
         let work = &mut works[at];
-        match heard {
-            Heard::Output(text) => work.output(text, recorder),
-            Heard::End(error) => {
+        match event {
+            ToolEvent::Output(text) => work.output(text, recorder),
+            ToolEvent::End(error) => {
                 work.end(error, recorder);
                 tell_stage(&works, &mut told, recorder);
             }
         }
-        if let Some(error) = recorder.excess() {
-            break Err(Outcome::Failed(error));
-        }
-        tokio::select! {
-            biased;
-            () = recorder.flush() => {}
-            () = job.control.stop.cancelled() => break Err(Outcome::Stopped),
-            () = job.cut.cancelled() => break Err(Outcome::Cut),
-        }
-    };
-    // This ends the work of all that are still running.
+        ended = match recorder.excess() {
+            Some(error) => Err(Outcome::Failed(error)),
+            None => flush(job, recorder).await,
+        };
+    }
+    // This ends all tools that are still running.
     drop(streams);
     if let Err(outcome) = &ended {
-        job.control.note_closed();
+        job.live.control.note_closed();
         let (status, error) = outcome.end();
         for work in works.iter_mut().filter(|work| work.open) {
-            work.close(status, error.clone(), recorder);
+            let mut end = SpanEnd::new(status, Usage::default()).because(error.clone());
+            end.output = job.stop_facts();
+            work.close(end, recorder);
         }
     }
     ended
 }
 
 /// Notes the beginning of a call, and of its output.
-fn begin(parent: SpanNo, called: &Called, recorder: &mut Recorder) -> SpanNo {
+fn begin(parent: SpanNo, called: &RequestedCall, recorder: &mut Recorder) -> SpanNo {
     let span = recorder.next_span();
     recorder.note(Event::SpanStarted {
         span,
@@ -153,19 +158,14 @@ fn begin(parent: SpanNo, called: &Called, recorder: &mut Recorder) -> SpanNo {
     span
 }
 
-/// Says which tool is at work, the first of them, unless that was `told`: its time goes on.
+/// Notes the first tool that is at work as the stage, unless it is the one that was `told` last: the
+/// time of a stage counts from its beginning.
 fn tell_stage(works: &[Work], told: &mut Option<SpanNo>, recorder: &mut Recorder) {
     let first = works.iter().find(|work| work.open);
     if let Some(work) = first.filter(|work| *told != Some(work.span)) {
         *told = Some(work.span);
-        let at = recorder.now();
-        recorder.note(Event::Progress {
-            span: work.span,
-            at,
-            stage: Stage::RunningTool {
-                name: work.name.clone(),
-            },
-        });
+        let name = work.name.clone();
+        recorder.progress(work.span, Stage::RunningTool { name });
     }
 }
 
@@ -177,7 +177,7 @@ impl Work {
         }
     }
 
-    /// The model reads what went wrong behind what the tool had given by then.
+    /// Notes the end. The model reads what went wrong behind the output so far.
     fn end(&mut self, error: Option<Error>, recorder: &mut Recorder) {
         let status = match &error {
             None => Status::Ok,
@@ -187,17 +187,18 @@ impl Work {
                 Status::Error
             }
         };
-        self.close(status, error, recorder);
+        let end = SpanEnd::new(status, Usage::default()).because(error);
+        self.close(end, recorder);
     }
 
-    fn close(&mut self, status: Status, error: Option<Error>, recorder: &mut Recorder) {
+    fn close(&mut self, end: SpanEnd, recorder: &mut Recorder) {
         self.open = false;
-        recorder.finish_idle_span(self.span, status, Usage::default(), error);
+        recorder.finish_idle_span(self.span, end);
     }
 }
 
-/// What a call tells until its end, which always comes.
-fn heard(job: &Job, called: Called) -> BoxStream<'static, Heard> {
+/// The events of a call; the last one is its end.
+fn events(job: &Job, called: RequestedCall) -> BoxStream<'static, ToolEvent> {
     let name = &called.call.name;
     let Some(tool) = job.tools.find(name).cloned() else {
         return failed(format!(
@@ -214,15 +215,16 @@ fn heard(job: &Job, called: Called) -> BoxStream<'static, Heard> {
     }
 }
 
-/// A call of a tool that gets as much time and room as it may have. A tool that panics fails.
-fn within_limits(tool: Arc<dyn Tool>, arguments: Value) -> impl Stream<Item = Heard> + Send {
+/// Calls a tool, and ends the call where it takes more time or room than it may. A tool that panics
+/// fails.
+fn within_limits(tool: Arc<dyn Tool>, arguments: Value) -> impl Stream<Item = ToolEvent> + Send {
     let limit = tool.limit();
     let pieces = stream::once(async move { tool.call(arguments) }).flatten();
     let pieces = AssertUnwindSafe(pieces).catch_unwind().boxed();
     let state = Some((pieces, Instant::now() + limit, MAX_OUTPUT));
     stream::unfold(state, move |state| async move {
         let (mut pieces, end, room) = state?;
-        let failed = |why: String| Some((Heard::End(Some(tool_failed(why))), None));
+        let failed = |why: String| Some((ToolEvent::End(Some(tool_failed(why))), None));
         match timeout_at(end, pieces.next()).await {
             Ok(Some(Ok(Ok(text)))) if text.len() > room => failed(format!(
                 "The output is longer than {} kB; the call was ended.",
@@ -230,11 +232,11 @@ fn within_limits(tool: Arc<dyn Tool>, arguments: Value) -> impl Stream<Item = He
             )),
             Ok(Some(Ok(Ok(text)))) => {
                 let left = room - text.len();
-                Some((Heard::Output(text), Some((pieces, end, left))))
+                Some((ToolEvent::Output(text), Some((pieces, end, left))))
             }
-            Ok(Some(Ok(Err(error)))) => Some((Heard::End(Some(error)), None)),
+            Ok(Some(Ok(Err(error)))) => Some((ToolEvent::End(Some(error)), None)),
             Ok(Some(Err(_panic))) => failed("The tool's own code failed.".into()),
-            Ok(None) => Some((Heard::End(None), None)),
+            Ok(None) => Some((ToolEvent::End(None), None)),
             Err(_elapsed) => failed(format!(
                 "The call was not done after {} seconds and was ended.",
                 seconds(limit)
@@ -243,9 +245,9 @@ fn within_limits(tool: Arc<dyn Tool>, arguments: Value) -> impl Stream<Item = He
     })
 }
 
-/// A call that is not made at all.
-fn failed(why: String) -> BoxStream<'static, Heard> {
-    stream::once(async { Heard::End(Some(tool_failed(why))) }).boxed()
+/// The events of a call that is not made.
+fn failed(why: String) -> BoxStream<'static, ToolEvent> {
+    stream::once(async { ToolEvent::End(Some(tool_failed(why))) }).boxed()
 }
 
 fn seconds(limit: Duration) -> String {
