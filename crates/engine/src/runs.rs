@@ -26,7 +26,7 @@ mod tool_calls;
 
 use super::{
     health::Health,
-    log::{Log, live::Live, writer::Writer},
+    log::{Log, control::Stop, live::Live, writer::Writer},
     provider::{ChatRequest, Provider},
     tool::Tools,
 };
@@ -46,6 +46,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tool_calls::RequestedCall;
+use tracing::Instrument;
 
 /// How often a model may call tools before it comes to an answer. One that goes round in circles
 /// would never end, and every round costs.
@@ -72,8 +73,6 @@ pub struct Candidate {
 pub struct Job {
     /// The run's log, with its first entry.
     pub live: Arc<Live>,
-    /// The model that the person chose, as `provider/model`.
-    pub model: String,
     /// The models that may answer, in the order in which they are asked. At least one.
     pub candidates: Vec<Candidate>,
     /// The request, without the model's name and the turns, which are made for each candidate.
@@ -127,15 +126,29 @@ impl Job {
 /// Runs a job to its end.
 pub async fn run(job: Job, log: Arc<Log>) {
     let live = job.live.clone();
-    write_run(job, log.writer.clone()).await;
-    log.settle(&live).await;
+    let span = span_of(&live);
+    let work = async {
+        write_run(job, log.writer.clone()).await;
+        log.settle(&live).await;
+    };
+    work.instrument(span).await;
 }
 
 /// Ends a run whose job could not be made.
 pub async fn fail(live: Arc<Live>, log: Arc<Log>, why: Error) {
     let recorder = Recorder::new(live.clone(), log.writer.clone());
-    recorder.finish(Status::Error, Some(why), None).await;
-    log.settle(&live).await;
+    let span = span_of(&live);
+    let work = async {
+        finish(recorder, Outcome::Failed(why), None).await;
+        log.settle(&live).await;
+    };
+    work.instrument(span).await;
+}
+
+fn span_of(live: &Live) -> tracing::Span {
+    let (run, conversation) = (live.run, live.conversation);
+    let model = live.with_answer(|answer| answer.model.clone());
+    tracing::info_span!("run", %run, %conversation, model)
 }
 
 async fn write_run(job: Job, writer: Writer) {
@@ -151,8 +164,25 @@ async fn write_run(job: Job, writer: Writer) {
     });
     let control = &job.live.control;
     control.note_closed();
+    finish(recorder, outcome, control.asked()).await;
+}
+
+/// Writes the last entry.
+async fn finish(recorder: Recorder, outcome: Outcome, stop: Option<Stop>) {
     let (status, error) = outcome.end();
-    recorder.finish(status, error, control.asked()).await;
+    let (code, ms) = (error.as_ref().map(|error| error.code), recorder.now());
+    recorder.finish(status, error, stop).await;
+    match status {
+        Status::Error | Status::Interrupted => {
+            tracing::info!(
+                ?status,
+                code = code.map(tracing::field::debug),
+                ms,
+                "the run failed"
+            );
+        }
+        _ => tracing::debug!(?status, ms, "the run ended"),
+    }
 }
 
 /// Makes attempts until one is whole, runs the tools that it calls and asks again; until no tool is
@@ -176,6 +206,14 @@ async fn attempts(job: &Job, recorder: &mut Recorder) -> Outcome {
                 so_far.more_models = candidate + 1 < job.candidates.len();
                 so_far.circuit_open = job.health.is_open(&job.candidates[candidate].name);
                 let step = job.recovery.decide(error, so_far, chance());
+                tracing::info!(
+                    attempt = number,
+                    model = job.candidates[candidate].full,
+                    code = ?error.code,
+                    http_status = error.status,
+                    next = ?step,
+                    "an attempt failed"
+                );
                 let pause = match step {
                     Step::GiveUp => return attempted.outcome,
                     Step::Again(pause) => pause,

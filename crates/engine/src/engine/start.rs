@@ -250,7 +250,6 @@ impl Engine {
         let earlier = last.answers.iter().filter(|answer| answer.run != Some(run));
         Ok(Job {
             live,
-            model: model.to_owned(),
             candidates,
             request: ChatRequest {
                 conversation: conversation.to_string(),

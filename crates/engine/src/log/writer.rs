@@ -50,6 +50,9 @@ const ERASE: Duration = Duration::from_millis(200);
 /// Pauses between two tries to remove what was deleted from the journal.
 const ERASE_AGAIN: Duration = Duration::from_secs(1);
 
+/// A commit that takes longer than this is reported.
+const SLOW: Duration = Duration::from_secs(1);
+
 /// The process's exit status where this thread failed: `EX_SOFTWARE` of `sysexits.h`.
 const WRITER_FAILED: i32 = 70;
 
@@ -70,17 +73,7 @@ struct Append {
 impl Writer {
     /// Starts the thread.
     pub fn spawn(db: Connection) -> Self {
-        let (appends, more_appends) = mpsc::channel(QUEUE);
-        let (commands, more_commands) = mpsc::channel(QUEUE);
-        let (say, trouble) = watch::channel(None);
-        let thread = Thread {
-            db,
-            appends: more_appends,
-            commands: more_commands,
-            say,
-            synced: false,
-            erase: None,
-        };
+        let (writer, thread) = Self::new(db);
         std::thread::Builder::new()
             .name("log-writer".into())
             .spawn(move || {
@@ -94,11 +87,29 @@ impl Writer {
                 }
             })
             .expect("the system can start a thread at start-up");
-        Self {
+        writer
+    }
+
+    fn new(db: Connection) -> (Self, Thread) {
+        let (appends, more_appends) = mpsc::channel(QUEUE);
+        let (commands, more_commands) = mpsc::channel(QUEUE);
+        let (say, trouble) = watch::channel(None);
+        let thread = Thread {
+            db,
+            appends: more_appends,
+            commands: more_commands,
+            say,
+            trouble_since: None,
+            slow: false,
+            synced: false,
+            erase: None,
+        };
+        let writer = Self {
             appends,
             commands,
             trouble,
-        }
+        };
+        (writer, thread)
     }
 
     /// A handle to a thread that has died.
@@ -204,12 +215,16 @@ impl Place<'_> {
     }
 }
 
-/// What the thread has.
+/// The state of the thread.
 struct Thread {
     db: Connection,
     appends: mpsc::Receiver<Append>,
     commands: mpsc::Receiver<Box<dyn Command>>,
     say: watch::Sender<Option<Error>>,
+    /// Since when the disk has not taken the appends.
+    trouble_since: Option<Instant>,
+    /// Whether the last commit was slow.
+    slow: bool,
     /// Whether SQLite is set to sync each transaction.
     synced: bool,
     /// Since when something deleted is to be removed from the journal.
@@ -237,8 +252,7 @@ impl Thread {
                     for append in appends.drain(..) {
                         append.live.publish(append.batch);
                     }
-                    self.say
-                        .send_if_modified(|trouble| trouble.take().is_some());
+                    self.end_trouble();
                 }
                 Err(why) if !appends.is_empty() => {
                     self.say_trouble(why);
@@ -306,7 +320,8 @@ impl Thread {
         command.settle(committed);
     }
 
-    fn say_trouble(&self, why: Error) {
+    fn say_trouble(&mut self, why: Error) {
+        self.trouble_since.get_or_insert_with(Instant::now);
         self.say.send_if_modified(|trouble| {
             let new = trouble.as_ref() != Some(&why);
             if new {
@@ -315,6 +330,26 @@ impl Thread {
             }
             new
         });
+    }
+
+    fn end_trouble(&mut self) {
+        if let Some(since) = self.trouble_since.take() {
+            let ms = since.elapsed().as_millis() as u64;
+            tracing::info!(ms, "the log can be written again");
+            self.say.send_replace(None);
+        }
+    }
+
+    /// Reports a slow disk once, and that it is fast again.
+    fn note_commit(&mut self, took: Duration) {
+        let slow = took > SLOW;
+        let ms = took.as_millis() as u64;
+        match (self.slow, slow) {
+            (false, true) => tracing::warn!(ms, "the disk is slow: saving took over a second"),
+            (true, false) => tracing::info!(ms, "the disk is fast again"),
+            _ => {}
+        }
+        self.slow = slow;
     }
 
     /// Writes a batch in one transaction; on any failure nothing of it is stored.
@@ -338,12 +373,20 @@ impl Thread {
         written
     }
 
-    fn write(&self, appends: &[Append], commands: &mut [Box<dyn Command>]) -> Result<(), Error> {
+    fn write(
+        &mut self,
+        appends: &[Append],
+        commands: &mut [Box<dyn Command>],
+    ) -> Result<(), Error> {
         write_segments(&self.db, appends).map_err(storage)?;
         for command in commands {
             command.run(&self.db)?;
         }
-        self.db.execute_batch("COMMIT").map_err(storage)
+        // Before this, SQLite writes to memory.
+        let begun = Instant::now();
+        self.db.execute_batch("COMMIT").map_err(storage)?;
+        self.note_commit(begun.elapsed());
+        Ok(())
     }
 
     /// Sets whether the next transactions are synced. One that is takes all earlier ones with it.

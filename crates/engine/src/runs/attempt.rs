@@ -7,7 +7,7 @@
 //! gets.
 
 use super::{
-    Job,
+    Candidate, Job,
     clock::Clock,
     flush,
     outcome::Outcome,
@@ -23,6 +23,7 @@ use hedge::{Hedge, HedgeEvent};
 use model_call::{Item, ModelCall};
 use std::{mem, panic::AssertUnwindSafe, time::Duration};
 use tokio::time::{Instant, sleep_until};
+use tracing::Instrument;
 
 mod hedge;
 mod model_call;
@@ -87,15 +88,18 @@ pub(super) async fn run(
         waited: None,
         wrote: false,
     };
+    let Candidate { name, model, .. } = &job.candidates[candidate];
+    let log = tracing::info_span!("attempt", span = attempt.call.span, provider = name, model);
     let outcome = match begun {
         // A provider that panics fails its run and nothing else.
         Ok(()) => AssertUnwindSafe(attempt.relay())
             .catch_unwind()
+            .instrument(log.clone())
             .await
             .unwrap_or_else(|_| Outcome::Failed(panicked())),
         Err(ended) => ended,
     };
-    attempt.finish(outcome)
+    log.in_scope(|| attempt.finish(outcome))
 }
 
 impl Attempt<'_> {
@@ -263,6 +267,12 @@ impl Attempt<'_> {
     fn ask_rival(&mut self) {
         let candidate = self.call.candidate + 1;
         let call = ModelCall::begin(self.job, candidate, self.replaces, true, self.recorder);
+        let model = &self.job.candidates[candidate].full;
+        tracing::debug!(
+            model,
+            span = call.span,
+            "the first call is slow, so a rival is asked"
+        );
         self.hedge = Hedge::asked(call);
     }
 
@@ -273,8 +283,19 @@ impl Attempt<'_> {
             return;
         };
         let lost = mem::replace(&mut self.call, rival.call);
-        if let Some(error) = &error {
-            self.job.failed(lost.candidate, error);
+        let won_by = self.call.span;
+        match &error {
+            Some(error) => {
+                self.job.failed(lost.candidate, error);
+                let (code, http_status) = (error.code, error.status);
+                tracing::info!(
+                    ?code,
+                    http_status,
+                    won_by,
+                    "an attempt failed beside its rival"
+                );
+            }
+            None => tracing::debug!(won_by, "the rival was faster"),
         }
         let end = SpanEnd::new(status, lost.usage()).because(error);
         self.recorder.finish_span(lost.span, end);
@@ -294,6 +315,9 @@ impl Attempt<'_> {
         rival.call.close();
         if let Some(error) = &error {
             self.job.failed(rival.call.candidate, error);
+            let model = &self.job.candidates[rival.call.candidate].full;
+            let (code, http_status) = (error.code, error.status);
+            tracing::info!(model, ?code, http_status, "a rival failed");
         }
         let end = SpanEnd::new(status, rival.call.usage()).because(error);
         self.recorder.finish_idle_span(rival.call.span, end);
@@ -315,7 +339,16 @@ impl Attempt<'_> {
             Outcome::Failed(error) => job.failed(candidate, error),
             Outcome::Stopped | Outcome::Cut => {}
         }
+        let ms = |time: Duration| time.as_millis() as u64;
+        let first_content_ms = self.waited.map(ms);
+        let provider_closed_ms = job.live.control.closed_after().map(ms);
         let (status, error) = outcome.end();
+        tracing::debug!(
+            ?status,
+            first_content_ms,
+            provider_closed_ms,
+            "the attempt ended"
+        );
         let mut end = SpanEnd::new(status, self.call.usage()).because(error);
         if let Outcome::Whole(finish) = &outcome {
             end.finish = Some(finish.clone());

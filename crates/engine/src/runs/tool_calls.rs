@@ -17,6 +17,7 @@ use headwater_protocol::{
 use serde_json::Value;
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument;
 
 /// How many calls of one answer run, because each may be a process. The model reads that the others
 /// were not run.
@@ -219,29 +220,40 @@ fn events(job: &Job, called: RequestedCall) -> BoxStream<'static, ToolEvent> {
 /// fails.
 fn within_limits(tool: Arc<dyn Tool>, arguments: Value) -> impl Stream<Item = ToolEvent> + Send {
     let limit = tool.limit();
+    // The tool's own name: what the model wrote in its place may be anything.
+    let log = tracing::info_span!("tool", name = tool.definition().name);
     let pieces = stream::once(async move { tool.call(arguments) }).flatten();
     let pieces = AssertUnwindSafe(pieces).catch_unwind().boxed();
-    let state = Some((pieces, Instant::now() + limit, MAX_OUTPUT));
-    stream::unfold(state, move |state| async move {
-        let (mut pieces, end, room) = state?;
-        let failed = |why: String| Some((ToolEvent::End(Some(tool_failed(why))), None));
-        match timeout_at(end, pieces.next()).await {
-            Ok(Some(Ok(Ok(text)))) if text.len() > room => failed(format!(
-                "The output is longer than {} kB; the call was ended.",
-                MAX_OUTPUT / 1024
-            )),
-            Ok(Some(Ok(Ok(text)))) => {
-                let left = room - text.len();
-                Some((ToolEvent::Output(text), Some((pieces, end, left))))
+    let begun = Instant::now();
+    let state = Some((pieces, begun + limit, MAX_OUTPUT));
+    stream::unfold(state, move |state| {
+        let next = async move {
+            let (mut pieces, end, room) = state?;
+            let failed = |why: String| (ToolEvent::End(Some(tool_failed(why))), None);
+            let (event, rest) = match timeout_at(end, pieces.next()).await {
+                Ok(Some(Ok(Ok(text)))) if text.len() > room => failed(format!(
+                    "The output is longer than {} kB; the call was ended.",
+                    MAX_OUTPUT / 1024
+                )),
+                Ok(Some(Ok(Ok(text)))) => {
+                    let left = room - text.len();
+                    (ToolEvent::Output(text), Some((pieces, end, left)))
+                }
+                Ok(Some(Ok(Err(error)))) => (ToolEvent::End(Some(error)), None),
+                Ok(Some(Err(_panic))) => failed("The tool's own code failed.".into()),
+                Ok(None) => (ToolEvent::End(None), None),
+                Err(_elapsed) => failed(format!(
+                    "The call was not done after {} seconds and was ended.",
+                    seconds(limit)
+                )),
+            };
+            if let ToolEvent::End(error) = &event {
+                let ms = begun.elapsed().as_millis() as u64;
+                tracing::debug!(failed = error.is_some(), ms, "the tool ended");
             }
-            Ok(Some(Ok(Err(error)))) => Some((ToolEvent::End(Some(error)), None)),
-            Ok(Some(Err(_panic))) => failed("The tool's own code failed.".into()),
-            Ok(None) => Some((ToolEvent::End(None), None)),
-            Err(_elapsed) => failed(format!(
-                "The call was not done after {} seconds and was ended.",
-                seconds(limit)
-            )),
-        }
+            Some((event, rest))
+        };
+        next.instrument(log.clone())
     })
 }
 
