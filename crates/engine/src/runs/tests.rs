@@ -172,6 +172,72 @@ async fn a_stop_while_the_log_is_full_logs_all_that_was_counted() {
     assert_eq!(told, came);
 }
 
+#[tokio::test]
+async fn a_rival_that_has_been_asked_answers_where_the_first_call_breaks_off() {
+    for end in [
+        "{ end = \"silent\" }",
+        "{ error = { code = \"overloaded\" } }",
+    ] {
+        let (_folder, log, live) = begun();
+        let script = format!(
+            "[[scenario]]\nname = \"one\"\nsteps = [{{ connected = true }}, {{ wait_ms = 150 }}, {end}]\n\
+             [[scenario]]\nname = \"two\"\nsteps = [{{ wait_ms = 400 }}, {{ text = \"Two.\" }}]\n"
+        );
+        let mut job = job(&live, &script, &["one", "two"]);
+        job.recovery.hedge = true;
+        for _ in 0..20 {
+            job.health.waited("s/one", Duration::from_millis(5));
+        }
+        run(job, log).await;
+        let answer = live.answer();
+        assert_eq!(answer.status, Some(Status::Ok), "{:?}", answer.error);
+        assert_eq!(answer.visible_text(), "Two.");
+        let spans: Vec<_> = answer.spans.iter().map(|span| span.status).collect();
+        assert_eq!(spans, [Some(Status::Error), Some(Status::Ok)], "{end}");
+    }
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_room_in_the_queue_and_asks_no_provider() {
+    let (_folder, log, live) = begun();
+    let (enter, entered) = tokio::sync::oneshot::channel();
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let writer = log.writer.clone();
+    let blocked = tokio::spawn(async move {
+        let work = move |_: &rusqlite::Connection| {
+            let _ = enter.send(());
+            let _ = wait.recv();
+            Ok(())
+        };
+        writer.write(work).await
+    });
+    entered.await.unwrap();
+    // Others fill the queue.
+    let mut places = Vec::new();
+    loop {
+        let place = tokio::task::unconstrained(log.writer.place());
+        match place.now_or_never() {
+            Some(place) => places.push(place),
+            None => break,
+        }
+    }
+    let job = job(&live, FLAKY, &["one"]);
+    let mut recorder = Recorder::new(live.clone(), log.writer.clone());
+    let attempt = attempt::run(&job, 0, None, &mut recorder);
+    let stop = async { live.control.stop(None) };
+    let (attempted, ()) = tokio::join!(attempt, stop);
+    assert!(matches!(attempted.outcome, Outcome::Stopped));
+    assert!(live.control.closed_after().is_some());
+    drop(places);
+    go.send(()).unwrap();
+    blocked.await.unwrap().unwrap();
+    recorder.finish(Status::Cancelled, None, None).await;
+    let entries: Vec<Entry> = live.packed().after(0).collect();
+    assert!((1..).zip(&entries).all(|(seq, entry)| entry.seq == seq));
+    assert!(live.answer().blocks.is_empty());
+    assert_eq!(live.answer().spans[0].status, Some(Status::Cancelled));
+}
+
 /// Runs a job, and returns what the program's log says meanwhile.
 async fn heard(job: Job, log: Arc<Log>, level: Level) -> Captured {
     let captured = Captured::default();

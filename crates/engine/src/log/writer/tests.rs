@@ -1,7 +1,14 @@
-use super::*;
-use crate::{db::Db, log::tests::captured::Captured};
+use super::{thread::SLOW, *};
+use crate::{
+    db::{Db, storage},
+    log::tests::captured::Captured,
+    packed::Packed,
+};
 use headwater_protocol::{ConversationId, Event, RunId};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 use uuid::Uuid;
 
 /// The longest that anything here may take.
