@@ -1,8 +1,8 @@
 //! The output encoding `text/event-stream`, so that the browser's `EventSource` can call a server
 //! function.
 //!
-//! The frames come encoded from [`headwater_engine::follow`]: an event is serialised once, however
-//! many readers there are, and this only hands the bytes on.
+//! [`headwater_engine::follow`] yields frames that are encoded already: an event is serialised once
+//! for all readers, and this module only passes the bytes on.
 
 use super::ApiError;
 use bytes::Bytes;
@@ -29,21 +29,18 @@ impl Encoding for Sse {
     const METHOD: http::Method = http::Method::GET;
 }
 
-type Frames = Pin<Box<dyn Stream<Item = Result<Bytes, Bytes>> + Send>>;
-
 /// A body of frames, ready to be sent.
-pub struct SseBody(Frames);
+pub struct SseBody(Pin<Box<dyn Stream<Item = Bytes> + Send>>);
 
 impl SseBody {
-    /// Sends the frames as they come. The stream cannot fail: what goes wrong in a run is an event.
+    /// Sends the frames as they come. The stream cannot fail: whatever goes wrong in a run is an
+    /// event.
     pub fn new(frames: impl Stream<Item = Bytes> + Send + 'static) -> Self {
-        Self(Box::pin(Infallible(Box::pin(frames))))
+        Self(Box::pin(frames))
     }
 }
 
-struct Infallible(Pin<Box<dyn Stream<Item = Bytes> + Send>>);
-
-impl Stream for Infallible {
+impl Stream for SseBody {
     type Item = Result<Bytes, Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -56,7 +53,7 @@ where
     Res: TryRes<ApiError>,
 {
     async fn into_res(self) -> Result<Res, ApiError> {
-        Res::try_from_stream(Sse::CONTENT_TYPE, self.0)
+        Res::try_from_stream(Sse::CONTENT_TYPE, self)
     }
 }
 

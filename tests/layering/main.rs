@@ -122,7 +122,7 @@ fn root_names(source: &str) -> BTreeMap<String, Vec<String>> {
     named.collect()
 }
 
-/// `runs/call.rs` is `runs::call`.
+/// `runs/request.rs` is `runs::request`.
 fn module_of(file: &Path) -> Vec<String> {
     let names = file.with_extension("");
     let names = names.iter().map(|name| name.to_string_lossy().into_owned());

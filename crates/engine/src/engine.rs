@@ -1,6 +1,7 @@
 //! The way in: an open data folder, and what can be asked of it.
 
 mod builder;
+mod conversation_locks;
 mod start;
 
 use crate::{
@@ -18,6 +19,7 @@ use crate::{
 };
 pub use builder::Builder;
 use bytes::Bytes;
+use conversation_locks::ConversationLocks;
 use headwater_protocol::{
     Catalog, ConversationId, Error, ErrorCode, Event, ImageId, MAX_IMAGE_BYTES, MessageId, RunId,
     Seq, Stopped,
@@ -25,7 +27,7 @@ use headwater_protocol::{
 };
 pub use start::StartRun;
 use std::{sync::Arc, time::Duration};
-use tokio::sync::Semaphore;
+use tokio::sync::{RwLock, Semaphore};
 
 /// How many uploads may wait for the log's thread at once: they are not to hold up the tokens that
 /// go the same way.
@@ -49,8 +51,11 @@ pub struct Engine {
     pub tools: Tools,
     /// The way out.
     pub shutdown: Shutdown,
-    /// Held by whatever changes which runs there are.
-    starts: tokio::sync::Mutex<()>,
+    /// Held by commands that need a conversation to stay free, or to keep its runs.
+    conversations: ConversationLocks,
+    /// Shared by all starts while their runs are in the database and not in the log's memory yet;
+    /// held alone by [`Engine::close_lost`], which would take such a run for a lost one.
+    starting: RwLock<()>,
     /// Held for as long as the folder is in use.
     lock: Option<Lock>,
 }
@@ -82,7 +87,8 @@ impl Engine {
             system: config.system.clone(),
             tools,
             shutdown: Shutdown::default(),
-            starts: tokio::sync::Mutex::default(),
+            conversations: ConversationLocks::default(),
+            starting: RwLock::default(),
             lock: None,
         }
     }
@@ -184,8 +190,8 @@ impl Engine {
         message: MessageId,
     ) -> Result<Conversation, Error> {
         {
-            // No answer begins between the look and the change.
-            let _turn = self.starts.lock().await;
+            // No answer begins in it between the look and the change.
+            let _locked = self.conversations.lock(id).await;
             self.refuse_when_running(id)?;
             self.log
                 .writer
@@ -237,7 +243,8 @@ impl Engine {
     pub async fn delete(self: &Arc<Self>, id: ConversationId) -> Result<(), Error> {
         let engine = self.clone();
         let work = self.shutdown.runs.spawn(async move {
-            let _turn = engine.starts.lock().await;
+            // No answer begins in it any more.
+            let _locked = engine.conversations.lock(id).await;
             for live in engine.log.running() {
                 if live.conversation == id {
                     // Whatever of it is written from here on is written only where there still is a
@@ -268,7 +275,7 @@ impl Engine {
     /// # Errors
     /// `storage`.
     pub async fn close_lost(&self) -> Result<usize, Error> {
-        let _turn = self.starts.lock().await;
+        let _alone = self.starting.write().await;
         self.log.close_lost().await
     }
 

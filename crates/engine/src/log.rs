@@ -1,9 +1,12 @@
 //! The log of every run: append, follow, recover.
 //!
+//! - [`batch`]: entries on their way into the log, encoded.
 //! - [`frame`]: the form on the wire.
 //! - [`live`]: a run while it is written.
 //! - [`writer`]: the one thread that writes, with group commit.
+//! - [`control`]: how a run is stopped.
 
+pub mod batch;
 pub mod control;
 pub mod frame;
 pub mod live;
@@ -22,11 +25,12 @@ use headwater_protocol::{
     ConversationId, Entry, Error, ErrorCode, RunId, Seq, Status, chat::Answer,
 };
 use live::{Head, Live};
+use parking_lot::Mutex;
 use rusqlite::Connection;
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 use tokio::sync::watch;
@@ -148,22 +152,23 @@ impl Log {
 
     /// Makes a run that is stored with its first entry visible.
     pub fn begin(&self, live: Arc<Live>) {
-        self.lock().insert(live.run, live);
+        self.live.lock().insert(live.run, live);
     }
 
     /// A run that is being written.
     pub fn live(&self, run: RunId) -> Option<Arc<Live>> {
-        self.lock().get(&run).cloned()
+        self.live.lock().get(&run).cloned()
     }
 
     /// Runs being written now.
     pub fn running(&self) -> Vec<Arc<Live>> {
-        self.lock().values().cloned().collect()
+        self.live.lock().values().cloned().collect()
     }
 
     /// Conversations in which an answer is being written now.
     pub fn running_conversations(&self) -> Vec<ConversationId> {
-        self.lock()
+        self.live
+            .lock()
             .values()
             .filter(|live| !live.head().finished)
             .map(|live| live.conversation)
@@ -184,7 +189,7 @@ impl Log {
             pause = (pause * 2).min(longest);
         }
         // From here on the database answers.
-        self.lock().remove(&live.run);
+        self.live.lock().remove(&live.run);
     }
 
     async fn store_whole(&self, live: &Arc<Live>) -> Result<(), Error> {
@@ -200,7 +205,8 @@ impl Log {
 
     /// Lets go of all runs of a conversation that was deleted.
     pub fn forget(&self, conversation: ConversationId) {
-        self.lock()
+        self.live
+            .lock()
             .retain(|_, live| live.conversation != conversation);
     }
 
@@ -210,7 +216,7 @@ impl Log {
     /// # Errors
     /// `storage`.
     pub async fn close_lost(&self) -> Result<usize, Error> {
-        let known: HashSet<i64> = self.lock().values().map(|live| live.no).collect();
+        let known: HashSet<i64> = self.live.lock().values().map(|live| live.no).collect();
         let lost = move |db: &Connection| {
             let open = recovery::open_runs(db)?.into_iter();
             Ok(open.filter(|no| !known.contains(no)).collect::<Vec<i64>>())
@@ -244,10 +250,6 @@ impl Log {
             Some(packed) => Ok(Source::Stored(Arc::new(packed))),
             None => Err(Error::new(ErrorCode::NotFound, "There is no such answer.")),
         }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<RunId, Arc<Live>>> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,6 +1,6 @@
-//! A run's log as bytes, compact enough to keep for ever and exact enough to replay.
+//! A run's log as bytes: compact enough to keep for ever, exact enough to replay.
 //!
-//! One entry is `varint(length << 2 | tag)`, `varint(milliseconds since the entry before)`, then:
+//! An entry is `varint(length << 2 | tag)`, `varint(milliseconds since the entry before)`, then:
 //!
 //! | tag | meaning | followed by |
 //! |---|---|---|
@@ -9,7 +9,8 @@
 //! | 2 | any other event | `length` bytes of JSON |
 //!
 //! A token of four letters costs two or three bytes beside its text, where a JSON line would cost
-//! fifty. A varint is little-endian base 128, at most ten bytes.
+//! fifty. A varint is little-endian base 128 with at most ten bytes, as in
+//! [Protocol Buffers](https://protobuf.dev/programming-guides/encoding/#varints).
 
 mod ending;
 
@@ -21,19 +22,28 @@ const SAME: u64 = 0;
 const OTHER: u64 = 1;
 const JSON: u64 = 2;
 
-/// Entries `1..=len`, packed, with an index for random access.
+/// How many entries share one place in the index. Reading from the middle of a log decodes fewer
+/// entries than this before the first one it wants.
+const STRIDE: Seq = 32;
+
+/// Entries `1..=len` in packed form, with an index for random access.
 #[derive(Clone, Debug, Default)]
 pub struct Packed {
     bytes: Vec<u8>,
-    /// Where each entry starts and what must be known there: 16 bytes an entry, in memory only.
+    len: Seq,
+    /// Places where reading can begin, oldest first. They exist in memory only.
     index: Vec<Mark>,
+    /// The state behind the last entry.
     state: State,
 }
 
+/// A place where reading can begin.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
+    /// How many entries come before it.
+    after: Seq,
     offset: u32,
-    before: State,
+    state: State,
 }
 
 /// What the next entry is relative to.
@@ -45,14 +55,14 @@ struct State {
 }
 
 impl Packed {
-    /// Number of entries; also the number of the last one.
+    /// The number of entries, which is also the number of the last one.
     pub fn len(&self) -> Seq {
-        self.index.len() as Seq
+        self.len
     }
 
     /// Whether there is no entry.
     pub fn is_empty(&self) -> bool {
-        self.index.is_empty()
+        self.len == 0
     }
 
     /// The packed form.
@@ -62,36 +72,91 @@ impl Packed {
 
     /// Adds an event that happened `at` milliseconds after the run was accepted.
     pub fn push(&mut self, at: u64, event: &Event) {
-        let before = self.state;
-        self.index.push(Mark {
-            offset: u32::try_from(self.bytes.len()).unwrap_or(u32::MAX),
-            before,
-        });
-        // 49 days in milliseconds fit; a run that old has other worries.
-        let at = u32::try_from(at).unwrap_or(u32::MAX).max(before.at);
-        let since = u64::from(at - before.at);
-        self.state.at = at;
         match event {
             Event::Delta {
                 span, block, text, ..
             } => {
-                let same = (*span, *block) == (before.span, before.block);
+                let (span, block) = (*span, *block);
+                self.push_item(at, Item::Delta { span, block, text });
+            }
+            other => {
+                let json = serde_json::to_vec(other).unwrap_or_default();
+                self.push_item(at, Item::Json(&json));
+            }
+        }
+    }
+
+    /// Adds the entries of another log, with the same result as one [`Packed::push`] for each of
+    /// them. Most bytes are only copied.
+    pub fn append(&mut self, other: &Self) {
+        let mut reader = other.reader_at(None);
+        let mut copied = 0;
+        // An entry is relative to the one before it, and the other log begins with none.
+        while self.state != reader.state {
+            let Some(item) = reader.next_item() else {
+                return;
+            };
+            self.push_item(u64::from(reader.state.at), item);
+            copied += 1;
+        }
+        let (len, offset) = (self.len - copied, self.bytes.len());
+        self.mark(self.len, offset, self.state);
+        for mark in other.index.iter().filter(|mark| mark.after >= copied) {
+            let offset = offset + (mark.offset as usize - reader.offset);
+            self.mark(len + mark.after, offset, mark.state);
+        }
+        self.bytes.extend_from_slice(&other.bytes[reader.offset..]);
+        self.len = len + other.len;
+        self.state = other.state;
+    }
+
+    fn push_item(&mut self, at: u64, item: Item<'_>) {
+        let before = self.state;
+        self.mark(self.len, self.bytes.len(), before);
+        self.len += 1;
+        // A u32 holds 49 days of milliseconds, longer than any run may take.
+        let at = u32::try_from(at).unwrap_or(u32::MAX).max(before.at);
+        let since = u64::from(at - before.at);
+        self.state.at = at;
+        match item {
+            Item::Delta { span, block, text } => {
+                let same = (span, block) == (before.span, before.block);
                 let tag = if same { SAME } else { OTHER };
                 put(&mut self.bytes, (text.len() as u64) << 2 | tag);
                 put(&mut self.bytes, since);
                 if !same {
-                    put(&mut self.bytes, u64::from(*span));
-                    put(&mut self.bytes, u64::from(*block));
-                    (self.state.span, self.state.block) = (*span, *block);
+                    put(&mut self.bytes, u64::from(span));
+                    put(&mut self.bytes, u64::from(block));
+                    (self.state.span, self.state.block) = (span, block);
                 }
                 self.bytes.extend_from_slice(text.as_bytes());
             }
-            other => {
-                let json = serde_json::to_vec(other).unwrap_or_default();
+            Item::Json(json) => {
                 put(&mut self.bytes, (json.len() as u64) << 2 | JSON);
                 put(&mut self.bytes, since);
-                self.bytes.extend_from_slice(&json);
+                self.bytes.extend_from_slice(json);
             }
+        }
+    }
+
+    /// Notes that reading can begin behind `after` entries, unless it can a little before.
+    fn mark(&mut self, after: Seq, offset: usize, state: State) {
+        let last = self.index.last();
+        if last.is_none_or(|last| after >= last.after + STRIDE) {
+            let offset = u32::try_from(offset).unwrap_or(u32::MAX);
+            self.index.push(Mark {
+                after,
+                offset,
+                state,
+            });
+        }
+    }
+
+    fn reader_at(&self, mark: Option<&Mark>) -> Reader<'_> {
+        Reader {
+            bytes: &self.bytes,
+            offset: mark.map_or(0, |mark| mark.offset as usize),
+            state: mark.map_or(State::default(), |mark| mark.state),
         }
     }
 
@@ -106,7 +171,7 @@ impl Packed {
         }
     }
 
-    /// The entries that can be read, and what is wrong behind them if anything is.
+    /// The entries that can be read, and the error behind them if there is one.
     pub fn readable(bytes: &[u8]) -> (Self, Option<Error>) {
         let mut packed = Self::default();
         let mut reader = Reader {
@@ -117,20 +182,20 @@ impl Packed {
         let mut why = None;
         while reader.offset < bytes.len() {
             let (start, before) = (reader.offset, reader.state);
-            let offset = u32::try_from(start).ok();
-            let Some(offset) = offset.filter(|_| reader.next_item().is_some()) else {
+            if u32::try_from(start).is_err() || reader.next_item().is_none() {
                 (reader.offset, reader.state) = (start, before);
                 why = Some(damaged());
                 break;
-            };
-            packed.index.push(Mark { offset, before });
+            }
+            packed.mark(packed.len, start, before);
+            packed.len += 1;
         }
         packed.state = reader.state;
         packed.bytes = bytes[..reader.offset].to_vec();
         (packed, why)
     }
 
-    /// Whether the last entry is the last one that there will be.
+    /// Whether the log has its last entry, [`Event::RunFinished`].
     pub fn is_finished(&self) -> bool {
         let last = self.items_after(self.len().saturating_sub(1)).last();
         last.is_some_and(|(_, _, item)| item.into_event().is_terminal())
@@ -147,18 +212,18 @@ impl Packed {
 
     /// The entries after `after` without a copy of their texts.
     pub fn items_after(&self, after: Seq) -> impl Iterator<Item = (Seq, u64, Item<'_>)> + '_ {
-        let start = usize::try_from(after).unwrap_or(usize::MAX);
-        let mark = self.index.get(start);
-        let mut reader = Reader {
-            bytes: &self.bytes,
-            offset: mark.map_or(self.bytes.len(), |mark| mark.offset as usize),
-            state: mark.map_or(State::default(), |mark| mark.before),
-        };
-        let mut seq = after;
+        let place = self.index.partition_point(|mark| mark.after <= after);
+        let mark = place.checked_sub(1).map(|place| &self.index[place]);
+        let mut reader = self.reader_at(mark);
+        let mut seq = mark.map_or(0, |mark| mark.after);
         std::iter::from_fn(move || {
-            let item = reader.next_item()?;
-            seq += 1;
-            Some((seq, u64::from(reader.state.at), item))
+            loop {
+                let item = reader.next_item()?;
+                seq += 1;
+                if seq > after {
+                    return Some((seq, u64::from(reader.state.at), item));
+                }
+            }
         })
     }
 }
@@ -255,7 +320,7 @@ fn put(bytes: &mut Vec<u8>, mut value: u64) {
     bytes.push(value as u8);
 }
 
-/// What is said of bytes that are no log.
+/// The error for bytes that are not a log.
 pub fn damaged() -> Error {
     Error::new(
         ErrorCode::Storage,
@@ -264,79 +329,4 @@ pub fn damaged() -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use headwater_protocol::Stage;
-    use proptest::prelude::*;
-
-    fn event() -> impl Strategy<Value = Event> {
-        prop_oneof![
-            (1u32..4, 1u32..4, ".{0,12}").prop_map(|(span, block, text)| Event::Delta {
-                span,
-                block,
-                text,
-                from: None
-            }),
-            (0u32..9).prop_map(|ahead| Event::Progress {
-                span: 1,
-                at: 0,
-                stage: Stage::Queued { ahead }
-            }),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn packed_log_reads_back_from_every_cursor(
-            events in proptest::collection::vec((0u64..300, event()), 0..40),
-        ) {
-            let mut packed = Packed::default();
-            let mut entries = Vec::new();
-            let mut at = 0;
-            for (seq, (pause, event)) in (1..).zip(events) {
-                at += pause;
-                packed.push(at, &event);
-                entries.push(Entry { seq, at, event });
-            }
-            let read = Packed::from_bytes(packed.as_bytes()).expect("own bytes");
-            for after in 0..=entries.len() {
-                prop_assert_eq!(read.after(after as u64).collect::<Vec<_>>(), &entries[after..]);
-                prop_assert_eq!(packed.after(after as u64).collect::<Vec<_>>(), &entries[after..]);
-            }
-        }
-
-        #[test]
-        fn damaged_bytes_are_an_error_and_never_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            if let Ok(packed) = Packed::from_bytes(&bytes) {
-                let _ = packed.after(0).count();
-            }
-        }
-    }
-
-    #[test]
-    fn ten_thousand_tokens_take_less_than_twice_their_text() {
-        let words = [
-            "the ", "river ", "runs", " down", " to ", "sea, ", "and", " it ", "tells ",
-        ];
-        let mut packed = Packed::default();
-        let mut text = 0;
-        for token in 0..10_000u64 {
-            let word = words[token as usize % words.len()];
-            text += word.len();
-            packed.push(
-                token * 21,
-                &Event::Delta {
-                    span: 1,
-                    block: 1,
-                    text: word.into(),
-                    from: None,
-                },
-            );
-        }
-        assert!(
-            packed.as_bytes().len() < text * 2,
-            "{} of {text}",
-            packed.as_bytes().len()
-        );
-    }
-}
+mod tests;

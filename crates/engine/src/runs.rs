@@ -1,97 +1,100 @@
-//! The engine: one task for each run, from the request to the last entry of the log.
+//! One task for each run, from the request to the last entry of its log.
 //!
-//! It knows time (deadlines, pauses, stops, the end of the server) and nothing of vendors. It
-//! outlives every reader: a closed tab ends nothing. Whatever happens, [`run`] writes exactly one
-//! [`Event::RunFinished`], and it is the last entry.
+//! A run knows time (deadlines, pauses, stops, the end of the server) and no vendor. It outlives every
+//! reader: closing a tab ends nothing. Whatever happens, [`run`] writes exactly one
+//! [`Event::RunFinished`](headwater_protocol::Event::RunFinished), and that is the last entry.
 //!
-//! A run is one attempt or several. `attempt` is one of them, `call` its question to a provider,
-//! [`recovery`] decides what follows a failure, `clock` holds the deadlines, [`bounds`] what a run
-//! may hold, [`overlap`] joins a
-//! continuation to its text, and `calls` runs the tools that an answer asks for.
+//! A run consists of attempts:
+//!
+//! - `request` makes the request for a model, `join` joins its text to the text that is there
+//!   ([`overlap`] finds repetitions).
+//! - `attempt` asks one model, within the deadlines of `clock`.
+//! - [`recovery`] decides what follows a failure.
+//! - `tool_calls` runs the tools that an answer calls.
+//! - [`recorder`] writes the log, within [`bounds`].
 
 mod attempt;
 pub mod bounds;
-mod call;
-mod calls;
 mod clock;
+mod join;
+mod outcome;
 pub mod overlap;
 pub mod recorder;
 pub mod recovery;
+mod request;
+mod tool_calls;
 
 use super::{
     health::Health,
-    log::{Log, control::Control, live::Live, writer::Writer},
+    log::{Log, control::Stop, live::Live, writer::Writer},
     provider::{ChatRequest, Provider},
     tool::Tools,
 };
 use crate::db::images::Images;
-use attempt::{Attempt, Outcome};
-use call::Call;
-use calls::Called;
+use attempt::Attempted;
 pub use clock::Deadlines;
 use futures::FutureExt;
 use headwater_protocol::{
-    Error, ErrorCode, Event, Finish, FinishReason, SpanNo, Stage, Status,
+    Error, ErrorCode, FinishReason, Stage, Status,
     chat::{Answer, Message},
 };
+use outcome::Outcome;
 use recorder::Recorder;
 use recovery::{Recovery, SoFar, Step};
 use serde_json::{Value, json};
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use tool_calls::RequestedCall;
+use tracing::Instrument;
 
 /// How often a model may call tools before it comes to an answer. One that goes round in circles
-/// would do so for ever, and every round costs.
+/// would never end, and every round costs.
 const MAX_ROUNDS: u32 = 25;
 
 /// A model that may answer.
 #[derive(Clone)]
 pub struct Candidate {
-    /// Who has it.
+    /// The provider of the model.
     pub provider: Arc<dyn Provider>,
     /// The provider's name in the configuration.
     pub name: String,
-    /// The provider's own name of the model.
+    /// The provider's own name for the model.
     pub model: String,
-    /// `provider/model`.
+    /// `provider/model`, with the provider's name in the configuration.
     pub full: String,
-    /// How long to wait for it.
+    /// How long to wait for the model.
     pub deadlines: Deadlines,
-    /// Whether it may call tools.
+    /// Whether the model may call tools.
     pub tools: bool,
 }
 
 /// Everything a run needs.
 pub struct Job {
-    /// Its log, with the first entry in it.
+    /// The run's log, with its first entry.
     pub live: Arc<Live>,
-    /// How it is stopped.
-    pub control: Arc<Control>,
-    /// The model that the person chose, `provider/model`.
-    pub model: String,
-    /// Who answers: the first one that can. At least one.
+    /// The models that may answer, in the order in which they are asked. At least one.
     pub candidates: Vec<Candidate>,
-    /// What is asked, but for the model's name and the turns, which are made for each candidate.
+    /// The request, without the model's name and the turns, which are made for each candidate.
     pub request: ChatRequest,
     /// The messages before the one that is answered, oldest first.
     pub before: Vec<Message>,
     /// The pictures of these messages.
     pub images: Images,
-    /// The earlier runs of the same message, where this one goes on with it.
+    /// Earlier runs of the same message, if this run continues it.
     pub earlier: Vec<Answer>,
-    /// What the model may call.
+    /// The tools that the model may call.
     pub tools: Tools,
     /// What to do about failures.
     pub recovery: Recovery,
     /// What is known of the providers.
     pub health: Arc<Health>,
-    /// Cancelled when the server's grace is over.
+    /// Cancelled when the server's grace period for running answers is over.
     pub cut: CancellationToken,
 }
 
 impl Job {
-    /// How long to wait for a candidate's first text before the next one is asked as well.
+    /// How long to wait for a candidate's first content before the next one is asked as well.
     fn hedge_after(&self, candidate: usize) -> Option<Duration> {
         let wanted = self.recovery.hedge && candidate + 1 < self.candidates.len();
         let model = &self.candidates.get(candidate)?.full;
@@ -101,112 +104,176 @@ impl Job {
     fn failed(&self, candidate: usize, error: &Error) {
         self.health.failed(&self.candidates[candidate].name, error);
     }
+
+    /// Waits until the run is ended from outside.
+    async fn ended(&self) -> Outcome {
+        tokio::select! {
+            biased;
+            () = self.live.control.stop.cancelled() => Outcome::Stopped,
+            () = self.cut.cancelled() => Outcome::Cut,
+        }
+    }
+
+    /// What the log says of a stop, in the output of the span that it ended.
+    fn stop_facts(&self) -> Value {
+        self.live.control.closed_after().map_or(
+            Value::Null,
+            |after| json!({ "provider_closed_ms": after.as_millis() as u64 }),
+        )
+    }
 }
 
 /// Runs a job to its end.
 pub async fn run(job: Job, log: Arc<Log>) {
     let live = job.live.clone();
-    write_run(job, log.writer.clone()).await;
-    log.settle(&live).await;
+    let span = span_of(&live);
+    let work = async {
+        write_run(job, log.writer.clone()).await;
+        log.settle(&live).await;
+    };
+    work.instrument(span).await;
 }
 
-/// Ends a run that could not even be asked for.
+/// Ends a run whose job could not be made.
 pub async fn fail(live: Arc<Live>, log: Arc<Log>, why: Error) {
     let recorder = Recorder::new(live.clone(), log.writer.clone());
-    recorder.finish(Status::Error, Some(why), None).await;
-    log.settle(&live).await;
+    let span = span_of(&live);
+    let work = async {
+        finish(recorder, Outcome::Failed(why), None).await;
+        log.settle(&live).await;
+    };
+    work.instrument(span).await;
+}
+
+fn span_of(live: &Live) -> tracing::Span {
+    let (run, conversation) = (live.run, live.conversation);
+    let model = live.with_answer(|answer| answer.model.clone());
+    tracing::info_span!("run", %run, %conversation, model)
 }
 
 async fn write_run(job: Job, writer: Writer) {
     let mut recorder = Recorder::new(job.live.clone(), writer);
     // A fault of ours ends this run and nothing else; what was noted before it stays in order.
     let work = AssertUnwindSafe(attempts(&job, &mut recorder)).catch_unwind();
-    let (status, error) = work.await.unwrap_or_else(|_| {
+    let outcome = work.await.unwrap_or_else(|_| {
         let error = Error::new(
             ErrorCode::Internal,
             "Writing this answer failed. This is a fault of the program.",
         );
-        (Status::Error, Some(error.at("writing")))
+        Outcome::Failed(error.at("writing"))
     });
-    recorder.finish(status, error, job.control.asked()).await;
+    let control = &job.live.control;
+    control.note_closed();
+    finish(recorder, outcome, control.asked()).await;
+}
+
+/// Writes the last entry.
+async fn finish(recorder: Recorder, outcome: Outcome, stop: Option<Stop>) {
+    let (status, error) = outcome.end();
+    let (code, ms) = (error.as_ref().map(|error| error.code), recorder.now());
+    recorder.finish(status, error, stop).await;
+    match status {
+        Status::Error | Status::Interrupted => {
+            tracing::info!(
+                ?status,
+                code = code.map(tracing::field::debug),
+                ms,
+                "the run failed"
+            );
+        }
+        _ => tracing::debug!(?status, ms, "the run ended"),
+    }
 }
 
 /// Makes attempts until one is whole, runs the tools that it calls and asks again; until no tool is
 /// called, or until nothing is left to try.
-async fn attempts(job: &Job, recorder: &mut Recorder) -> (Status, Option<Error>) {
+async fn attempts(job: &Job, recorder: &mut Recorder) -> Outcome {
     let mut candidate = 0;
     let mut replaces = None;
     let mut so_far = SoFar::default();
     let (mut number, mut rounds) = (0, 0);
     loop {
-        // The request tells of all that was written, so that must be in the log.
-        if let Err(ended) = unless_ended(job, recorder.committed()).await {
-            return ended.end();
+        // The request tells the model all that was written, so that has to be in the log.
+        if let Err(ended) = committed(job, recorder).await {
+            return ended;
         }
         (number, so_far.attempts) = (number + 1, so_far.attempts + 1);
-        let (attempt, outcome) = Attempt::run(job, candidate, replaces, recorder).await;
-        job.control.note_closed();
-        note_end(job, &attempt, &outcome, recorder);
-        let span = attempt.call.span;
-        candidate = attempt.call.candidate;
-        let next = match outcome {
+        let attempted = attempt::run(job, candidate, replaces, recorder).await;
+        candidate = attempted.candidate;
+        let next = match &attempted.outcome {
             Outcome::Failed(error) => {
-                so_far.wrote = attempt.wrote;
+                so_far.wrote = attempted.wrote;
                 so_far.more_models = candidate + 1 < job.candidates.len();
                 so_far.circuit_open = job.health.is_open(&job.candidates[candidate].name);
-                let (pause, replaced) = match job.recovery.decide(&error, so_far, chance()) {
-                    Step::GiveUp => return (Status::Error, Some(error)),
-                    Step::Again(pause) => (pause, true),
+                let step = job.recovery.decide(error, so_far, chance());
+                tracing::info!(
+                    attempt = number,
+                    model = job.candidates[candidate].full,
+                    code = ?error.code,
+                    http_status = error.status,
+                    next = ?step,
+                    "an attempt failed"
+                );
+                let pause = match step {
+                    Step::GiveUp => return attempted.outcome,
+                    Step::Again(pause) => pause,
                     Step::NextModel => {
                         candidate += 1;
                         so_far.attempts = 0;
-                        (Duration::ZERO, true)
+                        Duration::ZERO
                     }
-                    step @ (Step::GoOn(pause) | Step::Restart(pause)) => {
+                    Step::GoOn(pause) | Step::Restart(pause) => {
                         so_far.recoveries += 1;
                         so_far.attempts = 0;
-                        (pause, step == Step::Restart(pause))
+                        pause
                     }
                 };
-                replaces = replaced.then_some(span);
-                wait(job, recorder, span, number + 1, pause, error).await
+                let goes_on = matches!(step, Step::GoOn(_));
+                replaces = (!goes_on).then_some(attempted.span);
+                let retrying = Stage::Retrying {
+                    in_ms: pause.as_millis() as u64,
+                    attempt: number + 1,
+                    error: error.clone(),
+                };
+                recorder.progress(attempted.span, retrying);
+                wait(job, recorder, pause).await
             }
-            Outcome::Whole(finish) => {
-                let calls = match calls_of(job, recorder, &attempt.call, &finish).await {
-                    Ok(calls) if calls.is_empty() => return (Status::Ok, None),
+            Outcome::Whole(_) => {
+                let calls = match calls_of(job, recorder, &attempted).await {
+                    Ok(calls) if calls.is_empty() => return attempted.outcome,
                     Ok(calls) => calls,
-                    Err(ended) => return ended.end(),
+                    Err(ended) => return ended,
                 };
                 rounds += 1;
                 if rounds > MAX_ROUNDS {
-                    return (Status::Error, Some(too_many_rounds()));
+                    return Outcome::Failed(too_many_rounds());
                 }
                 (number, so_far, replaces) = (0, SoFar::default(), None);
-                calls::run(job, span, calls, recorder).await
+                tool_calls::run(job, attempted.span, calls, recorder).await
             }
-            ended => Err(ended),
+            Outcome::Stopped | Outcome::Cut => return attempted.outcome,
         };
         if let Err(ended) = next {
-            return ended.end();
+            return ended;
         }
     }
 }
 
-/// The calls of tools that an answer ends with, if there are tools to call.
+/// The calls that an answer ends with. None if the model may not call tools.
 async fn calls_of(
     job: &Job,
     recorder: &mut Recorder,
-    call: &Call,
-    finish: &Finish,
-) -> Result<Vec<Called>, Outcome> {
-    let may_call = job.candidates[call.candidate].tools && !job.tools.is_empty();
-    // Where the limit of tokens was reached, the arguments may be half of what was meant.
-    if !may_call || finish.reason == FinishReason::Length {
+    attempted: &Attempted,
+) -> Result<Vec<RequestedCall>, Outcome> {
+    let may_call = job.candidates[attempted.candidate].tools && !job.tools.is_empty();
+    // At the limit of tokens, the arguments may be half of what was meant.
+    let is_cut = matches!(&attempted.outcome, Outcome::Whole(finish) if finish.reason == FinishReason::Length);
+    if !may_call || is_cut {
         return Ok(Vec::new());
     }
-    unless_ended(job, recorder.flush()).await?;
-    unless_ended(job, recorder.committed()).await?;
-    Ok(calls::of_span(job, call.span))
+    flush(job, recorder).await?;
+    committed(job, recorder).await?;
+    Ok(tool_calls::of_span(job, attempted.span))
 }
 
 fn too_many_rounds() -> Error {
@@ -217,64 +284,32 @@ fn too_many_rounds() -> Error {
     .at("running a tool")
 }
 
-/// Notes how an attempt ended, in the log and in what is known of the providers.
-fn note_end(job: &Job, attempt: &Attempt, outcome: &Outcome, recorder: &mut Recorder) {
-    let call = &attempt.call;
-    let candidate = &job.candidates[call.candidate];
-    if let Some(wait) = attempt.waited {
-        job.health.waited(&candidate.full, wait);
-    }
-    let finish = match outcome {
-        Outcome::Whole(finish) => {
-            job.health.answered(&candidate.name);
-            Some(finish.clone())
-        }
-        Outcome::Failed(error) => {
-            job.failed(call.candidate, error);
-            None
-        }
-        Outcome::Stopped | Outcome::Cut => None,
-    };
-    let output = job.control.closed_after().map_or(
-        Value::Null,
-        |after| json!({ "provider_closed_ms": after.as_millis() as u64 }),
-    );
-    let (status, error) = outcome.end();
-    recorder.finish_span(call.span, status, finish, call.usage(), error, output);
+/// Waits before the next attempt.
+async fn wait(job: &Job, recorder: &mut Recorder, pause: Duration) -> Result<(), Outcome> {
+    flush(job, recorder).await?;
+    unless_ended(job, sleep(pause)).await
 }
 
-/// Tells why and how long the next attempt is waited for, and waits.
-async fn wait(
-    job: &Job,
-    recorder: &mut Recorder,
-    span: SpanNo,
-    attempt: u32,
-    pause: Duration,
-    error: Error,
-) -> Result<(), Outcome> {
-    let at = recorder.now();
-    recorder.note(Event::Progress {
-        span,
-        at,
-        stage: Stage::Retrying {
-            in_ms: pause.as_millis() as u64,
-            attempt,
-            error,
-        },
-    });
-    unless_ended(job, recorder.flush()).await?;
-    unless_ended(job, sleep(pause)).await
+/// Hands what was noted to the log. That may wait for room on the disk, and a stop does not wait
+/// with it.
+async fn flush(job: &Job, recorder: &mut Recorder) -> Result<(), Outcome> {
+    tokio::select! {
+        biased;
+        () = recorder.flush() => Ok(()),
+        ended = job.ended() => Err(ended),
+    }
+}
+
+/// Waits until everything that was flushed is in the log.
+async fn committed(job: &Job, recorder: &Recorder) -> Result<(), Outcome> {
+    unless_ended(job, recorder.committed()).await
 }
 
 /// Waits for something, but no longer than the run may last.
 async fn unless_ended<T>(job: &Job, work: impl Future<Output = T>) -> Result<T, Outcome> {
     tokio::select! {
         biased;
-        () = job.control.stop.cancelled() => {
-            job.control.note_closed();
-            Err(Outcome::Stopped)
-        }
-        () = job.cut.cancelled() => Err(Outcome::Cut),
+        ended = job.ended() => Err(ended),
         done = work => Ok(done),
     }
 }

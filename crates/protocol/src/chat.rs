@@ -130,6 +130,10 @@ pub struct Answer {
     pub timing: Option<Timing>,
     /// SHA-256 of the visible text, known at the end.
     pub hash: String,
+    /// Milliseconds from the request to stop until the provider was closed. `None` where nobody
+    /// stopped the run, or where no provider was answering at that moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider_closed_ms: Option<u64>,
 }
 
 /// A stage and its beginning.
@@ -460,10 +464,14 @@ impl Answer {
                 status,
                 finish,
                 usage,
+                output,
                 ..
             } => {
                 if let Some(usage) = usage {
                     self.count(*span, *usage);
+                }
+                if let Some(ms) = output.get("provider_closed_ms").and_then(Value::as_u64) {
+                    self.provider_closed_ms = Some(ms);
                 }
                 if let Some(known) = self.span_mut(*span) {
                     known.status = Some(*status);

@@ -157,7 +157,9 @@ pub enum Event {
         span: SpanNo,
         /// How it ended.
         status: Status,
-        /// What it made where that is not in its blocks, any JSON.
+        /// Output that is not in the span's blocks, any JSON. Where a stop ended the span, the field
+        /// `provider_closed_ms` says how many milliseconds after the stop the provider (or the tool)
+        /// was closed.
         #[serde(skip_serializing_if = "Value::is_null")]
         output: Value,
         /// Why the model ended.
@@ -218,14 +220,6 @@ impl Event {
     /// Whether this is the last entry of a log.
     pub fn is_terminal(&self) -> bool {
         matches!(self, Self::RunFinished { .. })
-    }
-
-    /// Whether this belongs to one delivery and is never in a log.
-    pub fn is_delivery_only(&self) -> bool {
-        matches!(
-            self,
-            Self::Ping { .. } | Self::Snapshot { .. } | Self::GoingAway { .. }
-        )
     }
 }
 

@@ -180,8 +180,12 @@ impl Engine {
         at: UnixMs,
         write: impl FnOnce(&Connection) -> Result<Begun, Error> + Send + 'static,
     ) -> Result<(Started, Option<(NewRun, Arc<Live>)>), Error> {
-        // One at a time, so that "is the head free?" and "take it" are one step.
-        let _turn = self.starts.lock().await;
+        // "Is the conversation free?" and "take it" are one step. A new one is nobody else's yet.
+        let _locked = match conversation {
+            Some(id) => Some(self.conversations.lock(id).await),
+            None => None,
+        };
+        let _starting = self.starting.read().await;
         self.refuse_when_draining()?;
         let busy = conversation.map_or(Ok(()), |id| self.refuse_when_running(id));
         let name = model.to_owned();
@@ -245,9 +249,7 @@ impl Engine {
         })?;
         let earlier = last.answers.iter().filter(|answer| answer.run != Some(run));
         Ok(Job {
-            control: live.control.clone(),
             live,
-            model: model.to_owned(),
             candidates,
             request: ChatRequest {
                 conversation: conversation.to_string(),

@@ -260,6 +260,58 @@ async fn nothing_is_hidden_from_a_branch_that_is_selected_while_an_answer_begins
 }
 
 #[tokio::test]
+async fn starts_of_different_conversations_share_a_commit() {
+    let folder = tempfile::tempdir().unwrap();
+    let (engine, provider) = engine(folder.path());
+    let known = answered(&engine, &provider).await;
+    let release = hold(&engine).await;
+    let more = StartRun {
+        conversation: Some(known.conversation),
+        ..message("More")
+    };
+    let starts = [more, message("One"), message("Two")].map(|command| {
+        let engine = engine.clone();
+        tokio::spawn(async move { engine.start(command).await })
+    });
+    // What waits together is one transaction.
+    soon(async {
+        while engine.log.writer.waiting() < 3 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    drop(release);
+    for start in starts {
+        soon(start).await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_command_waits_for_nobody_in_another_conversation() {
+    let folder = tempfile::tempdir().unwrap();
+    let (engine, provider) = engine(folder.path());
+    let busy = answered(&engine, &provider).await;
+    let other = answered(&engine, &provider).await;
+    // As a deletion holds it that waits for the end of an answer.
+    let held = engine.conversations.lock(busy.conversation).await;
+    let mut start = Box::pin(engine.start(StartRun {
+        conversation: Some(busy.conversation),
+        ..message("More")
+    }));
+    let waited = tokio::time::timeout(Duration::from_millis(100), &mut start).await;
+    assert!(waited.is_err(), "it waits for its own conversation");
+    soon(engine.start(message("New"))).await.unwrap();
+    soon(engine.select(other.conversation, other.message))
+        .await
+        .unwrap();
+    soon(engine.retry(other.run, None)).await.unwrap();
+    soon(engine.delete(other.conversation)).await.unwrap();
+    assert_eq!(soon(engine.close_lost()).await.unwrap(), 0);
+    drop(held);
+    soon(start).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_message_that_is_stored_is_known_whatever_the_server_does() {
     let folder = tempfile::tempdir().unwrap();
     let (engine, provider) = engine(folder.path());

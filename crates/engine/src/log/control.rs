@@ -1,23 +1,21 @@
 //! How a run is stopped from outside.
 
 use headwater_protocol::Seq;
-use std::{
-    sync::{Mutex, OnceLock, PoisonError},
-    time::Duration,
-};
+use parking_lot::Mutex;
+use std::{sync::OnceLock, time::Duration};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// A person's wish to end a run.
+/// A request to stop a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Stop {
     /// When it came.
     pub at: std::time::Instant,
-    /// The last entry that whoever stops had shown, if it says so.
+    /// The last entry that was on the screen of whoever stopped, where that is known.
     pub seen: Option<Seq>,
 }
 
-/// How a run is told to stop, and what came of it.
+/// Stops a run, and knows how long it took to close the provider.
 #[derive(Debug, Default)]
 pub struct Control {
     pub(crate) stop: CancellationToken,
@@ -28,9 +26,7 @@ pub struct Control {
 impl Control {
     /// Asks for a stop. Only the first one counts.
     pub fn stop(&self, seen: Option<Seq>) {
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.get_or_insert((Instant::now(), seen));
-        drop(asked);
+        self.asked.lock().get_or_insert((Instant::now(), seen));
         self.stop.cancel();
     }
 
@@ -40,7 +36,7 @@ impl Control {
     }
 
     pub(crate) fn asked(&self) -> Option<Stop> {
-        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked = *self.asked.lock();
         asked.map(|(at, seen)| Stop {
             at: at.into_std(),
             seen,
@@ -48,7 +44,7 @@ impl Control {
     }
 
     pub(crate) fn note_closed(&self) {
-        let asked = *self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked = *self.asked.lock();
         if let Some((since, _)) = asked {
             let _ = self.closed.set(since.elapsed());
         }

@@ -1,37 +1,43 @@
-//! A run in memory while it is being written: what is in the log, and how readers hear of more.
+//! A run in memory while it is written: its log, and how readers hear of more.
 
 use crate::{
-    log::{BATCH, control::Control, frame},
+    log::{
+        BATCH,
+        batch::{Batch, frames},
+        control::Control,
+        frame,
+    },
     packed::{Item, Packed},
 };
-use bytes::{Bytes, BytesMut};
-use headwater_protocol::{BlockNo, ConversationId, Entry, Event, RunId, Seq, UnixMs, chat::Answer};
+use bytes::Bytes;
+use headwater_protocol::{BlockNo, ConversationId, Entry, RunId, Seq, UnixMs, chat::Answer};
+use parking_lot::{Mutex, MutexGuard};
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 use tokio::sync::watch;
 
-/// A reader that is further behind than this many entries gets merged deltas: one frame of text
-/// costs it less than a hundred small ones, and costs the server no queue.
-const BEHIND: Seq = 64;
+/// How many of the newest frames are kept. A reader that is further behind gets merged deltas: one
+/// frame of text costs it less than a hundred small ones, and the server keeps no queue for it.
+const FRAMES: usize = 64;
 
-/// The most that one read hands out, in bytes.
+/// The most bytes of merged frames that one read returns.
 const READ: usize = 64 * 1024;
 
-/// A run's log in memory. Only what is committed ever gets in here, so whatever a reader sees is
-/// on disk. The writer thread appends; any number of readers look, each with a cursor of its own.
+/// A run's log in memory. It holds only what is committed, so whatever a reader sees is on disk.
+/// The writer thread appends; any number of readers look, each with its own cursor.
 #[derive(Debug)]
 pub struct Live {
-    /// Which run.
+    /// The run.
     pub run: RunId,
-    /// Its conversation.
+    /// The conversation of the run.
     pub conversation: ConversationId,
-    /// Its number in the database.
+    /// The key of the run in the database.
     pub no: i64,
-    /// When it was accepted.
+    /// When the run was accepted.
     pub accepted: UnixMs,
-    /// How it is stopped.
+    /// Stops the run.
     pub control: Arc<Control>,
     state: Mutex<State>,
     head: watch::Sender<Head>,
@@ -40,7 +46,8 @@ pub struct Live {
 #[derive(Debug, Default)]
 struct State {
     packed: Packed,
-    frames: Vec<Bytes>,
+    /// The frames of the last entries, at most [`FRAMES`].
+    frames: VecDeque<Bytes>,
     answer: Answer,
 }
 
@@ -71,23 +78,34 @@ impl Live {
             state: Mutex::default(),
             head: watch::Sender::new(Head::default()),
         };
-        let entries = stored.after(0).collect::<Vec<_>>();
-        let frames = encode_all(&entries);
-        live.publish(entries, frames);
+        let mut state = live.state.lock();
+        for entry in stored.after(0) {
+            state.answer.apply(entry.seq, &entry.event);
+        }
+        let newest = stored.len().saturating_sub(FRAMES as Seq);
+        let newest: Vec<Entry> = stored.after(newest).collect();
+        state.frames = frames(&newest).into();
+        live.head.send_replace(Head {
+            seq: stored.len(),
+            finished: state.answer.status.is_some(),
+        });
+        state.packed = stored;
+        drop(state);
         live
     }
 
-    /// Takes entries that have been committed and wakes the readers.
-    pub fn publish(&self, entries: Vec<Entry>, frames: Vec<Bytes>) {
-        let mut finished = false;
+    /// Takes entries that have been committed, and wakes the readers.
+    pub fn publish(&self, batch: Batch) {
+        let finished = batch.is_last();
         let seq = {
             let mut state = self.lock();
-            for entry in &entries {
-                state.packed.push(entry.at, &entry.event);
+            for entry in &batch.entries {
                 state.answer.apply(entry.seq, &entry.event);
-                finished |= entry.event.is_terminal();
             }
-            state.frames.extend(frames);
+            state.packed.append(&batch.packed);
+            state.frames.extend(batch.frames);
+            let old = state.frames.len().saturating_sub(FRAMES);
+            state.frames.drain(..old);
             state.packed.len()
         };
         self.head.send_modify(|head| {
@@ -127,18 +145,18 @@ impl Live {
         self.lock().packed.clone()
     }
 
-    /// The frames after `after`: shared bytes where the reader keeps up, merged deltas where it
-    /// does not. Returns the cursor that they lead to.
+    /// Adds the frames after `after` to `out`: shared bytes where the reader keeps up, merged deltas
+    /// where it does not. Returns the cursor that they lead to.
     pub fn read(&self, after: Seq, out: &mut VecDeque<Bytes>) -> Seq {
         let state = self.lock();
         let head = state.packed.len();
-        if head.saturating_sub(after) > BEHIND {
+        let behind = usize::try_from(head.saturating_sub(after)).unwrap_or(usize::MAX);
+        let Some(seen) = state.frames.len().checked_sub(behind) else {
             let (bytes, cursor) = frame::merged(&state.packed, after, READ);
             out.push_back(bytes);
             return cursor;
-        }
-        let start = usize::try_from(after).unwrap_or(usize::MAX);
-        out.extend(state.frames.iter().skip(start).cloned());
+        };
+        out.extend(state.frames.iter().skip(seen).cloned());
         head.max(after)
     }
 
@@ -180,26 +198,14 @@ impl Live {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing in here panics half-way through a change, so a poisoned lock is still whole.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
-}
-
-/// Encodes entries once, in one allocation that all frames share.
-pub fn encode_all(entries: &[Entry]) -> Vec<Bytes> {
-    let mut out = BytesMut::with_capacity(entries.len() * 96);
-    let mut frames = Vec::with_capacity(entries.len());
-    for entry in entries {
-        debug_assert!(!matches!(entry.event, Event::Ping { .. }));
-        frame::encode(Some(entry.seq), &entry.event, &mut out);
-        frames.push(out.split().freeze());
-    }
-    frames
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use headwater_protocol::Event;
 
     fn live(entries: u64) -> Live {
         let id = uuid::Uuid::from_u128(1);
@@ -216,8 +222,7 @@ mod tests {
                 },
             })
             .collect();
-        let frames = encode_all(&entries);
-        live.publish(entries, frames);
+        live.publish(Batch::new(entries));
         live
     }
 
@@ -251,5 +256,24 @@ mod tests {
             1
         );
         assert_eq!(read(&live, 1000), (Vec::new(), 1000));
+    }
+
+    #[test]
+    fn only_the_newest_frames_are_kept_and_every_cursor_reads_on() {
+        let stored = live(1000);
+        assert_eq!(stored.lock().frames.len(), FRAMES);
+        let id = RunId(uuid::Uuid::from_u128(1));
+        let again = Live::new(id, stored.conversation, 1, 0, stored.packed());
+        assert_eq!(again.lock().frames.len(), FRAMES);
+        assert_eq!(again.head(), stored.head());
+        for live in [stored, again] {
+            for after in [0, 900, 935, 936, 937, 999] {
+                let (frames, cursor) = read(&live, after);
+                assert_eq!(cursor, 1000, "after {after}");
+                let behind = 1000 - after as usize;
+                let merged = behind > FRAMES;
+                assert_eq!(frames.len(), if merged { 1 } else { behind });
+            }
+        }
     }
 }

@@ -10,6 +10,8 @@ use headwater_protocol::{BlockKind, Event, SpanKind};
 use rusqlite::params;
 use uuid::Uuid;
 
+pub(crate) mod captured;
+
 pub(crate) fn entries(text: &str) -> Packed {
     let id = Uuid::from_u128;
     let mut packed = Packed::default();

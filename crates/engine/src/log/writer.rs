@@ -1,58 +1,42 @@
-//! The one thread that writes: group commit.
+//! The one thread that writes to the database, with group commit.
 //!
-//! Jobs queue up in bounded channels. The thread takes all that are there, writes them in one
-//! transaction, and only then publishes: an event is in the log before anybody sees it. Under load
-//! batches grow by themselves, so the cost of a commit is shared by more entries.
+//! Appends and commands wait in bounded channels. The thread takes all that are there, writes them in
+//! one transaction, and only then publishes the entries: an event is in the log before anybody sees
+//! it. Under load the transactions grow, so more entries share the cost of a commit.
 //!
-//! When the disk does not take a batch, its appends are kept and tried again until it does; their
-//! queue fills, the engines wait, and the providers are read no further. Commands have a queue of
-//! their own and are written by themselves meanwhile: each is done, or answered with the error.
+//! When the disk does not take a transaction, its appends are kept and tried again until it does.
+//! Their queue fills, the runs wait, and the providers are read no further. Commands have their own
+//! queue and are written one by one meanwhile: each of them is done, or answered with the error.
 //! Nothing that was published is ever lost, and nothing that could not be stored is published.
 //!
-//! A command and the end of a run are synced to the disk before anybody hears of them. What a model
-//! writes is synced with the next of them, or when SQLite copies its journal into the database: a
-//! power cut may take it back, the death of the process cannot.
+//! A command and the end of a run are synced to the disk before anybody hears of them. The text of a
+//! model is synced with the next of them, or when SQLite copies its journal into the database
+//! (a checkpoint). A power cut may take text back, the death of the process cannot; see
+//! [`PRAGMA synchronous`](https://sqlite.org/pragma.html#pragma_synchronous).
 //!
-//! A fault of this thread ends the process. Nothing could be stored without it, and the next start
-//! closes what was being written, as after any other sudden end.
+//! If the thread fails, the process ends: nothing could be stored without it. The next start closes
+//! what was being written, as after any other sudden end.
 
+mod thread;
 mod work;
 
-use super::live::{Live, encode_all};
-use crate::{
-    db::{logs, storage},
-    packed::Packed,
-};
+use super::{batch::Batch, live::Live};
 use headwater_protocol::{Entry, Error, ErrorCode};
 use rusqlite::Connection;
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
+use thread::Thread;
 use tokio::sync::{mpsc, oneshot, watch};
 use work::{Care, Command, Work};
 
-/// Jobs of each sort that may wait. With 200 runs at 50 tokens a second, this is half a second of text.
+/// How many appends and how many commands may wait. 200 runs at 50 tokens a second fill this in half
+/// a second.
 const QUEUE: usize = 4096;
 
-/// The most jobs of each sort in one transaction, so that the first of them is not kept waiting by the last.
-const BATCH: usize = 512;
-
-/// Pauses between two tries to write what the disk did not take.
-const RETRY: Duration = Duration::from_millis(250);
-
-/// How long a deletion waits for readers of the file before it leaves the end of its traces to a
-/// later moment.
-const ERASE: Duration = Duration::from_millis(200);
-
-/// Pauses between two tries to remove what was deleted from the journal.
-const ERASE_AGAIN: Duration = Duration::from_secs(1);
-
-/// The process's exit status where this thread failed: `EX_SOFTWARE` of `sysexits.h`.
+/// The exit status of the process when the thread failed: `EX_SOFTWARE` of
+/// [`sysexits.h`](https://man.openbsd.org/sysexits.3).
 const WRITER_FAILED: i32 = 70;
 
-/// A handle to the thread. Cheap to clone; the thread ends when the last one is gone.
+/// A handle to the thread. Cloning it is cheap. The thread ends when the last handle is gone.
 #[derive(Clone, Debug)]
 pub struct Writer {
     appends: mpsc::Sender<Append>,
@@ -63,30 +47,13 @@ pub struct Writer {
 #[derive(Debug)]
 struct Append {
     live: Arc<Live>,
-    entries: Vec<Entry>,
-    frames: Vec<bytes::Bytes>,
-}
-
-impl Append {
-    fn ends(&self) -> bool {
-        self.entries.iter().any(|entry| entry.event.is_terminal())
-    }
+    batch: Batch,
 }
 
 impl Writer {
     /// Starts the thread.
     pub fn spawn(db: Connection) -> Self {
-        let (appends, more_appends) = mpsc::channel(QUEUE);
-        let (commands, more_commands) = mpsc::channel(QUEUE);
-        let (say, trouble) = watch::channel(None);
-        let thread = Thread {
-            db,
-            appends: more_appends,
-            commands: more_commands,
-            say,
-            synced: false,
-            erase: None,
-        };
+        let (writer, thread) = Self::new(db);
         std::thread::Builder::new()
             .name("log-writer".into())
             .spawn(move || {
@@ -100,11 +67,20 @@ impl Writer {
                 }
             })
             .expect("the system can start a thread at start-up");
-        Self {
+        writer
+    }
+
+    fn new(db: Connection) -> (Self, Thread) {
+        let (appends, more_appends) = mpsc::channel(QUEUE);
+        let (commands, more_commands) = mpsc::channel(QUEUE);
+        let (say, trouble) = watch::channel(None);
+        let thread = Thread::new(db, more_appends, more_commands, say);
+        let writer = Self {
             appends,
             commands,
             trouble,
-        }
+        };
+        (writer, thread)
     }
 
     /// A handle to a thread that has died.
@@ -117,18 +93,24 @@ impl Writer {
         }
     }
 
-    /// What keeps the log from being written now, if anything does.
+    /// How many commands wait for the thread.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.commands.max_capacity() - self.commands.capacity()
+    }
+
+    /// The error that keeps the log from being written at the moment, if there is one.
     pub fn trouble(&self) -> watch::Receiver<Option<Error>> {
         self.trouble.clone()
     }
 
-    /// Whether there is a thread that writes.
+    /// Whether the thread runs.
     pub fn is_alive(&self) -> bool {
         !self.commands.is_closed()
     }
 
-    /// A place in the queue, for one append. Waits while the queue is full; nothing is taken from
-    /// whoever waits, so it may give up at any time.
+    /// Reserves a place in the queue for one append. Waits while the queue is full. Whoever waits has
+    /// handed over nothing yet, so the future may be dropped at any time.
     pub async fn place(&self) -> Place<'_> {
         let place = self.appends.reserve().await;
         if place.is_err() {
@@ -137,12 +119,12 @@ impl Writer {
         Place(place.ok())
     }
 
-    /// Runs `work` in the next transaction and returns what it returned once that is committed and
-    /// synced. What it wrote is undone if it fails. Work that is queued is done, whether or not
-    /// whoever asked for it is still there.
+    /// Runs `work` in the next transaction, and returns its result once that is committed and synced.
+    /// If `work` fails, all that it wrote is undone. Work in the queue is done even if nobody waits
+    /// for it any more.
     ///
     /// # Errors
-    /// What `work` says, or `storage` if the transaction cannot be committed; nothing of `work` is
+    /// The error of `work`, or `storage` if the transaction cannot be committed. Nothing of `work` is
     /// stored then.
     pub async fn write<T: Send + 'static>(
         &self,
@@ -151,7 +133,7 @@ impl Writer {
         self.queue(Care::Synced, work).await
     }
 
-    /// As [`Writer::write`], for what a power cut may take back because it is stored elsewhere.
+    /// The same as [`Writer::write`] without the sync, for data that is stored elsewhere as well.
     ///
     /// # Errors
     /// See [`Writer::write`].
@@ -162,8 +144,8 @@ impl Writer {
         self.queue(Care::Unsynced, work).await
     }
 
-    /// As [`Writer::write`], for deletions: what was deleted is removed from the journal as well,
-    /// at once or, where somebody is just reading it, soon.
+    /// The same as [`Writer::write`], for deletions: what was deleted is removed from the journal as
+    /// well, at once or, while somebody reads an older state of the file, soon after.
     ///
     /// # Errors
     /// See [`Writer::write`].
@@ -190,211 +172,18 @@ impl Writer {
     }
 }
 
-/// A place in the writer's queue.
+/// A reserved place in the queue of the writer.
 #[derive(Debug)]
 pub struct Place<'a>(Option<mpsc::Permit<'a, Append>>);
 
 impl Place<'_> {
-    /// Appends to a run. It is visible when it is committed, which [`Live::watch`] tells.
+    /// Appends entries to a run. They are visible once they are committed; see [`Live::watch`].
     pub fn append(self, live: Arc<Live>, entries: Vec<Entry>) {
-        let frames = encode_all(&entries);
         if let Some(place) = self.0 {
-            place.send(Append {
-                live,
-                entries,
-                frames,
-            });
+            let batch = Batch::new(entries);
+            place.send(Append { live, batch });
         }
     }
-}
-
-/// What the thread has.
-struct Thread {
-    db: Connection,
-    appends: mpsc::Receiver<Append>,
-    commands: mpsc::Receiver<Box<dyn Command>>,
-    say: watch::Sender<Option<Error>>,
-    /// Whether SQLite is set to sync each transaction.
-    synced: bool,
-    /// Since when something deleted is to be removed from the journal.
-    erase: Option<Instant>,
-}
-
-impl Thread {
-    fn run(mut self) {
-        let mut appends: Vec<Append> = Vec::new();
-        let mut commands: Vec<Box<dyn Command>> = Vec::new();
-        while self.take(&mut appends, &mut commands) {
-            if self.say.borrow().is_some() {
-                // The disk did not take the appends, and may still take these.
-                commands.drain(..).for_each(|one| self.write_alone(one));
-            }
-            let committed = self.commit(&appends, &mut commands);
-            for mut command in commands.drain(..) {
-                match &committed {
-                    Err(_) if !command.has_run() => self.write_alone(command),
-                    done => self.settle(command.as_mut(), done.clone()),
-                }
-            }
-            match committed {
-                Ok(()) => {
-                    for append in appends.drain(..) {
-                        append.live.publish(append.entries, append.frames);
-                    }
-                    self.say
-                        .send_if_modified(|trouble| trouble.take().is_some());
-                }
-                Err(why) if !appends.is_empty() => {
-                    self.say_trouble(why);
-                    if self.appends.is_closed() && self.appends.is_empty() {
-                        // The server ends and the disk is still full: what nobody saw is given up.
-                        return;
-                    }
-                    std::thread::sleep(RETRY);
-                }
-                Err(_) => {}
-            }
-            if self
-                .erase
-                .is_some_and(|since| since.elapsed() > ERASE_AGAIN)
-            {
-                self.erase_journal();
-            }
-        }
-    }
-
-    /// Takes what waits, or waits for the first job. `false` if there is none and no more can come.
-    fn take(&mut self, appends: &mut Vec<Append>, commands: &mut Vec<Box<dyn Command>>) -> bool {
-        if appends.is_empty() {
-            while self.erase.is_some() && self.is_idle() {
-                std::thread::sleep(ERASE / 10);
-                self.erase_again();
-            }
-            let (next_append, next_command) = (&mut self.appends, &mut self.commands);
-            let found = futures::executor::block_on(async {
-                tokio::select! {
-                    biased;
-                    Some(command) = next_command.recv() => commands.push(command),
-                    Some(append) = next_append.recv() => appends.push(append),
-                    else => return false,
-                }
-                true
-            });
-            if !found {
-                return false;
-            }
-        }
-        while commands.len() < BATCH
-            && let Ok(command) = self.commands.try_recv()
-        {
-            commands.push(command);
-        }
-        while appends.len() < BATCH
-            && let Ok(append) = self.appends.try_recv()
-        {
-            appends.push(append);
-        }
-        true
-    }
-
-    /// Writes one command in a transaction of its own, and answers it.
-    fn write_alone(&mut self, mut command: Box<dyn Command>) {
-        let committed = self.commit(&[], std::slice::from_mut(&mut command));
-        self.settle(command.as_mut(), committed);
-    }
-
-    fn settle(&mut self, command: &mut dyn Command, committed: Result<(), Error>) {
-        if committed.is_ok() && command.care() == Care::Erased {
-            self.erase_journal();
-        }
-        command.settle(committed);
-    }
-
-    fn say_trouble(&self, why: Error) {
-        self.say.send_if_modified(|trouble| {
-            let new = trouble.as_ref() != Some(&why);
-            if new {
-                tracing::error!(%why, "the log cannot be written; trying again");
-                *trouble = Some(why);
-            }
-            new
-        });
-    }
-
-    /// Writes a batch in one transaction; on any failure nothing of it is stored.
-    fn commit(
-        &mut self,
-        appends: &[Append],
-        commands: &mut [Box<dyn Command>],
-    ) -> Result<(), Error> {
-        if appends.is_empty() && commands.is_empty() {
-            return Ok(());
-        }
-        self.sync(
-            appends.iter().any(Append::ends)
-                || commands.iter().any(|one| one.care() != Care::Unsynced),
-        )?;
-        self.db.execute_batch("BEGIN IMMEDIATE").map_err(storage)?;
-        let written = self.write(appends, commands);
-        if written.is_err() && !self.db.is_autocommit() {
-            let _ = self.db.execute_batch("ROLLBACK");
-        }
-        written
-    }
-
-    fn write(&self, appends: &[Append], commands: &mut [Box<dyn Command>]) -> Result<(), Error> {
-        write_segments(&self.db, appends).map_err(storage)?;
-        for command in commands {
-            command.run(&self.db)?;
-        }
-        self.db.execute_batch("COMMIT").map_err(storage)
-    }
-
-    /// Sets whether the next transactions are synced. One that is takes all earlier ones with it.
-    fn sync(&mut self, synced: bool) -> Result<(), Error> {
-        if self.synced != synced {
-            let level = if synced { "FULL" } else { "NORMAL" };
-            let set = self.db.pragma_update(None, "synchronous", level);
-            set.map_err(storage)?;
-            self.synced = synced;
-        }
-        Ok(())
-    }
-
-    /// Whether nothing waits and something may still come.
-    fn is_idle(&self) -> bool {
-        self.appends.is_empty() && self.commands.is_empty() && !self.commands.is_closed()
-    }
-
-    /// Does what a deletion could not finish, from time to time.
-    fn erase_again(&mut self) {
-        if self
-            .erase
-            .is_some_and(|since| since.elapsed() > ERASE_AGAIN)
-        {
-            self.erase_journal();
-        }
-    }
-
-    /// Copies the journal into the database and empties it, because it still has what was deleted.
-    fn erase_journal(&mut self) {
-        let done = crate::db::empty_journal(&self.db, ERASE);
-        // While somebody reads an older state of the file, that state has to stay.
-        self.erase = (!done).then(Instant::now);
-    }
-}
-
-/// One row for each run in the batch, whatever the number of its entries.
-fn write_segments(db: &Connection, appends: &[Append]) -> rusqlite::Result<()> {
-    let mut rows: HashMap<i64, Packed> = HashMap::new();
-    for append in appends {
-        let row = rows.entry(append.live.no).or_default();
-        for entry in &append.entries {
-            row.push(entry.at, &entry.event);
-        }
-    }
-    rows.iter()
-        .try_for_each(|(run, packed)| logs::add_segment(db, *run, packed))
 }
 
 #[cfg(test)]

@@ -1,187 +1,141 @@
-//! One attempt to answer: a call of a provider, and at most one rival of it.
+//! One attempt to answer: a call of a model, and at most one rival of it.
+//!
+//! [`run`] asks, and [`Attempt::relay`] takes what the provider sends until the answer is whole, the
+//! provider fails, or the run is ended from outside. Each event changes three things: the log
+//! (`recorder`), the deadlines (`clock`), and the facts for the receipt and for the decision that
+//! follows a failure. `model_call` is the call itself, `hedge` the second call that a slow first one
+//! gets.
 
-use super::{Job, call::Call, clock::Clock, recorder::Recorder};
-use crate::provider::{ChatRequest, PARAGRAPH, ProviderEvent};
-use futures::{FutureExt, StreamExt, stream::BoxStream};
+use super::{
+    Candidate, Job,
+    clock::Clock,
+    flush,
+    outcome::Outcome,
+    recorder::{Recorder, SpanEnd},
+};
+use crate::provider::ProviderEvent;
+use futures::FutureExt;
 use headwater_protocol::{
     BlockKind, Error, ErrorCode, Event, Finish, FinishReason, SpanNo, Stage, Status,
     chat::beginning,
 };
-use rival::{Rival, is_content, next_of};
-use serde_json::Value;
-use std::{future, time::Duration};
-
+use hedge::{Hedge, HedgeEvent};
+use model_call::{Item, ModelCall};
+use std::{mem, panic::AssertUnwindSafe, time::Duration};
 use tokio::time::{Instant, sleep_until};
+use tracing::Instrument;
 
-mod rival;
+mod hedge;
+mod model_call;
 
-/// The most provider events that go to the log in one append.
+/// The most events of a provider that go to the log in one append.
 const BATCH: usize = 64;
 
-/// The most of a provider's own word for its end that is kept, in bytes.
+/// The most bytes that are kept of a provider's own word for the end of its answer.
 const MAX_WORD: usize = 200;
 
-type Item = Result<ProviderEvent, Error>;
-
-/// How an attempt ended.
-#[derive(Debug)]
-pub(super) enum Outcome {
-    /// The provider said that the answer is whole.
-    Whole(Finish),
-    /// It failed.
-    Failed(Error),
-    /// The person stopped it.
-    Stopped,
-    /// The server's grace is over.
-    Cut,
-}
-
-impl Outcome {
-    /// The status of what ended so, and what went wrong.
-    pub(super) fn end(&self) -> (Status, Option<Error>) {
-        match self {
-            Self::Whole(_) => (Status::Ok, None),
-            Self::Failed(error) => (Status::Error, Some(error.clone())),
-            Self::Stopped => (Status::Cancelled, None),
-            Self::Cut => {
-                let error = Error::new(
-                    ErrorCode::Interrupted,
-                    "The server was stopped while this was being written.",
-                );
-                (Status::Interrupted, Some(error.at("writing")))
-            }
-        }
-    }
-}
-
-/// An attempt to answer: a call, and while that says nothing, perhaps a rival of it.
-pub(super) struct Attempt {
-    /// The call that answers.
-    pub(super) call: Call,
-    /// How long the first text took.
-    pub(super) waited: Option<Duration>,
-    /// Whether it wrote text that a person sees.
+/// What an attempt came to.
+pub(super) struct Attempted {
+    /// The span of the call that answered.
+    pub(super) span: SpanNo,
+    /// The place of its model in [`Job::candidates`]: the next one if a rival has won.
+    pub(super) candidate: usize,
+    /// Whether there is text that a person has seen.
     pub(super) wrote: bool,
-    /// The provider's number of the first block of text.
-    text_index: Option<u32>,
-    /// The attempt whose place this one takes.
-    replaces: Option<SpanNo>,
-    /// The other provider that was asked because this one is slow.
-    rival: Option<Rival>,
+    pub(super) outcome: Outcome,
 }
 
-impl Attempt {
-    /// Asks a candidate. `replaces` is the attempt whose place this one takes.
-    pub(super) async fn run(
-        job: &Job,
-        candidate: usize,
-        replaces: Option<SpanNo>,
-        recorder: &mut Recorder,
-    ) -> (Self, Outcome) {
-        let (call, request) = Call::begin(job, candidate, replaces, false, recorder);
-        let mut attempt = Self {
-            call,
-            waited: None,
-            wrote: false,
-            text_index: None,
-            replaces,
-            rival: None,
-        };
-        recorder.pause();
-        let at = recorder.now();
-        recorder.note(Event::Progress {
-            span: attempt.call.span,
-            at,
-            stage: Stage::Connecting,
-        });
-        recorder.flush().await;
-        let work = attempt.pump(job, request, recorder);
-        // A provider that panics fails its run and nothing else.
-        let outcome = std::panic::AssertUnwindSafe(work)
-            .catch_unwind()
-            .await
-            .unwrap_or_else(|_| {
-                Outcome::Failed(
-                    Error::new(
-                        ErrorCode::Internal,
-                        "The provider's code failed. This is a fault of the program.",
-                    )
-                    .at("writing"),
-                )
-            });
-        attempt.dismiss(Status::Cancelled, None, recorder, job);
-        // However it ended, what was held back for comparison was written by the model.
-        attempt.write_held(recorder);
-        (attempt, outcome)
-    }
+struct Attempt<'a> {
+    job: &'a Job,
+    recorder: &'a mut Recorder,
+    /// The span whose place this attempt takes.
+    replaces: Option<SpanNo>,
+    call: ModelCall,
+    hedge: Hedge,
+    clock: Clock,
+    /// How long the first content took.
+    waited: Option<Duration>,
+    /// Whether there is text that a person has seen.
+    wrote: bool,
+}
 
-    /// Takes what the provider yields until it ends, or until it is ended.
-    async fn pump(&mut self, job: &Job, request: ChatRequest, recorder: &mut Recorder) -> Outcome {
-        let candidate = &job.candidates[self.call.candidate];
-        let mut clock = Clock::new(candidate.deadlines);
-        let mut stream = candidate.provider.stream(request);
-        let mut hedge_at = job
-            .hedge_after(self.call.candidate)
-            .map(|wait| Instant::now() + wait);
+/// Who has something new.
+enum Heard {
+    Call(Item),
+    Hedge(HedgeEvent),
+}
+
+/// Asks a candidate, and returns when its answer has ended. `replaces` is the span whose place this
+/// attempt takes.
+pub(super) async fn run(
+    job: &Job,
+    candidate: usize,
+    replaces: Option<SpanNo>,
+    recorder: &mut Recorder,
+) -> Attempted {
+    let call = ModelCall::begin(job, candidate, replaces, false, recorder);
+    recorder.pause();
+    recorder.progress(call.span, Stage::Connecting);
+    let begun = flush(job, recorder).await;
+    let hedge_after = job.hedge_after(candidate);
+    let mut attempt = Attempt {
+        job,
+        recorder,
+        replaces,
+        call,
+        hedge: Hedge::at(hedge_after.map(|wait| Instant::now() + wait)),
+        clock: Clock::new(job.candidates[candidate].deadlines),
+        waited: None,
+        wrote: false,
+    };
+    let Candidate { name, model, .. } = &job.candidates[candidate];
+    let log = tracing::info_span!("attempt", span = attempt.call.span, provider = name, model);
+    let outcome = match begun {
+        // A provider that panics fails its run and nothing else.
+        Ok(()) => AssertUnwindSafe(attempt.relay())
+            .catch_unwind()
+            .instrument(log.clone())
+            .await
+            .unwrap_or_else(|_| Outcome::Failed(panicked())),
+        Err(ended) => ended,
+    };
+    log.in_scope(|| attempt.finish(outcome))
+}
+
+impl Attempt<'_> {
+    /// Takes what the provider sends, until that ends or is ended.
+    async fn relay(&mut self) -> Outcome {
+        let job = self.job;
         loop {
             let heard = tokio::select! {
                 biased;
-                () = job.control.stop.cancelled() => return Outcome::Stopped,
-                () = job.cut.cancelled() => return Outcome::Cut,
-                item = stream.next() => Heard::First(item),
-                item = next_of(&mut self.rival) => Heard::Rival(item),
-                () = sleep_until(clock.next()) => {
-                    Heard::First(Some(Err(clock.error())))
-                }
-                () = sleep_at(hedge_at) => Heard::TimeToHedge,
+                ended = job.ended() => return ended,
+                item = self.call.next() => Heard::Call(item),
+                event = self.hedge.next() => Heard::Hedge(event),
+                () = sleep_until(self.clock.next()) => Heard::Call(Err(self.clock.error())),
             };
             let end = match heard {
-                Heard::First(Some(Err(error))) if self.rival.is_some() => {
-                    // The rival is asked already: nothing is lost but the one that failed.
-                    self.lost(Status::Error, Some(error), recorder, job);
-                    stream = self.take_over(recorder, &mut clock);
+                Heard::Call(Err(error)) if self.hedge.is_asked() => {
+                    // The rival has been asked already, so only the first call is lost.
+                    self.switch_to_rival(Status::Error, Some(error));
                     None
                 }
-                Heard::First(item) => {
-                    let end = self.take_ready(item, &mut stream, recorder, &mut clock);
-                    if self.waited.is_some() || clock.is_ending() {
-                        hedge_at = None;
-                        self.dismiss(Status::Superseded, None, recorder, job);
-                    }
-                    end
-                }
-                Heard::Rival(Some(Ok(event))) if is_content(&event) => {
-                    self.lost(Status::Superseded, None, recorder, job);
-                    stream = self.take_over(recorder, &mut clock);
-                    self.take(Some(Ok(event)), recorder, &mut clock)
-                }
-                Heard::Rival(Some(Ok(event))) => {
-                    let told = self
-                        .rival
-                        .as_mut()
-                        .map_or(Ok(()), |rival| rival.told(event));
-                    if let Err(error) = told {
-                        self.dismiss(Status::Error, Some(error), recorder, job);
-                    }
+                Heard::Call(item) => self.take_burst(item),
+                Heard::Hedge(HedgeEvent::Due) => {
+                    self.ask_rival();
                     None
                 }
-                Heard::Rival(failure) => {
-                    let error = failure.and_then(Result::err).unwrap_or_else(truncated);
-                    self.dismiss(Status::Error, Some(error), recorder, job);
-                    None
+                Heard::Hedge(HedgeEvent::Content(event)) => {
+                    self.switch_to_rival(Status::Superseded, None);
+                    self.take(event)
                 }
-                Heard::TimeToHedge => {
-                    hedge_at = None;
-                    self.hedge(job, recorder);
+                Heard::Hedge(HedgeEvent::Failed(error)) => {
+                    self.end_hedge(Status::Error, Some(error));
                     None
                 }
             };
-            tokio::select! {
-                biased;
-                () = recorder.flush() => {}
-                // The log may wait for room on the disk; a stop does not wait with it.
-                () = job.control.stop.cancelled() => return Outcome::Stopped,
-                () = job.cut.cancelled() => return Outcome::Cut,
+            if let Err(ended) = flush(job, self.recorder).await {
+                return ended;
             }
             if let Some(outcome) = end {
                 return outcome;
@@ -190,109 +144,77 @@ impl Attempt {
     }
 
     /// Takes an item and all that are ready behind it, so that a burst is one append.
-    fn take_ready(
-        &mut self,
-        first: Option<Item>,
-        stream: &mut BoxStream<'static, Item>,
-        recorder: &mut Recorder,
-        clock: &mut Clock,
-    ) -> Option<Outcome> {
+    fn take_burst(&mut self, first: Item) -> Option<Outcome> {
         let mut item = first;
-        for taken in 1.. {
-            if let Some(outcome) = self.take(item, recorder, clock) {
-                return Some(outcome);
-            }
-            if let Some(error) = recorder.excess() {
-                return Some(Outcome::Failed(error));
-            }
-            if taken == BATCH {
+        let mut end = None;
+        for taken in 1..=BATCH {
+            end = match item {
+                Ok(event) => self.take(event),
+                Err(error) => Some(Outcome::Failed(error)),
+            };
+            end = end.or_else(|| self.recorder.excess().map(Outcome::Failed));
+            if end.is_some() || taken == BATCH {
                 break;
             }
-            item = stream.next().now_or_never()?;
+            match self.call.next().now_or_never() {
+                Some(next) => item = next,
+                None => break,
+            }
         }
-        None
+        if self.waited.is_some() || self.clock.is_ending() {
+            self.end_hedge(Status::Superseded, None);
+        }
+        end
     }
 
-    fn take(
-        &mut self,
-        item: Option<Item>,
-        recorder: &mut Recorder,
-        clock: &mut Clock,
-    ) -> Option<Outcome> {
-        let now = recorder.now();
-        let event = match item {
-            Some(Ok(event)) => event,
-            Some(Err(error)) => return Some(Outcome::Failed(error)),
-            None => return Some(Outcome::Failed(truncated())),
-        };
+    /// Takes one event. The answer is the end of the attempt, if the event is that.
+    fn take(&mut self, event: ProviderEvent) -> Option<Outcome> {
+        let (span, now) = (self.call.span, self.recorder.now());
         match event {
             ProviderEvent::Stage(stage) => {
-                clock.stage(&stage);
+                self.clock.stage(&stage);
                 self.call.reached |= !matches!(stage, Stage::Queued { .. } | Stage::Connecting);
-                recorder.note(Event::Progress {
-                    span: self.call.span,
-                    at: now,
-                    stage,
-                });
+                self.recorder.progress(span, stage);
             }
             ProviderEvent::Connected => {
                 self.call.reached = true;
-                recorder.timing().queued.get_or_insert(now);
-                recorder.timing().connected.get_or_insert(now);
-                clock.stage(&Stage::Waiting);
-                recorder.note(Event::Progress {
-                    span: self.call.span,
-                    at: now,
-                    stage: Stage::Waiting,
-                });
+                let timing = self.recorder.timing();
+                timing.queued.get_or_insert(now);
+                timing.connected.get_or_insert(now);
+                self.clock.stage(&Stage::Waiting);
+                self.recorder.progress(span, Stage::Waiting);
             }
             ProviderEvent::BlockStarted { index, kind, tool } => {
-                recorder.timing().first_chunk.get_or_insert(now);
-                if kind == BlockKind::Text {
-                    self.text_index.get_or_insert(index);
-                }
-                if !self.holds_back(index) {
-                    recorder.open(self.call.span, index, kind, tool);
+                self.recorder.timing().first_chunk.get_or_insert(now);
+                if self.call.join.begin(index, kind) {
+                    self.recorder.open(span, index, kind, tool);
                 }
             }
             ProviderEvent::Delta { index, text } => {
-                recorder.timing().first_chunk.get_or_insert(now);
+                self.recorder.timing().first_chunk.get_or_insert(now);
                 if !text.is_empty() {
-                    clock.content();
-                    self.call.reached = true;
-                    self.waited.get_or_insert_with(|| self.call.begun.elapsed());
-                    let text = match &mut self.call.overlap {
-                        // Only the answer's own text can repeat an earlier answer.
-                        Some(overlap) if self.text_index == Some(index) => overlap.push(text),
-                        _ => text,
-                    };
-                    self.write(index, text, recorder);
+                    self.note_content();
+                    let text = self.call.join.push(index, text);
+                    self.write(index, text);
                 }
             }
-            ProviderEvent::BlockRelabelled { index, kind } => {
-                self.relabel(index, kind, recorder);
-            }
+            ProviderEvent::BlockRelabelled { index, kind } => self.relabel(index, kind),
             ProviderEvent::Picture(image) => {
-                recorder.timing().first_chunk.get_or_insert(now);
-                clock.content();
-                self.call.reached = true;
-                self.waited.get_or_insert_with(|| self.call.begun.elapsed());
-                recorder.picture(self.call.span, image);
+                self.recorder.timing().first_chunk.get_or_insert(now);
+                self.note_content();
+                self.recorder.picture(span, image);
             }
             ProviderEvent::BlockFinished { index, value } => {
-                if self.text_index == Some(index) {
-                    self.write_held(recorder);
+                if self.call.join.concerns(index) {
+                    self.write_held();
                 }
-                recorder.close(self.call.span, index, value);
+                self.recorder.close(span, index, value);
             }
             ProviderEvent::Usage(usage) => {
                 self.call.counted = Some(usage);
-                recorder.note(Event::Usage {
-                    span: self.call.span,
-                    usage,
-                });
+                self.recorder.note(Event::Usage { span, usage });
             }
-            ProviderEvent::Ending => clock.ending(),
+            ProviderEvent::Ending => self.clock.ending(),
             ProviderEvent::Finished { reason, mut word } => {
                 word.truncate(beginning(&word, MAX_WORD).len());
                 return Some(match reason {
@@ -307,125 +229,145 @@ impl Attempt {
         None
     }
 
-    /// Whether text of this block may still turn out to repeat what was there, or to be nothing but
-    /// the blank lines before it. Such a block begins in the log with the first of its text that
-    /// stands: an empty one would be a seam, or a paragraph, of its own.
-    fn holds_back(&self, index: u32) -> bool {
-        self.text_index == Some(index) && (self.call.overlap.is_some() || self.call.paragraph)
+    fn note_content(&mut self) {
+        self.clock.content();
+        self.call.reached = true;
+        self.waited.get_or_insert_with(|| self.call.begun.elapsed());
     }
 
-    /// Writes what was held back to be compared with what it goes on from: no more of it comes.
-    fn write_held(&mut self, recorder: &mut Recorder) {
-        if let Some(mut overlap) = self.call.overlap.take() {
-            self.write(self.text_index.unwrap_or(0), overlap.finish(), recorder);
-        }
-    }
-
-    fn write(&mut self, index: u32, mut text: String, recorder: &mut Recorder) {
-        if self.call.paragraph && self.text_index == Some(index) {
-            text = begin_paragraph(&text);
-            self.call.paragraph = text.is_empty();
-        }
+    fn write(&mut self, index: u32, text: String) {
         if !text.is_empty() {
             self.call.written += text.len();
-            self.wrote |= recorder.text(self.call.span, index, text);
+            self.wrote |= self.recorder.text(self.call.span, index, text);
         }
     }
 
-    /// Takes it that a block is of another kind than it seemed. Where it was all the text there was,
-    /// nothing has been said yet.
-    fn relabel(&mut self, index: u32, kind: BlockKind, recorder: &mut Recorder) {
-        let is_text = self.text_index == Some(index);
-        if is_text && let Some(mut overlap) = self.call.overlap.take() {
-            self.write(index, overlap.finish(), recorder);
+    /// Writes the text that was held back to be compared with the text before it.
+    fn write_held(&mut self) {
+        if let Some((index, text)) = self.call.join.finish() {
+            self.write(index, text);
         }
-        recorder.relabel(self.call.span, index, kind);
-        if is_text {
-            self.text_index = None;
+    }
+
+    /// Notes that a block is of another kind than it seemed. Where it was the first text, nothing
+    /// has been said yet.
+    fn relabel(&mut self, index: u32, kind: BlockKind) {
+        let was_text = self.call.join.concerns(index);
+        if was_text {
+            self.write_held();
+        }
+        self.recorder.relabel(self.call.span, index, kind);
+        if was_text {
+            self.call.join.restart();
             self.wrote = false;
-            self.call.paragraph = self.call.after_text;
         }
     }
 
     /// Asks the next candidate as well.
-    fn hedge(&mut self, job: &Job, recorder: &mut Recorder) {
+    fn ask_rival(&mut self) {
         let candidate = self.call.candidate + 1;
-        let (call, request) = Call::begin(job, candidate, self.replaces, true, recorder);
-        let stream = job.candidates[candidate].provider.stream(request);
-        self.rival = Some(Rival::new(call, stream));
+        let call = ModelCall::begin(self.job, candidate, self.replaces, true, self.recorder);
+        let model = &self.job.candidates[candidate].full;
+        tracing::debug!(
+            model,
+            span = call.span,
+            "the first call is slow, so a rival is asked"
+        );
+        self.hedge = Hedge::asked(call);
     }
 
-    /// Notes the end of this attempt's own call, which has lost against its rival.
-    fn lost(&self, status: Status, error: Option<Error>, recorder: &mut Recorder, job: &Job) {
-        if let Some(error) = &error {
-            job.failed(self.call.candidate, error);
-        }
-        let usage = self.call.usage();
-        recorder.finish_span(self.call.span, status, None, usage, error, Value::Null);
-    }
-
-    /// Puts the rival in the place of the first provider, with all that it has told.
-    fn take_over(
-        &mut self,
-        recorder: &mut Recorder,
-        clock: &mut Clock,
-    ) -> BoxStream<'static, Item> {
-        let Some(rival) = self.rival.take() else {
-            return futures::stream::empty().boxed();
+    /// Ends the first call with this status, and puts the rival in its place with all that it has
+    /// sent.
+    fn switch_to_rival(&mut self, status: Status, error: Option<Error>) {
+        let Hedge::Asked(rival) = mem::replace(&mut self.hedge, Hedge::Off) else {
+            return;
         };
-        self.call = rival.call;
-        self.text_index = None;
-        clock.stage(&Stage::Waiting);
-        for event in rival.held {
-            // None of these ends an attempt.
-            let _ = self.take(Some(Ok(event)), recorder, clock);
-        }
-        rival.stream
-    }
-
-    /// Closes the rival, if there is one.
-    fn dismiss(
-        &mut self,
-        status: Status,
-        error: Option<Error>,
-        recorder: &mut Recorder,
-        job: &Job,
-    ) {
-        if let Some(Rival { call, stream, .. }) = self.rival.take() {
-            drop(stream);
-            if let Some(error) = &error {
-                job.failed(call.candidate, error);
+        let lost = mem::replace(&mut self.call, rival.call);
+        let won_by = self.call.span;
+        match &error {
+            Some(error) => {
+                self.job.failed(lost.candidate, error);
+                let (code, http_status) = (error.code, error.status);
+                tracing::info!(
+                    ?code,
+                    http_status,
+                    won_by,
+                    "an attempt failed beside its rival"
+                );
             }
-            recorder.finish_idle_span(call.span, status, call.usage(), error);
+            None => tracing::debug!(won_by, "the rival was faster"),
+        }
+        let end = SpanEnd::new(status, lost.usage()).because(error);
+        self.recorder.finish_span(lost.span, end);
+        drop(lost);
+        self.clock.stage(&Stage::Waiting);
+        for event in rival.held {
+            // None of these is an end.
+            let _ = self.take(event);
+        }
+    }
+
+    /// Ends the wait for a rival, or the rival itself with this status.
+    fn end_hedge(&mut self, status: Status, error: Option<Error>) {
+        let Hedge::Asked(mut rival) = mem::replace(&mut self.hedge, Hedge::Off) else {
+            return;
+        };
+        rival.call.close();
+        if let Some(error) = &error {
+            self.job.failed(rival.call.candidate, error);
+            let model = &self.job.candidates[rival.call.candidate].full;
+            let (code, http_status) = (error.code, error.status);
+            tracing::info!(model, ?code, http_status, "a rival failed");
+        }
+        let end = SpanEnd::new(status, rival.call.usage()).because(error);
+        self.recorder.finish_idle_span(rival.call.span, end);
+    }
+
+    /// Closes what is open, and notes the end in the log and in what is known of the providers.
+    fn finish(mut self, outcome: Outcome) -> Attempted {
+        self.call.close();
+        self.end_hedge(Status::Cancelled, None);
+        // However the attempt ended, the model wrote this.
+        self.write_held();
+        let (job, candidate) = (self.job, self.call.candidate);
+        job.live.control.note_closed();
+        if let Some(wait) = self.waited {
+            job.health.waited(&job.candidates[candidate].full, wait);
+        }
+        match &outcome {
+            Outcome::Whole(_) => job.health.answered(&job.candidates[candidate].name),
+            Outcome::Failed(error) => job.failed(candidate, error),
+            Outcome::Stopped | Outcome::Cut => {}
+        }
+        let ms = |time: Duration| time.as_millis() as u64;
+        let first_content_ms = self.waited.map(ms);
+        let provider_closed_ms = job.live.control.closed_after().map(ms);
+        let (status, error) = outcome.end();
+        tracing::debug!(
+            ?status,
+            first_content_ms,
+            provider_closed_ms,
+            "the attempt ended"
+        );
+        let mut end = SpanEnd::new(status, self.call.usage()).because(error);
+        if let Outcome::Whole(finish) = &outcome {
+            end.finish = Some(finish.clone());
+        }
+        end.output = job.stop_facts();
+        self.recorder.finish_span(self.call.span, end);
+        Attempted {
+            span: self.call.span,
+            candidate,
+            wrote: self.wrote,
+            outcome,
         }
     }
 }
 
-enum Heard {
-    First(Option<Item>),
-    Rival(Option<Item>),
-    TimeToHedge,
-}
-
-async fn sleep_at(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => future::pending().await,
-    }
-}
-
-/// A paragraph of its own; nothing, as long as there is nothing but blank lines to begin it with.
-fn begin_paragraph(text: &str) -> String {
-    match text.trim_start_matches(['\n', '\r']) {
-        "" => String::new(),
-        text => [PARAGRAPH, text].concat(),
-    }
-}
-
-fn truncated() -> Error {
+fn panicked() -> Error {
     Error::new(
-        ErrorCode::Truncated,
-        "The provider ended the stream without saying that the answer was whole.",
+        ErrorCode::Internal,
+        "The provider's code failed. This is a fault of the program.",
     )
     .at("writing")
 }

@@ -2,32 +2,31 @@
 
 use super::bounds::Held;
 use crate::{
-    db::images,
     log::{control::Stop, live::Live, writer::Writer},
     packed::hash,
     provider::Image,
 };
+use gaps::Gaps;
 use headwater_protocol::{
-    BlockKind, BlockNo, Entry, Error, ErrorCode, Event, Finish, ImageId, Seq, SpanNo, Status,
-    Timing, ToolCall, Usage, chat::beginning,
+    BlockKind, BlockNo, Entry, Error, Event, Finish, ImageId, Seq, SpanNo, Stage, Status, Timing,
+    ToolCall, Usage, chat::beginning,
 };
-use rusqlite::Connection;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-/// Between two tries to store a picture that the disk did not take.
-const PAUSE: Duration = Duration::from_millis(250);
+mod gaps;
+mod pictures;
 
-/// What was in the log for so long before a stop has been shown to all who follow it, so no stop
-/// takes it back.
+/// A stop does not take back text that was in the log for this long: it has been on the screens of
+/// all who follow the run.
 const SHOWN_AFTER: Duration = Duration::from_secs(1);
 
-/// The one writer of a run. Entries are collected by [`Recorder::note`] and go to the log together
-/// with [`Recorder::flush`], in order.
+/// The one writer of a run. [`Recorder::note`] collects entries, and [`Recorder::flush`] hands them
+/// to the log together.
 #[derive(Debug)]
 pub struct Recorder {
     live: Arc<Live>,
@@ -36,28 +35,60 @@ pub struct Recorder {
     clock: Instant,
     batch: Vec<Entry>,
     held: Held,
-    /// The open blocks, by their span and the provider's number.
+    /// The open blocks by their span and by the provider's number for them.
     blocks: BTreeMap<(SpanNo, u32), OpenBlock>,
-    /// The pictures in the batch.
+    /// Pictures whose blocks are noted and that are not stored yet.
     pictures: VecDeque<(ImageId, Image)>,
     block_count: BlockNo,
     span_count: SpanNo,
     usage: Usage,
     timing: Timing,
-    gaps: Vec<u32>,
-    /// The last token of the call that is being written.
-    gap_since: Option<u64>,
+    gaps: Gaps,
 }
 
 #[derive(Debug)]
 struct OpenBlock {
     block: BlockNo,
     kind: BlockKind,
+    /// Bytes of text so far.
     length: u64,
 }
 
+/// How a span ended.
+#[derive(Debug)]
+pub struct SpanEnd {
+    /// The status of the span.
+    pub status: Status,
+    /// The tokens that it used.
+    pub usage: Usage,
+    /// What went wrong, if anything did.
+    pub error: Option<Error>,
+    /// Why the model ended, where it said so.
+    pub finish: Option<Finish>,
+    /// See [`Event::SpanFinished`].
+    pub output: Value,
+}
+
+impl SpanEnd {
+    /// An end with nothing to say but its status and its costs.
+    pub fn new(status: Status, usage: Usage) -> Self {
+        Self {
+            status,
+            usage,
+            error: None,
+            finish: None,
+            output: Value::Null,
+        }
+    }
+
+    /// Adds what went wrong.
+    pub fn because(self, error: Option<Error>) -> Self {
+        Self { error, ..self }
+    }
+}
+
 impl Recorder {
-    /// Goes on after the entries that `live` already has.
+    /// Continues a log after the entries that `live` has.
     pub fn new(live: Arc<Live>, writer: Writer) -> Self {
         Self {
             seq: live.head().seq,
@@ -75,8 +106,7 @@ impl Recorder {
             block_count: 0,
             span_count: 0,
             usage: Usage::default(),
-            gaps: Vec::new(),
-            gap_since: None,
+            gaps: Gaps::default(),
         }
     }
 
@@ -85,12 +115,12 @@ impl Recorder {
         self.clock.elapsed().as_millis() as u64
     }
 
-    /// When things happened so far.
+    /// The times of the run so far, to be completed.
     pub fn timing(&mut self) -> &mut Timing {
         &mut self.timing
     }
 
-    /// Notes an event; nobody sees it before the next flush is committed.
+    /// Notes an event. Nobody sees it before the next flush is committed.
     pub fn note(&mut self, event: Event) {
         self.held.count(&event);
         self.seq += 1;
@@ -101,14 +131,20 @@ impl Recorder {
         });
     }
 
-    /// Why the run has to end, if what came from outside is more than a run may hold.
+    /// Notes a stage that a span has entered.
+    pub fn progress(&mut self, span: SpanNo, stage: Stage) {
+        let at = self.now();
+        self.note(Event::Progress { span, at, stage });
+    }
+
+    /// Why the run has to end, if it holds more than a run may hold.
     pub fn excess(&self) -> Option<Error> {
         self.held.excess()
     }
 
-    /// Hands what was noted to the log. Waits only while the log's queue is full, and for pictures to
-    /// be stored; if this future is dropped while it waits, what was noted stays noted, and goes with
-    /// the next flush.
+    /// Hands the noted entries to the log. Waits for pictures to be stored, and for a place in the
+    /// log's queue. Dropping the future meanwhile loses nothing: the entries are handed over once
+    /// there is a place, and until then they stay noted for the next flush.
     pub async fn flush(&mut self) {
         if self.batch.is_empty() {
             return;
@@ -124,13 +160,8 @@ impl Recorder {
         self.span_count
     }
 
-    /// Adds what a call has cost to the run's counts.
-    pub fn count(&mut self, usage: Usage) {
-        self.usage = self.usage.plus(usage);
-    }
-
-    /// Notes a block's beginning. `index` is the provider's number for it; a block of that number
-    /// that is still open ends here.
+    /// Notes the beginning of a block. `index` is the provider's number for it; a block of the same
+    /// number that is still open ends here.
     pub fn open(&mut self, span: SpanNo, index: u32, kind: BlockKind, tool: Option<ToolCall>) {
         self.close(span, index, Value::Null);
         self.block_count += 1;
@@ -149,18 +180,18 @@ impl Recorder {
         });
     }
 
-    /// Notes what a model wrote. A block that the provider did not announce is opened as text. The
-    /// answer is whether the text is part of what a person reads as the answer.
+    /// Notes text of a model. A block that the provider did not announce is opened as text. Returns
+    /// whether the text belongs to what a person reads as the answer.
     pub fn text(&mut self, span: SpanNo, index: u32, text: String) -> bool {
         if !self.blocks.contains_key(&(span, index)) {
             self.open(span, index, BlockKind::Text, None);
         }
-        self.measure_gap();
+        self.note_token();
         self.output(span, index, text)
     }
 
-    /// Notes text of an open block, without counting it as a model's: what a tool gave back. The
-    /// answer is that of [`Recorder::text`].
+    /// Notes text of an open block that is no token of a model, such as the output of a tool. Returns
+    /// the same as [`Recorder::text`].
     pub fn output(&mut self, span: SpanNo, index: u32, text: String) -> bool {
         if let Some(open) = self.blocks.get_mut(&(span, index)) {
             open.length += text.len() as u64;
@@ -176,8 +207,8 @@ impl Recorder {
         false
     }
 
-    /// Notes that an open block is of another kind than it seemed, and with it the text of the
-    /// attempts that it goes on from.
+    /// Notes that an open block is of another kind than it seemed. The same holds for the text of
+    /// earlier attempts that it continues.
     pub fn relabel(&mut self, span: SpanNo, index: u32, kind: BlockKind) {
         let Some(open) = self.blocks.get_mut(&(span, index)) else {
             return;
@@ -196,67 +227,7 @@ impl Recorder {
         }
     }
 
-    /// Notes a picture that a model made, a block of its own. It is kept before the log tells of it.
-    pub fn picture(&mut self, span: SpanNo, image: Image) {
-        self.block_count += 1;
-        let block = self.block_count;
-        let id = images::id_of(&image.data);
-        self.held.count_picture(image.data.len());
-        self.note(Event::BlockStarted {
-            span,
-            block,
-            kind: BlockKind::Data,
-            tool: None,
-        });
-        self.note(Event::BlockFinished {
-            span,
-            block,
-            length: 0,
-            value: json!({ "image": id, "media_type": image.media_type }),
-        });
-        self.pictures.push_back((id, image));
-    }
-
-    /// Keeps the pictures that were noted. Where the disk does not take one, it is tried again until
-    /// it does, as with the log itself.
-    async fn keep_pictures(&mut self) {
-        while let Some((id, image)) = self.pictures.front().cloned() {
-            match self.keep_picture(id, image).await {
-                Err(why) if why.code == ErrorCode::Storage => {
-                    tracing::warn!(%why, "a picture waits for the disk");
-                    tokio::time::sleep(PAUSE).await;
-                }
-                _ => drop(self.pictures.pop_front()),
-            }
-        }
-    }
-
-    async fn keep_picture(&self, id: ImageId, image: Image) -> Result<(), Error> {
-        let run = self.live.no;
-        let keep = move |db: &Connection| images::keep_of_run(db, run, &id, &image);
-        self.writer.write(keep).await
-    }
-
-    /// Keeps the pictures that were noted, as far as the disk takes them. The end of a run is small,
-    /// and does not wait for room for a picture that nobody has seen: its block is empty then.
-    async fn keep_last_pictures(&mut self) {
-        while let Some((id, image)) = self.pictures.pop_front() {
-            let Err(why) = self.keep_picture(id.clone(), image).await else {
-                continue;
-            };
-            tracing::warn!(%why, "a picture is given up, because its answer has ended");
-            let shown = json!(id);
-            for entry in &mut self.batch {
-                if let Event::BlockFinished { value, .. } = &mut entry.event
-                    && value.get("image") == Some(&shown)
-                {
-                    *value = Value::Null;
-                }
-            }
-        }
-    }
-
-    /// Notes a block's end.
+    /// Notes the end of a block. Does nothing if it is not open.
     pub fn close(&mut self, span: SpanNo, index: u32, value: Value) {
         if let Some(OpenBlock { block, length, .. }) = self.blocks.remove(&(span, index)) {
             self.note(Event::BlockFinished {
@@ -268,62 +239,40 @@ impl Recorder {
         }
     }
 
-    /// Notes the end of a span and of all its open blocks, and counts what it has cost.
-    pub fn finish_span(
-        &mut self,
-        span: SpanNo,
-        status: Status,
-        finish: Option<Finish>,
-        usage: Usage,
-        error: Option<Error>,
-        output: Value,
-    ) {
-        self.set_gaps();
+    /// Notes the end of a span and of its open blocks, with its timing.
+    pub fn finish_span(&mut self, span: SpanNo, end: SpanEnd) {
+        (self.timing.gap_p50, self.timing.gap_p99) = self.gaps.percentiles();
         self.timing.finished = self.now();
-        let timing = Some(self.timing);
-        self.end_span(span, usage, |usage| Event::SpanFinished {
-            span,
-            status,
-            output,
-            finish,
-            usage,
-            timing,
-            error,
-        });
+        self.end_span(span, end, Some(self.timing));
     }
 
-    /// Notes the end of a span beside others that go on: a rival that wrote nothing, or a tool.
-    pub fn finish_idle_span(
-        &mut self,
-        span: SpanNo,
-        status: Status,
-        usage: Usage,
-        error: Option<Error>,
-    ) {
-        self.end_span(span, usage, |usage| Event::SpanFinished {
-            span,
-            status,
-            output: Value::Null,
-            finish: None,
-            usage,
-            timing: None,
-            error,
-        });
+    /// Notes the end of a span beside others that go on, such as a tool. It has no timing: that
+    /// belongs to the others.
+    pub fn finish_idle_span(&mut self, span: SpanNo, end: SpanEnd) {
+        self.end_span(span, end, None);
     }
 
-    fn end_span(&mut self, span: SpanNo, usage: Usage, end: impl FnOnce(Option<Usage>) -> Event) {
+    fn end_span(&mut self, span: SpanNo, end: SpanEnd, timing: Option<Timing>) {
         let open = self.blocks.range((span, 0)..=(span, u32::MAX));
         let mut open: Vec<(BlockNo, u32)> = open.map(|(key, open)| (open.block, key.1)).collect();
         open.sort_unstable();
         for (_, index) in open {
             self.close(span, index, Value::Null);
         }
-        self.count(usage);
-        self.note(end(Some(usage)));
+        self.usage = self.usage.plus(end.usage);
+        self.note(Event::SpanFinished {
+            span,
+            status: end.status,
+            output: end.output,
+            finish: end.finish,
+            usage: Some(end.usage),
+            timing,
+            error: end.error,
+        });
     }
 
-    /// Writes the last entry and returns when it is committed. After a stop the text is kept as far
-    /// as whoever stopped had seen it, and at least as far as it was there [`SHOWN_AFTER`] before.
+    /// Writes the last entry and returns when it is committed. A stop keeps the text that whoever
+    /// stopped had on the screen, and in any case what was in the log [`SHOWN_AFTER`] before.
     pub async fn finish(mut self, status: Status, error: Option<Error>, stop: Option<Stop>) {
         self.keep_last_pictures().await;
         self.flush().await;
@@ -358,37 +307,23 @@ impl Recorder {
         self.committed().await;
     }
 
-    /// Waits until everything handed over is in the log.
+    /// Waits until everything that was flushed is in the log.
     pub async fn committed(&self) {
         let seq = self.seq;
         // The sender lives in `live`, so this cannot fail.
         let _ = self.live.watch().wait_for(|head| head.seq >= seq).await;
     }
 
-    /// The next token ends no gap: what comes before it is another call's.
+    /// The time from here to the next token is no gap, because another call begins.
     pub fn pause(&mut self) {
-        self.gap_since = None;
+        self.gaps.pause();
     }
 
-    fn measure_gap(&mut self) {
+    fn note_token(&mut self) {
         let now = self.now();
         self.timing.first_token.get_or_insert(now);
-        if let Some(last) = self.gap_since.replace(now) {
-            self.gaps
-                .push(u32::try_from(now - last).unwrap_or(u32::MAX));
-        }
         self.timing.last_token = Some(now);
         self.timing.chunks += 1;
-    }
-
-    fn set_gaps(&mut self) {
-        self.gaps.sort_unstable();
-        let rank = |share: usize| {
-            self.gaps
-                .get(self.gaps.len() * share / 100)
-                .copied()
-                .map(u64::from)
-        };
-        (self.timing.gap_p50, self.timing.gap_p99) = (rank(50), rank(99));
+        self.gaps.token(now);
     }
 }

@@ -275,3 +275,33 @@ fn a_damaged_length_cuts_before_a_character_and_shows_nothing_behind_it() {
     let answer = fold(&log(events.to_vec(), 2));
     assert_eq!(answer.visible_text(), "a");
 }
+
+#[test]
+fn a_stopped_answer_says_how_soon_its_provider_was_closed() {
+    let ended = |output: Value| Event::SpanFinished {
+        span: 1,
+        status: Status::Cancelled,
+        output,
+        finish: None,
+        usage: None,
+        timing: None,
+        error: None,
+    };
+    let stopped = fold(&log(vec![ended(json!({ "provider_closed_ms": 12 }))], 0));
+    assert_eq!(stopped.provider_closed_ms, Some(12));
+    let stored = serde_json::to_value(&stopped).expect("JSON");
+    assert_eq!(stored["provider_closed_ms"], 12);
+    let read: Answer = serde_json::from_value(stored).expect("an answer");
+    assert_eq!(read, stopped, "a reload and a snapshot know it as well");
+    for output in [
+        Value::Null,
+        json!({ "other": 1 }),
+        json!({ "provider_closed_ms": "soon" }),
+        json!([12]),
+    ] {
+        let answer = fold(&log(vec![ended(output)], 0));
+        assert_eq!(answer.provider_closed_ms, None);
+        let stored = serde_json::to_value(&answer).expect("JSON");
+        assert_eq!(stored.get("provider_closed_ms"), None);
+    }
+}

@@ -1,6 +1,14 @@
-use super::*;
-use crate::db::Db;
+use super::{thread::SLOW, *};
+use crate::{
+    db::{Db, storage},
+    log::tests::captured::Captured,
+    packed::Packed,
+};
 use headwater_protocol::{ConversationId, Event, RunId};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 use uuid::Uuid;
 
 /// The longest that anything here may take.
@@ -179,14 +187,7 @@ async fn commands_are_synced_and_what_is_stored_elsewhere_is_not() {
     let mut end = Packed::default();
     let why = Error::new(ErrorCode::Interrupted, "as a test wants it");
     crate::packed::end(&mut end, why);
-    let ends = |entries| {
-        Append {
-            live: live(1),
-            entries,
-            frames: Vec::new(),
-        }
-        .ends()
-    };
+    let ends = |entries| Batch::new(entries).is_last();
     assert!(ends(end.after(0).collect()));
     assert!(!ends(text(1, 1)));
 }
@@ -236,6 +237,81 @@ async fn what_is_deleted_leaves_the_journal_as_soon_as_nobody_reads_it() {
     writer.erase(delete).await.unwrap();
     assert_eq!(journal(), 0);
     assert_eq!(noted(&db), ["kept"]);
+}
+
+/// A writer on a file of at most a megabyte, with a table to write to, whose thread says to
+/// `captured` what it says. A commit is slow as long as `slow` is set.
+fn small_and_heard(captured: &Captured, slow: &Arc<AtomicBool>) -> (tempfile::TempDir, Writer) {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, mut connection) = Db::open(folder.path(), 1).unwrap();
+    let slow = slow.clone();
+    let hook = move || {
+        if slow.load(Ordering::SeqCst) {
+            std::thread::sleep(SLOW + Duration::from_millis(50));
+        }
+        false
+    };
+    connection
+        .execute_batch("CREATE TABLE note (text TEXT UNIQUE NOT NULL, bytes BLOB)")
+        .unwrap();
+    connection.commit_hook(Some(hook)).unwrap();
+    let (writer, thread) = Writer::new(connection);
+    let subscriber = captured.subscriber(tracing::Level::INFO);
+    std::thread::spawn(|| tracing::subscriber::with_default(subscriber, || thread.run()));
+    (folder, writer)
+}
+
+#[tokio::test]
+async fn a_slow_disk_is_said_once_until_it_is_fast_again() {
+    let captured = Captured::default();
+    let slow = Arc::new(AtomicBool::new(false));
+    let (_folder, writer) = small_and_heard(&captured, &slow);
+    writer.write(note("a", 1)).await.unwrap();
+    assert_eq!(captured.lines(), Vec::<String>::new());
+    slow.store(true, Ordering::SeqCst);
+    writer.write(note("b", 1)).await.unwrap();
+    writer.write(note("c", 1)).await.unwrap();
+    assert!(captured.only("WARN").contains("slow"));
+    assert_eq!(captured.lines().len(), 1);
+    let ms = captured.only("ms=1");
+    assert!(ms.contains("saving took"), "{ms}");
+    slow.store(false, Ordering::SeqCst);
+    writer.write(note("d", 1)).await.unwrap();
+    captured.only("fast again");
+    assert_eq!(captured.lines().len(), 2);
+}
+
+#[tokio::test]
+async fn the_log_says_when_a_full_disk_begins_and_ends() {
+    let captured = Captured::default();
+    let (_folder, writer) = small_and_heard(&captured, &Arc::default());
+    let mut trouble = writer.trouble();
+    writer.place().await.append(live(1), text(1, 1));
+    let run = |db: &Connection| {
+        db.execute_batch(
+            "INSERT INTO run (no, id, conversation, message, model, accepted)
+             VALUES (1, x'01', x'02', x'03', 'a/b', 9);",
+        )
+        .map_err(storage)
+    };
+    writer.write(run).await.unwrap();
+    writer.place().await.append(live(1), text(1, 5_000_000));
+    let full = trouble.wait_for(Option::is_some);
+    tokio::time::timeout(PATIENCE, full).await.unwrap().unwrap();
+    captured.only("the log cannot be written");
+    let room = |db: &Connection| {
+        db.pragma_update_and_check(None, "max_page_count", 1_000_000, |_| Ok(()))
+            .map_err(storage)
+    };
+    writer.write(room).await.unwrap();
+    let over = trouble.wait_for(Option::is_none);
+    tokio::time::timeout(PATIENCE, over).await.unwrap().unwrap();
+    let end = captured.only("can be written again");
+    assert!(end.contains("ms="), "{end}");
+    assert!(
+        !captured.lines().concat().contains("xxx"),
+        "no text of anybody"
+    );
 }
 
 /// Fails where no command's own failure is caught.

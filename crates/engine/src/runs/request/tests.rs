@@ -6,10 +6,11 @@ use crate::{
     provider::{Image, ToolDefinition, testing::bodies},
 };
 use headwater_protocol::{
-    BlockKind, ImageId, MessageId, Status, ToolCall,
+    BlockKind, Event, ImageId, MessageId, SpanKind, Status, ToolCall,
     chat::{Answer, Message, Role as Author},
 };
 use proptest::prelude::*;
+use serde_json::{Value, json};
 
 mod rules;
 

@@ -1,0 +1,50 @@
+//! Entries on their way into the log.
+
+use super::frame;
+use crate::packed::Packed;
+use bytes::{Bytes, BytesMut};
+use headwater_protocol::{Entry, Event};
+
+/// Bytes of a frame with a token of usual length; only a first guess of the buffer's size.
+const FRAME: usize = 96;
+
+/// Consecutive entries of one run, encoded once: packed for the disk, and as frames for readers.
+#[derive(Debug)]
+pub struct Batch {
+    pub(super) entries: Vec<Entry>,
+    pub(super) packed: Packed,
+    pub(super) frames: Vec<Bytes>,
+}
+
+impl Batch {
+    /// Encodes the entries.
+    pub fn new(entries: Vec<Entry>) -> Self {
+        let mut packed = Packed::default();
+        for entry in &entries {
+            packed.push(entry.at, &entry.event);
+        }
+        Self {
+            frames: frames(&entries),
+            packed,
+            entries,
+        }
+    }
+
+    /// Whether the run's last entry is among them.
+    pub(super) fn is_last(&self) -> bool {
+        let last = self.entries.last();
+        last.is_some_and(|entry| entry.event.is_terminal())
+    }
+}
+
+/// Encodes entries into one allocation that all frames share.
+pub(super) fn frames(entries: &[Entry]) -> Vec<Bytes> {
+    let mut out = BytesMut::with_capacity(entries.len() * FRAME);
+    let mut frames = Vec::with_capacity(entries.len());
+    for entry in entries {
+        debug_assert!(!matches!(entry.event, Event::Ping { .. }));
+        frame::encode(Some(entry.seq), &entry.event, &mut out);
+        frames.push(out.split().freeze());
+    }
+    frames
+}
