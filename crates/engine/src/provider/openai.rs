@@ -19,13 +19,14 @@ use super::{
 use decode::Decoder;
 use futures::{FutureExt, future::BoxFuture, stream::BoxStream};
 use headwater_protocol::{Error, ModelInfo};
+use parking_lot::Mutex;
 use request::RequestVariant;
 use reqwest::{
     RequestBuilder,
     header::{AUTHORIZATION, HeaderValue},
 };
 use serde::Deserialize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 mod calls;
 mod decode;
@@ -132,7 +133,7 @@ impl Provider for OpenAi {
 impl Shared {
     /// What the server takes, whatever the model.
     fn likely(&self) -> RequestVariant {
-        *self.server.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.server.lock()
     }
 }
 
@@ -160,7 +161,7 @@ impl Vendor for Shared {
 
     fn keep_shape(&self, request: &ChatRequest, variant: RequestVariant) {
         let server = variant.of_server();
-        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = server;
+        *self.server.lock() = server;
         self.shapes.keep(request::key(request), variant, server);
     }
 
