@@ -15,7 +15,7 @@ use std::collections::HashSet;
 
 /// The state of one answer.
 #[derive(Debug)]
-pub(super) struct Decoder {
+pub(in crate::provider) struct Decoder {
     endpoint: Endpoint,
     /// The number of the candidate that is listened to.
     candidate: Option<u64>,

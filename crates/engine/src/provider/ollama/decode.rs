@@ -30,7 +30,7 @@ impl Thinkers {
 
 /// The state of one answer.
 #[derive(Debug)]
-pub(super) struct Decoder {
+pub(in crate::provider) struct Decoder {
     endpoint: Endpoint,
     model: String,
     thinkers: Arc<Thinkers>,

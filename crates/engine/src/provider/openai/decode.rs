@@ -15,7 +15,7 @@ use serde_json::Value;
 
 /// The state of one answer.
 #[derive(Debug)]
-pub(super) struct Decoder {
+pub(in crate::provider) struct Decoder {
     endpoint: Endpoint,
     choice: words::Choice,
     text: Pieces,
