@@ -23,6 +23,7 @@ pub mod gemini;
 pub mod http;
 mod http_provider;
 mod json;
+mod key_status;
 #[cfg(feature = "local")]
 pub mod local;
 mod media;

@@ -10,6 +10,7 @@ use super::{
     api_client::{ApiClient, Failure},
     endpoint::Endpoint,
     http,
+    key_status::KeyStatus,
 };
 use bytes::Bytes;
 use futures::{
@@ -45,6 +46,7 @@ const MAX_VARIANTS: usize = 5;
 pub(super) struct Backend<V: Vendor> {
     pub(super) vendor: V,
     pub(super) client: ApiClient,
+    pub(super) key: KeyStatus,
     /// The variants that the server accepted last, by [`Vendor::variant_key`].
     variants: Memory<V::RequestVariant>,
 }
@@ -54,6 +56,7 @@ impl<V: Vendor> Backend<V> {
         Self {
             vendor,
             client,
+            key: KeyStatus::default(),
             variants: Memory::default(),
         }
     }
@@ -182,6 +185,7 @@ impl<V: Vendor> Answer<V> {
                     match reading.read(endpoint, &mut self.ready).await {
                         Ok(Flow::More) => State::Reading(reading),
                         Ok(Flow::Done) => {
+                            self.backend.key.worked(endpoint);
                             keep_connection(reading.body);
                             State::Over
                         }
@@ -193,7 +197,7 @@ impl<V: Vendor> Answer<V> {
                         self.ready.push_back(ProviderEvent::Stage(stage));
                         State::Remedying(remedy)
                     }
-                    Some(Err(error)) => State::Failed(error),
+                    Some(Err(error)) => self.failed(error),
                     None => State::Start,
                 },
             };
@@ -217,8 +221,14 @@ impl<V: Vendor> Answer<V> {
                 self.has_remedied = true;
                 State::Remedying(remedy)
             }
-            Err(error) => State::Failed(error),
+            Err(error) => self.failed(error),
         }
+    }
+
+    fn failed(&self, error: Error) -> State<V::Decoder> {
+        let Backend { key, client, .. } = &*self.backend;
+        key.failed(&client.endpoint, &error);
+        State::Failed(error)
     }
 }
 

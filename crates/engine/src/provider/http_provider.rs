@@ -7,7 +7,7 @@ use super::{
     exchange::{Backend, Vendor},
     http,
 };
-use futures::{FutureExt, future::BoxFuture, stream::BoxStream};
+use futures::{FutureExt, TryFutureExt, future::BoxFuture, stream::BoxStream};
 use headwater_protocol::{Error, ModelInfo};
 use std::{fmt, sync::Arc};
 
@@ -51,9 +51,12 @@ impl<V: Vendor> fmt::Debug for HttpProvider<V> {
 
 impl<V: Vendor> Provider for HttpProvider<V> {
     fn models(&self) -> BoxFuture<'_, Result<Vec<ModelInfo>, Error>> {
-        let Backend { vendor, client, .. } = &*self.backend;
-        let fetch = vendor.models(client);
-        self.catalog.list(&client.endpoint, fetch).boxed()
+        let backend = &*self.backend;
+        let endpoint = &backend.client.endpoint;
+        let fetch = backend.vendor.models(&backend.client);
+        let list = self.catalog.list(endpoint, fetch);
+        list.inspect_err(|error| backend.key.failed(endpoint, error))
+            .boxed()
     }
 
     fn stream(&self, request: ChatRequest) -> BoxStream<'static, Result<ProviderEvent, Error>> {
