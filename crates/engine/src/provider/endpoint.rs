@@ -82,6 +82,15 @@ impl Endpoint {
             .is_some_and(|last| last == part)
     }
 
+    /// The error for an answer that ends with a failure that nothing more is said about.
+    pub(super) fn broke_off(&self) -> Error {
+        Error::new(
+            ErrorCode::ProviderError,
+            format!("{} broke off its answer.", self.name),
+        )
+        .at("reading the answer")
+    }
+
     /// The error for something that this provider's protocol does not know.
     pub(super) fn malformed(&self) -> Error {
         Error::new(

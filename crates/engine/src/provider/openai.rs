@@ -6,7 +6,7 @@
 //! or leave out:
 //!
 //! - `request`: the body, and what to leave out for a server that does not know it.
-//! - `decode`, `calls`, `words`: pieces of an answer to blocks.
+//! - `decode`, `content`, `calls`, `words`: pieces of an answer to blocks.
 //! - `extras`: what a server wants back with the next request.
 //! - `models`: the list.
 
@@ -22,6 +22,7 @@ use reqwest::{Url, header::AUTHORIZATION};
 use serde::Serialize;
 
 mod calls;
+mod content;
 mod decode;
 mod extras;
 pub(super) mod models;

@@ -1,7 +1,8 @@
 //! What a vendor's decoder does.
 
-use crate::provider::{ProviderEvent, sse};
+use crate::provider::{ProviderEvent, endpoint::Endpoint, fault, json, sse};
 use headwater_protocol::Error;
+use serde_json::Value;
 use std::collections::VecDeque;
 
 /// Events that are ready to be yielded.
@@ -41,4 +42,32 @@ pub(in crate::provider) trait Decode: Send + 'static {
     /// Ends the answer as the provider meant it: with [`ProviderEvent::Finished`] if it said why it
     /// ended, otherwise as [`Decode::break_off`] does. It is called at most once.
     fn end(&mut self, out: &mut Ready);
+}
+
+/// The JSON object or array of an event. An event of type `error`, a sentence and broken data are
+/// errors.
+pub(in crate::provider) fn event_json(
+    endpoint: &Endpoint,
+    event: &sse::Event,
+) -> Result<Value, Error> {
+    match json::parse(event.data.trim()) {
+        Err(_) => Err(fault::from_data(endpoint, event)),
+        Ok(value) if event.event == "error" => Err(fault::from_object(endpoint, &value)),
+        Ok(value @ (Value::Object(_) | Value::Array(_))) => Ok(value),
+        Ok(Value::String(text)) => Err(fault::from_text(endpoint, &text)),
+        Ok(_) => Err(endpoint.malformed()),
+    }
+}
+
+/// The JSON document of a whole answer; `None` for half of one, which is an end without a finish, as
+/// in a stream.
+pub(in crate::provider) fn body_json(
+    endpoint: &Endpoint,
+    body: &[u8],
+) -> Result<Option<Value>, Error> {
+    match serde_json::from_slice(body) {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is_eof() => Ok(None),
+        Err(_) => Err(endpoint.malformed()),
+    }
 }
