@@ -1,33 +1,33 @@
-//! What is known of the providers' health: how often they failed lately, and how long their models
-//! take to the first text.
+//! The health of the providers: how often they failed lately, and how long their models take to the
+//! first text.
 //!
 //! It is kept in memory only: a new process assumes that every provider works.
 
 use headwater_protocol::{Error, ErrorCode};
+use parking_lot::Mutex;
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-/// Failures in a row that open a provider's circuit: others are asked first then.
+/// Failures in a row that open a provider's circuit, so that others are asked first.
 const TOLERATED: u32 = 3;
 
-/// How long its circuit is open at first; each further failure doubles it.
+/// How long a circuit is open at first. Each further failure doubles it.
 const PAUSE: Duration = Duration::from_secs(15);
 
-/// The longest pause.
+/// The longest time that a circuit is open.
 const LONGEST: Duration = Duration::from_secs(300);
 
 /// How many waits for a first text are remembered for each model.
 const REMEMBERED: usize = 64;
 
-/// Waits that must be known before a percentile of them says anything.
+/// How many waits must be known before a percentile of them says anything.
 const LEAST: usize = 10;
 
-/// How many models' waits are remembered. Names are whatever is asked for: where a provider answers
-/// to any name, there is no end of them.
-const MOST_MODELS: usize = 256;
+/// How many models' waits are remembered. Where a provider answers to any name, the number of names
+/// has no limit.
+const MAX_MODELS: usize = 256;
 
 /// The health of all providers.
 #[derive(Debug, Default)]
@@ -39,35 +39,49 @@ pub struct Health {
 #[derive(Debug)]
 struct Failures {
     in_a_row: u32,
-    open_until: Option<Instant>,
+    circuit: Option<Circuit>,
     last: Error,
 }
 
-/// A provider that fails at the moment.
+/// A circuit that opened, and was not closed by an answer.
+#[derive(Clone, Copy, Debug)]
+struct Circuit {
+    opened: Instant,
+    open_until: Instant,
+}
+
+/// What is wrong with a provider.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trouble {
     /// Failures in a row.
     pub failures: u32,
-    /// How much longer its circuit is open, if it is.
+    /// How much longer its circuit is open; `None` if it is not.
     pub circuit_open: Option<Duration>,
-    /// What it failed with last.
+    /// The last failure.
     pub last: Error,
 }
 
 impl Health {
-    /// Notes that a provider answered: its failures are forgotten.
+    /// Notes that a provider answered. Its failures are forgotten and its circuit closes.
     pub fn answered(&self, provider: &str) {
-        lock(&self.providers).remove(provider);
+        let failures = self.providers.lock().remove(provider);
+        if let Some(circuit) = failures.and_then(|failures| failures.circuit) {
+            tracing::info!(
+                provider,
+                failing_s = circuit.opened.elapsed().as_secs(),
+                "The provider answers again: its circuit closes."
+            );
+        }
     }
 
     /// Notes how long a model took to its first text.
     pub fn waited(&self, model: &str, wait: Duration) {
-        let mut waits = lock(&self.waits);
-        if waits.len() == MOST_MODELS
+        let mut waits = self.waits.lock();
+        if waits.len() == MAX_MODELS
             && !waits.contains_key(model)
             && let Some(least) = waits.iter().min_by_key(|(_, waits)| waits.len())
         {
-            // What is asked for often stays.
+            // Models that are asked often stay.
             let least = least.0.clone();
             waits.remove(&least);
         }
@@ -83,20 +97,37 @@ impl Health {
         if !tells_of_the_provider(error.code) {
             return;
         }
-        let mut providers = lock(&self.providers);
+        let mut providers = self.providers.lock();
         let failures = providers
             .entry(provider.to_owned())
             .or_insert_with(|| Failures {
                 in_a_row: 0,
-                open_until: None,
+                circuit: None,
                 last: error.clone(),
             });
-        failures.in_a_row = failures.in_a_row.saturating_add(1);
         failures.last = error.clone();
-        if failures.in_a_row >= TOLERATED {
-            let doublings = (failures.in_a_row - TOLERATED).min(16);
-            let pause = PAUSE.saturating_mul(1 << doublings).min(LONGEST);
-            failures.open_until = Some(Instant::now() + pause);
+        failures.in_a_row = failures.in_a_row.saturating_add(1);
+        let Some(doublings) = failures.in_a_row.checked_sub(TOLERATED) else {
+            return;
+        };
+        let pause = PAUSE.saturating_mul(1 << doublings.min(16)).min(LONGEST);
+        let now = Instant::now();
+        let before = failures.circuit;
+        failures.circuit = Some(Circuit {
+            opened: before.map_or(now, |circuit| circuit.opened),
+            open_until: now + pause,
+        });
+        let failures = failures.in_a_row;
+        drop(providers);
+        // Answers that failed side by side are one story.
+        if before.is_none_or(|circuit| circuit.open_until <= now) {
+            tracing::warn!(
+                provider,
+                failures,
+                code = ?error.code,
+                pause_s = pause.as_secs(),
+                "The provider fails again and again: its circuit opens, and others are asked first."
+            );
         }
     }
 
@@ -106,13 +137,13 @@ impl Health {
             .is_some_and(|trouble| trouble.circuit_open.is_some())
     }
 
-    /// What is wrong with a provider, if anything is.
+    /// What is wrong with a provider; `None` if nothing is.
     pub fn trouble(&self, provider: &str) -> Option<Trouble> {
-        let providers = lock(&self.providers);
+        let providers = self.providers.lock();
         let failures = providers.get(provider)?;
         let left = failures
-            .open_until
-            .map(|until| until.saturating_duration_since(Instant::now()));
+            .circuit
+            .map(|circuit| circuit.open_until.saturating_duration_since(Instant::now()));
         Some(Trouble {
             failures: failures.in_a_row,
             circuit_open: left.filter(|left| !left.is_zero()),
@@ -122,7 +153,7 @@ impl Health {
 
     /// The wait that one in twenty of a model's answers exceeds; `None` until enough are known.
     pub fn usual_wait(&self, model: &str) -> Option<Duration> {
-        let waits = lock(&self.waits);
+        let waits = self.waits.lock();
         let waits = waits.get(model).filter(|waits| waits.len() >= LEAST)?;
         let mut sorted: Vec<Duration> = waits.iter().copied().collect();
         sorted.sort_unstable();
@@ -143,13 +174,44 @@ fn tells_of_the_provider(code: ErrorCode) -> bool {
     )
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::testing::log::Log;
+
+    #[test]
+    fn the_log_says_that_a_circuit_opened_and_closed() {
+        let log = Log::capture();
+        let health = Health::default();
+        let error = Error::new(ErrorCode::Overloaded, "It says: “a secret”");
+        for _ in 0..2 {
+            health.failed("acme", &error);
+        }
+        health.answered("acme");
+        assert_eq!(log.lines("acme"), [""; 0]);
+        for _ in 0..5 {
+            health.failed("acme", &error);
+        }
+        let lines = log.lines("acme");
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        for part in [
+            "WARN",
+            "provider=\"acme\"",
+            "failures=3",
+            "pause_s=15",
+            "circuit opens",
+        ] {
+            assert!(lines[0].contains(part), "{part} is not in {lines:?}");
+        }
+        health.answered("acme");
+        health.answered("acme");
+        let lines = log.lines("acme");
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        for part in ["INFO", "provider=\"acme\"", "failing_s=0", "circuit closes"] {
+            assert!(lines[1].contains(part), "{part} is not in {lines:?}");
+        }
+        assert!(log.lines("secret").is_empty());
+    }
 
     #[test]
     fn the_circuit_opens_after_three_failures_until_an_answer() {
@@ -188,10 +250,10 @@ mod tests {
         for _ in 0..LEAST {
             health.waited("in use", Duration::from_millis(5));
         }
-        for number in 0..3 * MOST_MODELS {
+        for number in 0..3 * MAX_MODELS {
             health.waited(&format!("m{number}"), Duration::from_millis(5));
         }
-        assert_eq!(lock(&health.waits).len(), MOST_MODELS);
+        assert_eq!(health.waits.lock().len(), MAX_MODELS);
         assert_eq!(health.usual_wait("in use"), Some(Duration::from_millis(5)));
     }
 

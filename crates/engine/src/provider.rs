@@ -8,9 +8,11 @@ pub use blocks::made_up_id;
 use futures::{future::BoxFuture, stream::BoxStream};
 pub use headwater_protocol::chat::Effort;
 use headwater_protocol::{BlockKind, Error, FinishReason, ModelInfo, Stage, ToolCall, Usage};
+pub use http_provider::HttpProvider;
 use serde_json::Value;
 
 pub mod anthropic;
+mod api_client;
 mod base64;
 mod blocks;
 mod catalog;
@@ -19,7 +21,9 @@ mod exchange;
 mod fault;
 pub mod gemini;
 pub mod http;
+mod http_provider;
 mod json;
+mod key_status;
 #[cfg(feature = "local")]
 pub mod local;
 mod media;

@@ -297,7 +297,7 @@ fn make(config: &ProviderConfig, http: reqwest::Client) -> Result<Arc<dyn Provid
                 models,
                 prefill: config.prefill,
             };
-            Arc::new(OpenAi::new(config, http)?)
+            Arc::new(OpenAi::provider(config, http)?)
         }
         Kind::Responses => {
             let usual = ResponsesConfig::default();
@@ -307,7 +307,7 @@ fn make(config: &ProviderConfig, http: reqwest::Client) -> Result<Arc<dyn Provid
                 api_key,
                 models,
             };
-            Arc::new(Responses::new(config, http)?)
+            Arc::new(Responses::provider(config, http)?)
         }
         Kind::Anthropic => {
             let usual = AnthropicConfig::default();
@@ -317,7 +317,7 @@ fn make(config: &ProviderConfig, http: reqwest::Client) -> Result<Arc<dyn Provid
                 api_key,
                 models,
             };
-            Arc::new(Anthropic::new(config, http)?)
+            Arc::new(Anthropic::provider(config, http)?)
         }
         Kind::Gemini => {
             let config = GeminiConfig {
@@ -326,7 +326,7 @@ fn make(config: &ProviderConfig, http: reqwest::Client) -> Result<Arc<dyn Provid
                 api_key,
                 models,
             };
-            Arc::new(Gemini::new(config, http)?)
+            Arc::new(Gemini::provider(config, http)?)
         }
         Kind::Ollama => {
             let config = OllamaConfig {
@@ -335,7 +335,7 @@ fn make(config: &ProviderConfig, http: reqwest::Client) -> Result<Arc<dyn Provid
                 models,
                 pull: config.pull,
             };
-            Arc::new(Ollama::new(config, http)?)
+            Arc::new(Ollama::provider(config, http)?)
         }
     })
 }

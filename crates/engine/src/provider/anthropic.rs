@@ -1,29 +1,25 @@
-//! Anthropic's Messages API, and the servers that speak it.
+//! Anthropic's [Messages API](https://docs.claude.com/en/api/messages), and the servers that speak
+//! it.
 //!
-//! - `traits`: what is known about a model by its name.
+//! - `traits`: what a model's name tells about it.
 //! - `variant`: what models disagree about in a request, and what to try when one refuses.
 //! - `request`: the body.
 //! - `decode`: pieces of an answer to blocks.
 //! - `models`: the list.
 
 use super::{
-    ChatRequest, Provider, ProviderEvent,
-    catalog::Catalog,
-    endpoint::Endpoint,
-    exchange::{self, Vendor},
-    secret::Secret,
+    ChatRequest, api_client::ApiClient, endpoint::Endpoint, exchange::Vendor,
+    http_provider::HttpProvider, secret::Secret,
 };
 use decode::Decoder;
-use futures::{FutureExt, future::BoxFuture, stream::BoxStream};
 use headwater_protocol::{Error, ModelInfo};
 use reqwest::{
-    RequestBuilder, Url,
+    Url,
     header::{HeaderName, HeaderValue},
 };
-use serde::Deserialize;
-use std::sync::Arc;
+use serde::Serialize;
 use traits::Traits;
-use variant::{RequestVariant, Shapes};
+use variant::RequestVariant;
 
 mod decode;
 mod models;
@@ -31,29 +27,26 @@ mod request;
 mod traits;
 mod variant;
 
-/// The version of the format that is spoken here.
-const VERSION: &str = "2023-06-01";
+/// The version of the format that is spoken here:
+/// <https://docs.claude.com/en/api/versioning>.
+const VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 
 /// The address of Anthropic itself.
 const BASE_URL: &str = "https://api.anthropic.com";
 
-/// What to tell whoever set a wrong address.
+/// The hint in errors about a wrong address.
 const HINT: &str = "Anthropic's own is https://api.anthropic.com.";
 
-/// Which server, and how to talk to it.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// Which server, and what is known about it.
+#[derive(Clone, Debug)]
 pub struct AnthropicConfig {
     /// The provider's name for people.
     pub name: String,
-    /// Its address, with or without `/v1`.
-    #[serde(default = "base_url")]
+    /// The server's address, with or without `/v1`.
     pub base_url: String,
     /// The key.
-    #[serde(default)]
     pub api_key: Option<Secret>,
-    /// The models to offer; without it the server is asked.
-    #[serde(default)]
+    /// The models to offer. If `None`, the server is asked for its list.
     pub models: Option<Vec<String>>,
 }
 
@@ -61,36 +54,26 @@ impl Default for AnthropicConfig {
     fn default() -> Self {
         Self {
             name: "Anthropic".into(),
-            base_url: base_url(),
+            base_url: BASE_URL.into(),
             api_key: None,
             models: None,
         }
     }
 }
 
-fn base_url() -> String {
-    BASE_URL.into()
-}
-
-/// A provider that speaks Anthropic's Messages API.
-#[derive(Clone)]
-pub struct Anthropic {
-    shared: Arc<Shared>,
-}
-
-/// What all answers of a provider share.
-struct Shared {
-    endpoint: Endpoint,
-    key: Option<HeaderValue>,
-    http: reqwest::Client,
-    catalog: Catalog,
-    shapes: Shapes,
-}
+/// Anthropic's Messages API.
+pub struct Anthropic(());
 
 impl Anthropic {
-    /// A provider; nothing is sent yet. The client is best made by
-    /// [`http_client`](super::http::http_client) and shared by all providers.
-    pub fn new(config: AnthropicConfig, http: reqwest::Client) -> Result<Self, Error> {
+    /// Makes a provider. Nothing is sent yet. Make the client with
+    /// [`http_client`](super::http::http_client), and share it between all providers.
+    ///
+    /// # Errors
+    /// `invalid_request` for a base URL that is not an address, or a key that cannot be sent.
+    pub fn provider(
+        config: AnthropicConfig,
+        http: reqwest::Client,
+    ) -> Result<HttpProvider<Self>, Error> {
         let endpoint = Endpoint::new(
             config.name,
             &config.base_url,
@@ -98,74 +81,52 @@ impl Anthropic {
             HINT,
             BASE_URL,
         )?;
-        Ok(Self {
-            shared: Arc::new(Shared {
-                key: endpoint.header("")?,
-                endpoint,
-                http,
-                catalog: Catalog::new(config.models),
-                shapes: Shapes::default(),
-            }),
-        })
+        let mut headers = endpoint.key_header(HeaderName::from_static("x-api-key"), "")?;
+        headers.insert(HeaderName::from_static("anthropic-version"), VERSION);
+        let client = ApiClient::new(endpoint, headers, http);
+        Ok(HttpProvider::new(Self(()), client, config.models))
     }
 }
 
-impl std::fmt::Debug for Anthropic {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Anthropic")
-            .field("name", &self.shared.endpoint.name)
-            .field("place", &super::http::place(&self.shared.endpoint.url))
-            .finish_non_exhaustive()
+/// The address of a call. The base address may have the version or not.
+fn url(endpoint: &Endpoint, name: &str) -> Url {
+    match endpoint.ends_with("v1") {
+        true => endpoint.at(&[name]),
+        false => endpoint.at(&["v1", name]),
     }
 }
 
-impl Provider for Anthropic {
-    fn models(&self) -> BoxFuture<'_, Result<Vec<ModelInfo>, Error>> {
-        let shared = &self.shared;
-        shared
-            .catalog
-            .list(&shared.endpoint, shared.fetch())
-            .boxed()
+impl Vendor for Anthropic {
+    type Decoder = Decoder;
+    type RequestVariant = RequestVariant;
+
+    fn url(&self, endpoint: &Endpoint, _: &ChatRequest) -> Url {
+        url(endpoint, "messages")
     }
 
-    fn stream(&self, request: ChatRequest) -> BoxStream<'static, Result<ProviderEvent, Error>> {
-        exchange::stream(self.shared.clone(), request)
+    fn body(&self, request: &ChatRequest, variant: RequestVariant) -> impl Serialize {
+        request::body(request, variant)
+    }
+
+    fn decoder(&self, endpoint: &Endpoint, request: &ChatRequest) -> Decoder {
+        let spaces = request::prefill(request).map_or("", |(_, spaces)| spaces);
+        Decoder::new(endpoint.clone(), spaces.into())
+    }
+
+    async fn models(&self, client: &ApiClient) -> Result<Vec<ModelInfo>, Error> {
+        models::fetch(client).await
     }
 
     fn can_prefill(&self, model: &str) -> bool {
         Traits::of(model).prefill
     }
-}
 
-impl Shared {
-    /// The address of a call, whether the base address has the version or not.
-    fn url(&self, name: &str) -> Url {
-        match self.endpoint.ends_with("v1") {
-            true => self.endpoint.at(&[name]),
-            false => self.endpoint.at(&["v1", name]),
-        }
+    fn likely_variant(&self, request: &ChatRequest) -> RequestVariant {
+        RequestVariant::likely(request)
     }
 
-    /// Adds the headers that every call has.
-    fn signed(&self, call: RequestBuilder) -> RequestBuilder {
-        let call = call.header(HeaderName::from_static("anthropic-version"), VERSION);
-        match &self.key {
-            Some(key) => call.header(HeaderName::from_static("x-api-key"), key.clone()),
-            None => call,
-        }
-    }
-}
-
-impl Vendor for Shared {
-    type Decoder = Decoder;
-    type RequestVariant = RequestVariant;
-
-    fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
-    }
-
-    fn variant(&self, request: &ChatRequest) -> RequestVariant {
-        self.shapes.get(request)
+    fn variant_key(&self, request: &ChatRequest) -> String {
+        variant::key(request)
     }
 
     fn after_refusal(
@@ -177,22 +138,10 @@ impl Vendor for Shared {
         variant.after_refusal(request, said)
     }
 
-    fn keep_shape(&self, request: &ChatRequest, variant: RequestVariant) {
-        self.shapes.keep(request, variant);
-    }
-
-    fn call(
-        &self,
-        request: &ChatRequest,
-        variant: RequestVariant,
-    ) -> Result<RequestBuilder, Error> {
-        let call = self.signed(self.http.post(self.url("messages")));
-        exchange::with_json(call, &request::body(request, variant))
-    }
-
-    fn decoder(&self, request: &ChatRequest, _: RequestVariant) -> Decoder {
-        let spaces = request::prefill(request).map_or("", |(_, spaces)| spaces);
-        Decoder::new(self.endpoint.clone(), spaces.into())
+    fn accepted(&self, variant: RequestVariant) -> Option<RequestVariant> {
+        // Whether the answer must be short, and whether the model accepts old thoughts, depends on
+        // the conversation.
+        (variant.thoughts && !variant.short).then_some(variant)
     }
 }
 

@@ -1,53 +1,40 @@
-//! Base64, the form in which pictures travel inside JSON.
+//! Base64, the form in which images travel inside JSON.
 
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+use ::base64::{
+    Engine as _,
+    alphabet::STANDARD,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose},
+};
 
-/// The bytes in the standard alphabet, with padding.
+/// Reads what encoders get wrong too: missing padding, and bits behind the last byte that are not
+/// zero.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// Encodes bytes in the standard alphabet, with padding
+/// ([RFC 4648, section 4](https://www.rfc-editor.org/rfc/rfc4648#section-4)).
 pub(super) fn encode(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for three in bytes.chunks(3) {
-        let bits = (0..3).fold(0, |bits: usize, at| {
-            bits << 8 | usize::from(three.get(at).copied().unwrap_or(0))
-        });
-        for at in 0..4 {
-            out.push(if at <= three.len() {
-                char::from(ALPHABET[bits >> (18 - 6 * at) & 63])
-            } else {
-                '='
-            });
-        }
-    }
-    out
+    general_purpose::STANDARD.encode(bytes)
 }
 
-/// The bytes of a text in the standard or the URL-safe alphabet, with or without padding and line
-/// breaks; `None` if it is something else.
+/// Decodes text in the standard or the URL-safe alphabet, with or without padding and line breaks.
+/// Returns `None` for anything else.
 pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len() / 4 * 3 + 3);
-    let (mut bits, mut count) = (0_u32, 0);
-    for letter in text
-        .trim_end_matches(|letter: char| letter == '=' || letter.is_whitespace())
+    let text = text.trim_end_matches(|letter: char| letter == '=' || letter.is_whitespace());
+    let standard: Vec<u8> = text
         .bytes()
-    {
-        let value = match letter {
-            b'A'..=b'Z' => letter - b'A',
-            b'a'..=b'z' => letter - b'a' + 26,
-            b'0'..=b'9' => letter - b'0' + 52,
-            b'+' | b'-' => 62,
-            b'/' | b'_' => 63,
-            b'\r' | b'\n' => continue,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            out.push((bits >> count) as u8);
-            bits &= (1 << count) - 1;
-        }
-    }
-    // Six bits alone are no byte.
-    (count < 6).then_some(out)
+        .filter(|letter| !matches!(letter, b'\r' | b'\n'))
+        .map(|letter| match letter {
+            b'-' => b'+',
+            b'_' => b'/',
+            letter => letter,
+        })
+        .collect();
+    LENIENT.decode(standard).ok()
 }
 
 #[cfg(test)]

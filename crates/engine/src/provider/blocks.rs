@@ -7,6 +7,7 @@ use super::{
 };
 use headwater_protocol::{BlockKind, ToolCall, Usage};
 use serde_json::Value;
+use std::collections::HashSet;
 
 /// So many pieces go by before changed counts are told again.
 const USAGE_PAUSE: u32 = 64;
@@ -19,7 +20,9 @@ pub(super) struct Blocks {
     /// The number of the next block.
     next: u32,
     calls: u32,
-    texted: bool,
+    /// The identifiers of the calls.
+    called: HashSet<String>,
+    has_text: bool,
     usage: Option<Usage>,
     usage_told: Option<Usage>,
     usage_pause: u32,
@@ -31,7 +34,7 @@ impl Blocks {
         if text.is_empty() {
             return;
         }
-        self.texted |= kind == BlockKind::Text;
+        self.has_text |= kind == BlockKind::Text;
         let index = match self.open {
             Some((index, open, _)) if open == kind => index,
             _ => {
@@ -49,15 +52,12 @@ impl Blocks {
 
     /// Ends the open block with a value if it is of this kind. Whether it was.
     pub(super) fn close_with(&mut self, kind: BlockKind, value: &Value, out: &mut Ready) -> bool {
-        let Some((_, open, last)) = &mut self.open else {
-            return false;
-        };
-        if *open != kind {
-            return false;
+        let is_open = self.is_open(kind);
+        if is_open {
+            self.set_value(kind, value.clone());
+            self.close(out);
         }
-        last.clone_from(value);
-        self.close(out);
-        true
+        is_open
     }
 
     /// Says what the open block will end with, if it is of this kind.
@@ -67,6 +67,16 @@ impl Blocks {
         {
             *last = value;
         }
+    }
+
+    /// Whether a block of this kind is open.
+    pub(super) fn is_open(&self, kind: BlockKind) -> bool {
+        matches!(self.open, Some((_, open, _)) if open == kind)
+    }
+
+    /// Whether there was any text.
+    pub(super) fn has_text(&self) -> bool {
+        self.has_text
     }
 
     /// Ends the open block.
@@ -91,7 +101,7 @@ impl Blocks {
         match media {
             Media::Picture(image) => out.push_back(ProviderEvent::Picture(image)),
             Media::Remark(remark) => {
-                let remark = media::paragraph(&remark, !self.texted);
+                let remark = media::paragraph(&remark, !self.has_text);
                 self.say(BlockKind::Text, &remark, out);
                 self.close(out);
             }
@@ -111,7 +121,10 @@ impl Blocks {
         self.calls += 1;
         let id = match id {
             "" => made_up_id(self.calls),
-            id => id.into(),
+            id => {
+                self.called.insert(id.into());
+                id.into()
+            }
         };
         let name = name.into();
         let index = self.start(BlockKind::ToolInput, Some(ToolCall { id, name }), out);
@@ -123,6 +136,11 @@ impl Blocks {
             index,
             value: arguments,
         });
+    }
+
+    /// Whether this call came already. Without an identifier every call is a new one.
+    pub(super) fn has_call(&self, id: &str) -> bool {
+        self.called.contains(id)
     }
 
     /// Whether a tool was called.
@@ -148,7 +166,13 @@ impl Blocks {
         }
     }
 
-    fn start(&mut self, kind: BlockKind, tool: Option<ToolCall>, out: &mut Ready) -> u32 {
+    /// Begins a block beside the open one, and returns its number.
+    pub(super) fn start(
+        &mut self,
+        kind: BlockKind,
+        tool: Option<ToolCall>,
+        out: &mut Ready,
+    ) -> u32 {
         let index = self.next;
         self.next += 1;
         out.push_back(ProviderEvent::BlockStarted { index, kind, tool });

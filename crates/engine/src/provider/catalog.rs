@@ -1,10 +1,10 @@
 //! The list of models of a provider that is reached over HTTP, fetched now and then.
 
-use super::{endpoint::Endpoint, fault, http};
+use super::{api_client::ApiClient, endpoint::Endpoint, http};
 use headwater_protocol::{Error, ErrorCode, ModelInfo};
-use reqwest::RequestBuilder;
+use reqwest::Url;
 use serde_json::Value;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// How long a list is good.
 const FRESH: Duration = Duration::from_secs(60);
@@ -15,8 +15,11 @@ const FAILURE_FRESH: Duration = Duration::from_secs(5);
 /// How long a list may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// More than any list of models.
-const MOST_BYTES: usize = 8 * 1024 * 1024;
+/// The most bytes of a document. No list of models is that long.
+const MAX_BYTES: usize = 8 * 1024 * 1024;
+
+/// The most pages of a list.
+const MAX_PAGES: usize = 20;
 
 /// A list or a failure, and when it came.
 type Fetched = (Instant, Result<Vec<ModelInfo>, Error>);
@@ -65,20 +68,39 @@ impl Catalog {
     }
 }
 
-/// The JSON document that a call gives.
-pub(super) async fn document(endpoint: &Endpoint, call: RequestBuilder) -> Result<Value, Error> {
-    let response = call
-        .timeout(PATIENCE)
-        .send()
+/// Fetches a JSON document.
+pub(super) async fn document(client: &ApiClient, url: Url) -> Result<Value, Error> {
+    let endpoint = &client.endpoint;
+    let response = client
+        .send(client.get(url).timeout(PATIENCE))
         .await
-        .map_err(|error| http::unreachable(&error, &endpoint.url))?;
-    let status = response.status();
-    let wait = http::retry_after_ms(response.headers(), SystemTime::now());
-    let body = http::bounded(response, MOST_BYTES, PATIENCE).await;
-    if !status.is_success() {
-        return Err(fault::from_response(endpoint, status.as_u16(), &body, wait));
-    }
+        .map_err(|failure| failure.into_error(endpoint))?;
+    let body = http::bounded(response, MAX_BYTES, PATIENCE).await;
     serde_json::from_slice(&body).map_err(|_| no_list(endpoint))
+}
+
+/// Fetches a list that comes in pages. `parameter` is the part of the query that asks for a page;
+/// `read` takes a page and returns what names the next one.
+pub(super) async fn pages(
+    client: &ApiClient,
+    url: Url,
+    parameter: &str,
+    mut read: impl FnMut(&Value) -> Result<Option<String>, Error>,
+) -> Result<(), Error> {
+    let mut next: Option<String> = None;
+    for _ in 0..MAX_PAGES {
+        let mut url = url.clone();
+        if let Some(next) = &next {
+            url.query_pairs_mut().append_pair(parameter, next);
+        }
+        let following = read(&document(client, url).await?)?;
+        // A server that names the same page again would be asked for ever.
+        match following.filter(|page| !page.is_empty() && next.as_ref() != Some(page)) {
+            Some(page) => next = Some(page),
+            None => break,
+        }
+    }
+    Ok(())
 }
 
 /// The error for a document that is no list of models.
@@ -93,18 +115,18 @@ pub(super) fn no_list(endpoint: &Endpoint) -> Error {
     )
 }
 
-/// One model of the list.
+/// One model of the list. `context` is in tokens.
 pub(super) fn info(
     endpoint: &Endpoint,
     id: &str,
     name: Option<&str>,
-    context: Option<u32>,
+    context: Option<u64>,
 ) -> ModelInfo {
     ModelInfo {
         id: id.into(),
         name: name.filter(|name| !name.is_empty()).unwrap_or(id).into(),
         provider: endpoint.name.clone(),
-        context,
+        context: context.and_then(|tokens| u32::try_from(tokens).ok()),
         note: None,
     }
 }

@@ -2,7 +2,10 @@
 
 use super::secret::Secret;
 use headwater_protocol::{Error, ErrorCode};
-use reqwest::{Url, header::HeaderValue};
+use reqwest::{
+    Url,
+    header::{HeaderMap, HeaderName, HeaderValue},
+};
 
 /// A provider as it is named, reached and quoted.
 #[derive(Clone, Debug)]
@@ -44,20 +47,22 @@ impl Endpoint {
         })
     }
 
-    /// The key as the value of a header, behind a word such as `Bearer `.
-    pub(super) fn header(&self, before: &str) -> Result<Option<HeaderValue>, Error> {
-        let Some(key) = &self.key else {
-            return Ok(None);
-        };
-        let mut value =
-            HeaderValue::try_from(format!("{before}{}", key.expose())).map_err(|_| {
+    /// The header that carries the key, behind a prefix such as `Bearer `. Without a key there are
+    /// no headers.
+    pub(super) fn key_header(&self, name: HeaderName, prefix: &str) -> Result<HeaderMap, Error> {
+        let mut headers = HeaderMap::new();
+        if let Some(key) = &self.key {
+            let value = format!("{prefix}{}", key.expose());
+            let mut value = HeaderValue::try_from(value).map_err(|_| {
                 wrong(format!(
                     "The key of {} holds characters that no key has.",
                     self.name
                 ))
             })?;
-        value.set_sensitive(true);
-        Ok(Some(value))
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
+        Ok(headers)
     }
 
     /// The address of a call; a query that the base URL has stays.
@@ -75,6 +80,15 @@ impl Endpoint {
             .path_segments()
             .and_then(|parts| parts.rev().find(|part| !part.is_empty()))
             .is_some_and(|last| last == part)
+    }
+
+    /// The error for an answer that ends with a failure that nothing more is said about.
+    pub(super) fn broke_off(&self) -> Error {
+        Error::new(
+            ErrorCode::ProviderError,
+            format!("{} broke off its answer.", self.name),
+        )
+        .at("reading the answer")
     }
 
     /// The error for something that this provider's protocol does not know.

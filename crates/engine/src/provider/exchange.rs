@@ -5,158 +5,132 @@
 //! refuses is left out, the body is read in the form it has, and the connection is kept for the
 //! next answer. All work is done inside the stream, so dropping it closes the socket.
 
-use super::{ChatRequest, ProviderEvent, endpoint::Endpoint, fault, http, sse};
+use super::{
+    ChatRequest, ProviderEvent,
+    api_client::{ApiClient, Failure},
+    endpoint::Endpoint,
+    http,
+    key_status::KeyStatus,
+};
 use bytes::Bytes;
 use futures::{
     Stream, StreamExt,
     stream::{self, BoxStream},
 };
-use headwater_protocol::{Error, ErrorCode};
+use headwater_protocol::Error;
+use memory::Memory;
 use reader::Reader;
-use reqwest::{
-    RequestBuilder, Response,
-    header::{ACCEPT, CONTENT_TYPE},
-};
-use serde::Serialize;
+use reqwest::Response;
 use serde_json::Value;
-use std::{
-    borrow::Cow,
-    collections::VecDeque,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout, timeout_at};
 
+mod decode;
 pub(super) mod memory;
 mod pictures;
 pub(super) mod reader;
 mod thoughts;
+mod vendor;
 
-/// How much of an error's body is read.
-const ERROR_BYTES: usize = 64 * 1024;
-
-/// How long the body of an error may take.
-const ERROR_PATIENCE: Duration = Duration::from_secs(5);
+pub(super) use decode::{Decode, Flow, Ready, body_json, event_json};
+pub(super) use vendor::{Remedy, Vendor};
 
 /// How long to wait for the usage, or for the end, once the answer itself is whole. Servers that
 /// never close would otherwise turn a whole answer into a stalled one.
 const AFTER_FINISH: Duration = Duration::from_secs(2);
 
-/// In how many shapes a request is tried at most.
-const MOST_SHAPES: usize = 5;
+/// The most variants in which a request is tried.
+const MAX_VARIANTS: usize = 5;
 
-/// Events that are ready to be given out.
-pub(super) type Ready = VecDeque<ProviderEvent>;
-
-/// Whether a stream goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Flow {
-    /// More may come.
-    More,
-    /// The provider said that this was all.
-    Done,
+/// A vendor's API at one address, and what was learned about it.
+pub(super) struct Backend<V: Vendor> {
+    pub(super) vendor: V,
+    pub(super) client: ApiClient,
+    pub(super) key: KeyStatus,
+    /// The variants that the server accepted last, by [`Vendor::variant_key`].
+    variants: Memory<V::RequestVariant>,
 }
 
-/// How a vendor is asked.
-pub(super) trait Vendor: Send + Sync + 'static {
-    /// What reads its answers.
-    type Decoder: Decode;
-    /// What its servers or models disagree about in a request; `()` where there is nothing.
-    type RequestVariant: Copy + PartialEq + Send;
+impl<V: Vendor> Backend<V> {
+    pub(super) fn new(vendor: V, client: ApiClient) -> Self {
+        Self {
+            vendor,
+            client,
+            key: KeyStatus::default(),
+            variants: Memory::default(),
+        }
+    }
 
-    /// Who it is.
-    fn endpoint(&self) -> &Endpoint;
+    /// The answer to a request, as [`Provider::stream`](super::Provider::stream) promises it.
+    pub(super) fn stream(
+        self: &Arc<Self>,
+        request: ChatRequest,
+    ) -> BoxStream<'static, Result<ProviderEvent, Error>> {
+        let answer = Answer {
+            backend: self.clone(),
+            request,
+            state: State::Start,
+            ready: Ready::new(),
+            has_remedied: false,
+        };
+        stream::unfold(answer, |mut answer| async move {
+            let event = answer.next().await?;
+            Some((event, answer))
+        })
+        .boxed()
+    }
+
+    /// Sends the request, in another variant where the server refuses a parameter, and waits for
+    /// the head of its answer.
+    async fn open(&self, request: &ChatRequest) -> Result<Response, Error> {
+        let endpoint = &self.client.endpoint;
+        let mut request = Cow::Borrowed(request);
+        let mut variant = self.first_variant(&request);
+        let mut tried = vec![variant];
+        loop {
+            let call = self.client.post(
+                self.vendor.url(endpoint, &request),
+                &self.vendor.body(&request, variant),
+            )?;
+            let refusal = match self.client.send(call).await {
+                Ok(response) => {
+                    self.remember(&request, variant);
+                    return Ok(response);
+                }
+                Err(Failure::Unreachable(error)) => return Err(error),
+                Err(Failure::Refused(refusal)) => refusal,
+            };
+            let other = match refusal.status {
+                400 | 422 if tried.len() < MAX_VARIANTS => {
+                    self.vendor.after_refusal(&request, variant, &refusal.body)
+                }
+                _ => None,
+            };
+            match other.filter(|other| !tried.contains(other)) {
+                Some(other) => variant = other,
+                None => match pictures::left_out(&request, refusal.status, &refusal.body) {
+                    Some(other) => request = Cow::Owned(other),
+                    None => return Err(refusal.error(endpoint)),
+                },
+            }
+            tried.push(variant);
+        }
+    }
 
     /// The variant to try first.
-    fn variant(&self, request: &ChatRequest) -> Self::RequestVariant;
-
-    /// Another variant, after a status 400 or 422 with this body. One that was tried is not tried
-    /// again.
-    fn after_refusal(
-        &self,
-        request: &ChatRequest,
-        variant: Self::RequestVariant,
-        said: &[u8],
-    ) -> Option<Self::RequestVariant> {
-        let _ = (request, variant, said);
-        None
+    pub(super) fn first_variant(&self, request: &ChatRequest) -> V::RequestVariant {
+        let known = self.variants.get(&self.vendor.variant_key(request));
+        known.unwrap_or_else(|| self.vendor.likely_variant(request))
     }
 
-    /// Remembers the variant that was taken.
-    fn keep_shape(&self, request: &ChatRequest, variant: Self::RequestVariant) {
-        let _ = (request, variant);
+    /// Notes that the server accepted a variant.
+    pub(super) fn remember(&self, request: &ChatRequest, variant: V::RequestVariant) {
+        if let Some(variant) = self.vendor.accepted(variant) {
+            let key = self.vendor.variant_key(request);
+            let likely = self.vendor.likely_variant(request);
+            self.variants.keep(key, variant, likely);
+        }
     }
-
-    /// The request: address, headers and body.
-    fn call(
-        &self,
-        request: &ChatRequest,
-        variant: Self::RequestVariant,
-    ) -> Result<RequestBuilder, Error>;
-
-    /// A decoder for the answer to this request.
-    fn decoder(&self, request: &ChatRequest, variant: Self::RequestVariant) -> Self::Decoder;
-}
-
-/// Turns the pieces of one answer into events. It knows nothing of sockets.
-pub(super) trait Decode: Send + 'static {
-    /// Whether a body that begins with a brace is newline-delimited JSON, not one document. Each
-    /// line then comes to [`Decode::event`] as the data of an event without a type.
-    const LINES: bool = false;
-
-    /// Whether the provider said why it ended. What may still come is the usage.
-    fn has_finish(&self) -> bool;
-
-    /// Takes one event.
-    fn event(&mut self, event: &sse::Event, out: &mut Ready) -> Result<Flow, Error>;
-
-    /// Takes a whole answer from a server that does not stream; half a document is no error but an
-    /// end without a finish.
-    fn whole(&mut self, body: &[u8], out: &mut Ready) -> Result<(), Error>;
-
-    /// Hears that thinking was found in the text, for whoever remembers which models think.
-    fn thinks(&mut self) {}
-
-    /// Tells what is known, such as the counts, because the stream breaks off here.
-    fn break_off(&mut self, out: &mut Ready);
-
-    /// Ends the answer as the provider meant it: with [`ProviderEvent::Finished`] if it said why it
-    /// ended, otherwise as [`Decode::break_off`] does. It is called at most once.
-    fn end(&mut self, out: &mut Ready);
-}
-
-/// The answer to a request, as [`Provider::stream`](super::Provider::stream) promises it.
-pub(super) fn stream<V: Vendor>(
-    vendor: Arc<V>,
-    request: ChatRequest,
-) -> BoxStream<'static, Result<ProviderEvent, Error>> {
-    let answer = Answer {
-        vendor,
-        state: State::Start(Box::new(request)),
-        ready: Ready::new(),
-    };
-    stream::unfold(answer, |mut answer| async move {
-        let event = answer.next().await?;
-        Some((event, answer))
-    })
-    .boxed()
-}
-
-/// Adds a JSON body and the headers that belong to a streamed answer.
-pub(super) fn with_json(
-    call: RequestBuilder,
-    body: &impl Serialize,
-) -> Result<RequestBuilder, Error> {
-    let body = serde_json::to_vec(body).map_err(|error| {
-        Error::new(
-            ErrorCode::Internal,
-            format!("The request cannot be written: {error}."),
-        )
-    })?;
-    Ok(call
-        .header(CONTENT_TYPE, "application/json")
-        .header(ACCEPT, "text/event-stream, application/json")
-        .body(body))
 }
 
 /// A setting as it was written: a longer type would show digits that nobody chose.
@@ -166,14 +140,18 @@ pub(super) fn short(number: f32) -> Value {
 
 /// A stream in progress.
 struct Answer<V: Vendor> {
-    vendor: Arc<V>,
+    backend: Arc<Backend<V>>,
+    request: ChatRequest,
     state: State<V::Decoder>,
     ready: Ready,
+    /// Whether a failure led to a remedy already.
+    has_remedied: bool,
 }
 
 enum State<D> {
-    Start(Box<ChatRequest>),
+    Start,
     Reading(Box<Reading<D>>),
+    Remedying(Remedy),
     Failed(Error),
     Over,
 }
@@ -192,34 +170,65 @@ impl<V: Vendor> Answer<V> {
             if let Some(event) = self.ready.pop_front() {
                 return Some(Ok(event));
             }
-            let endpoint = self.vendor.endpoint();
             self.state = match std::mem::replace(&mut self.state, State::Over) {
                 State::Over => return None,
                 State::Failed(error) => return Some(Err(error)),
-                State::Start(request) => match open(&*self.vendor, &request).await {
-                    Err(error) => State::Failed(error),
-                    Ok((response, variant)) => {
+                State::Start => match self.backend.open(&self.request).await {
+                    Err(error) => self.after_failure(error),
+                    Ok(response) => {
                         self.ready.push_back(ProviderEvent::Connected);
-                        let decoder = self.vendor.decoder(&request, variant);
-                        State::Reading(Box::new(Reading {
-                            body: response.bytes_stream().boxed(),
-                            reader: Reader::new(endpoint.clone(), decoder),
-                            until: None,
-                        }))
+                        State::Reading(Box::new(self.reading(response)))
                     }
                 },
                 State::Reading(mut reading) => {
+                    let endpoint = &self.backend.client.endpoint;
                     match reading.read(endpoint, &mut self.ready).await {
                         Ok(Flow::More) => State::Reading(reading),
                         Ok(Flow::Done) => {
+                            self.backend.key.worked(endpoint);
                             keep_connection(reading.body);
                             State::Over
                         }
-                        Err(error) => State::Failed(error),
+                        Err(error) => self.after_failure(error),
                     }
                 }
+                State::Remedying(mut remedy) => match remedy.next().await {
+                    Some(Ok(stage)) => {
+                        self.ready.push_back(ProviderEvent::Stage(stage));
+                        State::Remedying(remedy)
+                    }
+                    Some(Err(error)) => self.failed(error),
+                    None => State::Start,
+                },
             };
         }
+    }
+
+    fn reading(&self, response: Response) -> Reading<V::Decoder> {
+        let endpoint = &self.backend.client.endpoint;
+        let decoder = self.backend.vendor.decoder(endpoint, &self.request);
+        Reading {
+            body: response.bytes_stream().boxed(),
+            reader: Reader::new(endpoint.clone(), decoder),
+            until: None,
+        }
+    }
+
+    fn after_failure(&mut self, error: Error) -> State<V::Decoder> {
+        let Backend { vendor, client, .. } = &*self.backend;
+        match vendor.remedy(client, &self.request, error, !self.has_remedied) {
+            Ok(remedy) => {
+                self.has_remedied = true;
+                State::Remedying(remedy)
+            }
+            Err(error) => self.failed(error),
+        }
+    }
+
+    fn failed(&self, error: Error) -> State<V::Decoder> {
+        let Backend { key, client, .. } = &*self.backend;
+        key.failed(&client.endpoint, &error);
+        State::Failed(error)
     }
 }
 
@@ -266,46 +275,6 @@ fn keep_connection(mut body: impl Stream<Item = reqwest::Result<Bytes>> + Send +
         };
         let _ = timeout(Duration::from_secs(1), drain).await;
     });
-}
-
-/// Sends the request, in another variant where the server does not know a parameter, and waits for
-/// the head of its answer.
-async fn open<V: Vendor>(
-    vendor: &V,
-    request: &ChatRequest,
-) -> Result<(Response, V::RequestVariant), Error> {
-    let endpoint = vendor.endpoint();
-    let mut request = Cow::Borrowed(request);
-    let mut variant = vendor.variant(&request);
-    let mut tried = vec![variant];
-    loop {
-        let response = vendor
-            .call(&request, variant)?
-            .send()
-            .await
-            .map_err(|error| http::unreachable(&error, &endpoint.url))?;
-        let status = response.status();
-        if status.is_success() {
-            vendor.keep_shape(&request, variant);
-            return Ok((response, variant));
-        }
-        let wait = http::retry_after_ms(response.headers(), SystemTime::now());
-        let body = http::bounded(response, ERROR_BYTES, ERROR_PATIENCE).await;
-        let other = match status.as_u16() {
-            400 | 422 if tried.len() < MOST_SHAPES => {
-                vendor.after_refusal(&request, variant, &body)
-            }
-            _ => None,
-        };
-        match other.filter(|other| !tried.contains(other)) {
-            Some(other) => variant = other,
-            None => match pictures::left_out(&request, status.as_u16(), &body) {
-                Some(other) => request = Cow::Owned(other),
-                None => return Err(fault::from_response(endpoint, status.as_u16(), &body, wait)),
-            },
-        }
-        tried.push(variant);
-    }
 }
 
 #[cfg(test)]

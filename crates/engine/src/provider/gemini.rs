@@ -1,4 +1,4 @@
-//! Google's Gemini, by its own protocol.
+//! Google's Gemini, by its [own protocol](https://ai.google.dev/api/generate-content).
 //!
 //! - `request`: the body, and what to leave out for a model that does not take it.
 //! - `models`: the list, and what a model's name tells.
@@ -6,163 +6,127 @@
 //!
 //! # Signatures
 //!
-//! Gemini signs what it thought, and wants each signature back on the part where it stood. It may
-//! stand on a thought, on a text or on a tool call, but only
-//! [`Part::Reasoning`](super::Part::Reasoning) has room for it. So every signature travels in a
-//! block of reasoning, with the value
+//! Gemini signs what it thought, and wants each signature back on the part on which it came
+//! (<https://ai.google.dev/gemini-api/docs/thought-signatures>). That may be a thought, a text or a
+//! tool call, but only [`Part::Reasoning`](super::Part::Reasoning) has room for a signature. So
+//! every signature travels in a block of reasoning, with the value
 //! `{"thoughtSignature": …, "part": "thought" | "text" | "call"}`:
 //!
-//! - of a thought: the value of its own block;
-//! - of a tool call: an empty block right before the call, and it goes back on that call;
-//! - of a text: an empty block behind it, and it goes back as an empty text. The block of the text
-//!   itself goes on, so that no paragraph is torn. Gemini itself often sends it like this.
+//! - The signature of a thought is the value of the thought's own block.
+//! - The signature of a tool call is an empty block right before the call. It goes back on that
+//!   call.
+//! - The signature of a text is an empty block behind it. It goes back as an empty text, which is
+//!   how Gemini itself often sends it. The block of the text stays open, so that no paragraph is
+//!   torn.
 
 use super::{
-    ChatRequest, Provider, ProviderEvent,
-    catalog::Catalog,
+    ChatRequest,
+    api_client::ApiClient,
     endpoint::Endpoint,
-    exchange::{self, Vendor, memory::Memory},
+    exchange::{Vendor, memory::Memory},
+    http_provider::HttpProvider,
     secret::Secret,
 };
 use decode::Decoder;
-use futures::{FutureExt, future::BoxFuture, stream::BoxStream};
 use headwater_protocol::{Error, ModelInfo};
 use request::RequestVariant;
-use reqwest::{RequestBuilder, Url, header::HeaderValue};
-use serde::Deserialize;
-use std::sync::Arc;
+use reqwest::{Url, header::HeaderName};
+use serde::Serialize;
 
 mod decode;
 mod models;
 mod request;
 
-/// Where Google serves it.
+/// The address of Google itself.
 pub const BASE_URL: &str = "https://generativelanguage.googleapis.com";
 
-/// What to tell whoever set a wrong address.
+/// The hint in errors about a wrong address.
 const HINT: &str = "Google's is https://generativelanguage.googleapis.com.";
 
-/// Which server, and how to talk to it.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// Which server, and what is known about it.
+#[derive(Clone, Debug, Default)]
 pub struct GeminiConfig {
     /// The provider's name for people.
     pub name: String,
-    /// Its address, with or without the version; [`BASE_URL`] if it is empty.
-    #[serde(default)]
+    /// The server's address, with or without the version; [`BASE_URL`] if it is empty.
     pub base_url: String,
     /// The key.
-    #[serde(default)]
     pub api_key: Option<Secret>,
-    /// The models to offer; without it the server is asked.
-    #[serde(default)]
+    /// The models to offer. If `None`, the server is asked for its list.
     pub models: Option<Vec<String>>,
 }
 
 /// Google's Gemini.
-#[derive(Clone)]
 pub struct Gemini {
-    shared: Arc<Shared>,
-}
-
-/// What all answers of a provider share.
-struct Shared {
-    endpoint: Endpoint,
-    key: Option<HeaderValue>,
-    http: reqwest::Client,
-    catalog: Catalog,
-    /// The shapes that were taken, by model and effort.
-    shapes: Memory<RequestVariant>,
-    /// Models that refused to go on from their own turn.
+    /// Models that refused to continue their own turn.
     no_prefill: Memory<()>,
 }
 
 impl Gemini {
-    /// A provider; nothing is sent yet. The client is best made by
-    /// [`http_client`](super::http::http_client) and shared by all providers.
-    pub fn new(config: GeminiConfig, http: reqwest::Client) -> Result<Self, Error> {
+    /// Makes a provider. Nothing is sent yet. Make the client with
+    /// [`http_client`](super::http::http_client), and share it between all providers.
+    ///
+    /// # Errors
+    /// `invalid_request` for a base URL that is not an address, or a key that cannot be sent.
+    pub fn provider(
+        config: GeminiConfig,
+        http: reqwest::Client,
+    ) -> Result<HttpProvider<Self>, Error> {
         let base_url = match config.base_url.trim() {
             "" => BASE_URL,
             url => url,
         };
         let endpoint = Endpoint::new(config.name, base_url, config.api_key, HINT, BASE_URL)?;
-        Ok(Self {
-            shared: Arc::new(Shared {
-                key: endpoint.header("")?,
-                http,
-                catalog: Catalog::new(config.models),
-                shapes: Memory::default(),
-                no_prefill: Memory::default(),
-                endpoint,
-            }),
-        })
+        let vendor = Self {
+            no_prefill: Memory::default(),
+        };
+        // In a header, because addresses are logged on the way.
+        let headers = endpoint.key_header(HeaderName::from_static("x-goog-api-key"), "")?;
+        let client = ApiClient::new(endpoint, headers, http);
+        Ok(HttpProvider::new(vendor, client, config.models))
     }
 }
 
-impl std::fmt::Debug for Gemini {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Gemini")
-            .field("name", &self.shared.endpoint.name)
-            .field("place", &super::http::place(&self.shared.endpoint.url))
-            .finish_non_exhaustive()
-    }
+/// The address of a call. The base address may have a version or not.
+fn url(endpoint: &Endpoint, path: &[&str]) -> Url {
+    let versioned = ["v1beta", "v1", "v1alpha"]
+        .iter()
+        .any(|version| endpoint.ends_with(version));
+    let version: &[&str] = if versioned { &[] } else { &["v1beta"] };
+    endpoint.at(&[version, path].concat())
 }
 
-impl Provider for Gemini {
-    fn models(&self) -> BoxFuture<'_, Result<Vec<ModelInfo>, Error>> {
-        let shared = &self.shared;
-        shared
-            .catalog
-            .list(&shared.endpoint, shared.fetch())
-            .boxed()
-    }
-
-    fn stream(&self, request: ChatRequest) -> BoxStream<'static, Result<ProviderEvent, Error>> {
-        exchange::stream(self.shared.clone(), request)
-    }
-
-    /// The models of 2026 and later refuse a request that ends with their own turn. Those before
-    /// write on from it.
-    fn can_prefill(&self, model: &str) -> bool {
-        self.shared.can_prefill(model)
-    }
-}
-
-impl Shared {
-    /// The address of a call, behind the version.
-    fn at(&self, path: &[&str]) -> Url {
-        let versioned = ["v1beta", "v1", "v1alpha"]
-            .iter()
-            .any(|version| self.endpoint.ends_with(version));
-        let version: &[&str] = if versioned { &[] } else { &["v1beta"] };
-        self.endpoint.at(&[version, path].concat())
-    }
-
-    /// The call with the key, which is never a part of the address.
-    fn with_key(&self, call: RequestBuilder) -> RequestBuilder {
-        match &self.key {
-            Some(key) => call.header("x-goog-api-key", key.clone()),
-            None => call,
-        }
-    }
-
-    fn can_prefill(&self, model: &str) -> bool {
-        models::takes_prefill(model) && self.no_prefill.get(model).is_none()
-    }
-}
-
-impl Vendor for Shared {
+impl Vendor for Gemini {
     type Decoder = Decoder;
     type RequestVariant = RequestVariant;
 
-    fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+    fn url(&self, endpoint: &Endpoint, request: &ChatRequest) -> Url {
+        let call = format!("{}:streamGenerateContent", models::bare(&request.model));
+        let mut url = url(endpoint, &["models", &call]);
+        url.query_pairs_mut().append_pair("alt", "sse");
+        url
     }
 
-    fn variant(&self, request: &ChatRequest) -> RequestVariant {
-        self.shapes
-            .get(&key(request))
-            .unwrap_or_else(|| RequestVariant::for_request(request))
+    fn body(&self, request: &ChatRequest, variant: RequestVariant) -> impl Serialize {
+        request::body(request, variant, self.can_prefill(&request.model))
+    }
+
+    fn decoder(&self, endpoint: &Endpoint, _: &ChatRequest) -> Decoder {
+        Decoder::new(endpoint.clone())
+    }
+
+    async fn models(&self, client: &ApiClient) -> Result<Vec<ModelInfo>, Error> {
+        models::fetch(client).await
+    }
+
+    /// The models of 2026 and later refuse a request that ends with their own turn. Earlier ones
+    /// continue it.
+    fn can_prefill(&self, model: &str) -> bool {
+        models::takes_prefill(model) && self.no_prefill.get(model).is_none()
+    }
+
+    fn likely_variant(&self, request: &ChatRequest) -> RequestVariant {
+        RequestVariant::for_request(request)
     }
 
     fn after_refusal(
@@ -173,49 +137,21 @@ impl Vendor for Shared {
     ) -> Option<RequestVariant> {
         let said = String::from_utf8_lossy(said).to_lowercase();
         if request.prefill.is_some() && said.contains("model turn") {
-            // Leaving the half answer out would begin another one. The engine asks in words the
-            // next time.
+            // Without the half answer the model would begin another one. The engine asks in words
+            // the next time.
             self.no_prefill.set(request.model.clone(), ());
             return None;
         }
         variant.after_refusal(&said, request)
     }
 
-    fn keep_shape(&self, request: &ChatRequest, variant: RequestVariant) {
-        // What one conversation has lost says nothing about the others.
-        let signatures = true;
-        self.shapes.set(
-            key(request),
-            RequestVariant {
-                signatures,
-                ..variant
-            },
-        );
+    fn accepted(&self, variant: RequestVariant) -> Option<RequestVariant> {
+        // Whether signatures were left out depends on the conversation.
+        Some(RequestVariant {
+            signatures: true,
+            ..variant
+        })
     }
-
-    fn call(
-        &self,
-        request: &ChatRequest,
-        variant: RequestVariant,
-    ) -> Result<RequestBuilder, Error> {
-        let call = format!("{}:streamGenerateContent", models::bare(&request.model));
-        let mut url = self.at(&["models", &call]);
-        url.query_pairs_mut().append_pair("alt", "sse");
-        let prefill = self.can_prefill(&request.model);
-        exchange::with_json(
-            self.with_key(self.http.post(url)),
-            &request::body(request, variant, prefill),
-        )
-    }
-
-    fn decoder(&self, _: &ChatRequest, _: RequestVariant) -> Decoder {
-        Decoder::new(self.endpoint.clone())
-    }
-}
-
-/// What a variant is remembered by.
-fn key(request: &ChatRequest) -> String {
-    format!("{} {:?}", request.model, request.sampling.effort)
 }
 
 #[cfg(test)]

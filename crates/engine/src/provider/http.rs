@@ -11,8 +11,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-mod date;
-
 /// How long opening a connection may take unless somebody says otherwise.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -181,7 +179,7 @@ pub fn retry_after_ms(headers: &HeaderMap, now: SystemTime) -> Option<u64> {
     if let Ok(seconds) = after.parse::<f64>() {
         return (seconds >= 0.0).then(|| (seconds * 1000.0).ceil() as u64);
     }
-    let then = date::parse(after)?;
+    let then = httpdate::parse_http_date(after).ok()?;
     let wait = then.duration_since(now).unwrap_or_default();
     Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
 }

@@ -30,6 +30,17 @@ pub(super) fn arguments(text: &str, last: usize) -> Value {
     })
 }
 
+/// The text of a field; empty if there is none.
+pub(super) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The list of a field; empty if there is none.
+pub(super) fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+    let list = value.get(name).and_then(Value::as_array);
+    list.map(Vec::as_slice).unwrap_or_default()
+}
+
 /// The document without lone surrogates; `None` if there are none.
 fn mended(text: &str) -> Option<String> {
     let mut out = String::with_capacity(text.len());

@@ -39,10 +39,11 @@ use futures::{
 };
 use headwater_protocol::{Error, ErrorCode, ModelInfo};
 use loader::Loader;
+use parking_lot::Mutex;
 use pool::{Pool, Ticket};
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     thread,
 };
 
@@ -191,17 +192,15 @@ impl Provider for LocalProvider {
 
 impl LocalProvider {
     async fn read_summary(&self) -> Result<ModelSummary, Error> {
-        let lock = |cell: &Mutex<Option<ModelSummary>>| {
-            cell.lock().unwrap_or_else(PoisonError::into_inner).clone()
-        };
-        if let Some(summary) = lock(&self.summary) {
+        let known = self.summary.lock().clone();
+        if let Some(summary) = known {
             return Ok(summary);
         }
         let path = self.path.clone();
         let summary = tokio::task::spawn_blocking(move || Self::check(&path))
             .await
             .map_err(|error| halt::internal(&error.to_string()))??;
-        *self.summary.lock().unwrap_or_else(PoisonError::into_inner) = Some(summary.clone());
+        *self.summary.lock() = Some(summary.clone());
         Ok(summary)
     }
 

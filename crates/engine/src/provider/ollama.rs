@@ -1,23 +1,24 @@
-//! Ollama, by its own protocol, which tells more than its imitation of OpenAI's.
+//! Ollama, by its [own protocol](https://github.com/ollama/ollama/blob/main/docs/api.md), which
+//! tells more than its imitation of OpenAI's.
 //!
 //! - `host`: the forms in which its address is written.
-//! - `request`: the body, and what to leave out for a model that does not take it.
+//! - `request`: the body, and what to leave out for a model that refuses it.
 //! - `decode`: lines of an answer to blocks.
 //! - `models`: the list.
-//! - `pull`: fetching a model that is not there.
+//! - `pull`: the download of a missing model.
 
 use super::{
-    ChatRequest, Provider, ProviderEvent,
-    catalog::Catalog,
+    ChatRequest,
+    api_client::ApiClient,
     endpoint::Endpoint,
-    exchange::{self, Vendor, memory::Memory},
+    exchange::{Remedy, Vendor},
+    http_provider::HttpProvider,
 };
 use decode::{Decoder, Thinkers};
-use futures::{FutureExt, future::BoxFuture, stream::BoxStream};
 use headwater_protocol::{Error, ModelInfo};
 use request::Think;
-use reqwest::RequestBuilder;
-use serde::Deserialize;
+use reqwest::{Url, header::HeaderMap};
+use serde::Serialize;
 use std::sync::Arc;
 
 mod decode;
@@ -28,140 +29,99 @@ mod request;
 
 pub use host::host_url;
 
-/// What to tell whoever set a wrong address.
+/// The hint in errors about a wrong address.
 const HINT: &str = "Ollama's is usually http://127.0.0.1:11434, without /v1.";
 
-/// Which server, and how to talk to it.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// Which server, and what is known about it.
+#[derive(Clone, Debug, Default)]
 pub struct OllamaConfig {
     /// The provider's name for people.
     pub name: String,
-    /// Its address in any form that `OLLAMA_HOST` takes; see [`host_url`]. If it is empty, this
-    /// machine is meant.
-    #[serde(default)]
+    /// The server's address in any form that `OLLAMA_HOST` has; see [`host_url`]. If it is empty,
+    /// Ollama runs on this machine.
     pub base_url: String,
-    /// The models to offer; without it the server is asked.
-    #[serde(default)]
+    /// The models to offer. If `None`, the server is asked for its list.
     pub models: Option<Vec<String>>,
-    /// Whether a model that is not there is fetched, which may take long and much room.
-    #[serde(default)]
+    /// Whether a missing model is downloaded, which may take long and much disk space.
     pub pull: bool,
 }
 
-/// An Ollama server.
-#[derive(Clone)]
+/// Ollama.
 pub struct Ollama {
-    shared: Arc<Shared>,
-}
-
-/// What all answers of a provider share.
-struct Shared {
-    endpoint: Endpoint,
     pull: bool,
-    http: reqwest::Client,
-    catalog: Catalog,
-    /// What was taken about thinking, by model and effort.
-    shapes: Memory<Think>,
     thinkers: Arc<Thinkers>,
 }
 
 impl Ollama {
-    /// A provider; nothing is sent yet. The client is best made by
-    /// [`http_client`](super::http::http_client) and shared by all providers.
-    pub fn new(config: OllamaConfig, http: reqwest::Client) -> Result<Self, Error> {
+    /// Makes a provider. Nothing is sent yet. Make the client with
+    /// [`http_client`](super::http::http_client), and share it between all providers.
+    ///
+    /// # Errors
+    /// `invalid_request` for a base URL that is not an address.
+    pub fn provider(
+        config: OllamaConfig,
+        http: reqwest::Client,
+    ) -> Result<HttpProvider<Self>, Error> {
         let base_url = host_url(&config.base_url);
         let endpoint = Endpoint::new(config.name, &base_url, None, HINT, "http://127.0.0.1:11434")?;
-        Ok(Self {
-            shared: Arc::new(Shared {
-                pull: config.pull,
-                http,
-                catalog: Catalog::new(config.models),
-                shapes: Memory::default(),
-                thinkers: Arc::default(),
-                endpoint,
-            }),
-        })
+        let vendor = Self {
+            pull: config.pull,
+            thinkers: Arc::default(),
+        };
+        let client = ApiClient::new(endpoint, HeaderMap::new(), http);
+        Ok(HttpProvider::new(vendor, client, config.models))
     }
 }
 
-impl std::fmt::Debug for Ollama {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ollama")
-            .field("name", &self.shared.endpoint.name)
-            .field("place", &super::http::place(&self.shared.endpoint.url))
-            .finish_non_exhaustive()
-    }
-}
-
-impl Provider for Ollama {
-    fn models(&self) -> BoxFuture<'_, Result<Vec<ModelInfo>, Error>> {
-        let shared = &self.shared;
-        shared
-            .catalog
-            .list(&shared.endpoint, shared.fetch())
-            .boxed()
-    }
-
-    fn stream(&self, request: ChatRequest) -> BoxStream<'static, Result<ProviderEvent, Error>> {
-        pull::stream(self.shared.clone(), request)
-    }
-
-    /// Ollama writes on from an assistant's last turn. A model that thinks would begin with that
-    /// anew.
-    fn can_prefill(&self, model: &str) -> bool {
-        self.shared.can_prefill(model)
-    }
-}
-
-impl Shared {
-    fn can_prefill(&self, model: &str) -> bool {
-        !request::always_thinks(model) && !self.thinkers.has(model)
-    }
-}
-
-impl Vendor for Shared {
+impl Vendor for Ollama {
     type Decoder = Decoder;
     type RequestVariant = Think;
 
-    fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+    fn url(&self, endpoint: &Endpoint, _: &ChatRequest) -> Url {
+        endpoint.at(&["api", "chat"])
     }
 
-    fn variant(&self, request: &ChatRequest) -> Think {
-        self.shapes
-            .get(&key(request))
-            .unwrap_or_else(|| Think::for_request(request))
+    fn body(&self, request: &ChatRequest, think: Think) -> impl Serialize {
+        request::body(request, think, self.can_prefill(&request.model))
+    }
+
+    fn decoder(&self, endpoint: &Endpoint, request: &ChatRequest) -> Decoder {
+        let thinkers = self.thinkers.clone();
+        Decoder::new(endpoint.clone(), request.model.clone(), thinkers)
+    }
+
+    async fn models(&self, client: &ApiClient) -> Result<Vec<ModelInfo>, Error> {
+        models::fetch(client, &self.thinkers).await
+    }
+
+    /// Ollama continues an assistant's last turn. A model that thinks would begin with its thinking
+    /// anew.
+    fn can_prefill(&self, model: &str) -> bool {
+        !request::always_thinks(model) && !self.thinkers.has(model)
+    }
+
+    fn likely_variant(&self, request: &ChatRequest) -> Think {
+        Think::for_request(request)
+    }
+
+    fn variant_key(&self, request: &ChatRequest) -> String {
+        let prefill = request.prefill.is_some();
+        format!("{} {:?} {prefill}", request.model, request.sampling.effort)
     }
 
     fn after_refusal(&self, _: &ChatRequest, think: Think, said: &[u8]) -> Option<Think> {
         think.after_refusal(said)
     }
 
-    fn keep_shape(&self, request: &ChatRequest, think: Think) {
-        self.shapes.set(key(request), think);
+    fn remedy(
+        &self,
+        client: &ApiClient,
+        request: &ChatRequest,
+        error: Error,
+        first: bool,
+    ) -> Result<Remedy, Error> {
+        pull::remedy(client, &request.model, error, self.pull && first)
     }
-
-    fn call(&self, request: &ChatRequest, think: Think) -> Result<RequestBuilder, Error> {
-        let prefill = self.can_prefill(&request.model);
-        exchange::with_json(
-            self.http.post(self.endpoint.at(&["api", "chat"])),
-            &request::body(request, think, prefill),
-        )
-    }
-
-    fn decoder(&self, request: &ChatRequest, _: Think) -> Decoder {
-        Decoder::new(
-            self.endpoint.clone(),
-            request.model.clone(),
-            self.thinkers.clone(),
-        )
-    }
-}
-
-/// What a variant is remembered by.
-fn key(request: &ChatRequest) -> String {
-    format!("{} {:?}", request.model, request.sampling.effort)
 }
 
 #[cfg(test)]

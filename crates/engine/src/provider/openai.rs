@@ -1,84 +1,69 @@
-//! Any server that speaks OpenAI's Chat Completions: OpenAI itself, vLLM, llama.cpp, LM Studio,
-//! Ollama's `/v1` and many more.
+//! Any server that speaks OpenAI's
+//! [Chat Completions](https://platform.openai.com/docs/api-reference/chat): OpenAI itself, vLLM,
+//! llama.cpp, LM Studio, Ollama's `/v1` and many more.
 //!
-//! The servers agree on the format only from afar. What they add or leave out is dealt with in the
-//! parts of this module:
+//! These servers agree only roughly on the format. The parts of this module deal with what they add
+//! or leave out:
 //!
 //! - `request`: the body, and what to leave out for a server that does not know it.
-//! - `decode`, `calls`, `words`: pieces of an answer to blocks.
+//! - `decode`, `content`, `calls`, `words`: pieces of an answer to blocks.
 //! - `extras`: what a server wants back with the next request.
 //! - `models`: the list.
 
 use super::{
-    ChatRequest, Provider, ProviderEvent,
-    catalog::Catalog,
-    endpoint::Endpoint,
-    exchange::{self, Vendor, memory::Memory},
-    secret::Secret,
+    ChatRequest, api_client::ApiClient, endpoint::Endpoint, exchange::Vendor,
+    http_provider::HttpProvider, secret::Secret,
 };
 use decode::Decoder;
-use futures::{FutureExt, future::BoxFuture, stream::BoxStream};
 use headwater_protocol::{Error, ModelInfo};
+use parking_lot::Mutex;
 use request::RequestVariant;
-use reqwest::{
-    RequestBuilder,
-    header::{AUTHORIZATION, HeaderValue},
-};
-use serde::Deserialize;
-use std::sync::{Arc, Mutex, PoisonError};
+use reqwest::{Url, header::AUTHORIZATION};
+use serde::Serialize;
 
 mod calls;
+mod content;
 mod decode;
 mod extras;
 pub(super) mod models;
 pub(super) mod request;
 mod words;
 
-/// What to tell whoever set a wrong address.
+/// The hint in errors about a wrong address.
 pub(super) const HINT: &str = "Most end in /v1.";
 
-/// Which server, and how to talk to it.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// Which server, and what is known about it.
+#[derive(Clone, Debug, Default)]
 pub struct OpenAiConfig {
     /// The provider's name for people.
     pub name: String,
-    /// Its address up to and with `/v1`.
+    /// The server's address up to and with `/v1`.
     pub base_url: String,
-    /// The key, where it wants one.
-    #[serde(default)]
+    /// The key, if the server wants one.
     pub api_key: Option<Secret>,
-    /// The models to offer; without it the server is asked.
-    #[serde(default)]
+    /// The models to offer. If `None`, the server is asked for its list.
     pub models: Option<Vec<String>>,
-    /// Whether the server goes on from a half-written answer. vLLM and llama.cpp do.
-    #[serde(default)]
+    /// Whether the server continues a half-written answer. vLLM and llama.cpp do.
     pub prefill: bool,
 }
 
-/// A provider that speaks OpenAI's Chat Completions.
-#[derive(Clone)]
+/// OpenAI's Chat Completions.
 pub struct OpenAi {
-    shared: Arc<Shared>,
-}
-
-/// What all answers of a provider share.
-struct Shared {
-    endpoint: Endpoint,
-    authorization: Option<HeaderValue>,
     prefill: bool,
-    http: reqwest::Client,
-    catalog: Catalog,
-    /// The variant of a request that the server took last.
+    /// The variant that the server accepted last, whatever the model.
     server: Mutex<RequestVariant>,
-    /// The shapes that its models took last.
-    shapes: Memory<RequestVariant>,
 }
 
 impl OpenAi {
-    /// A provider; nothing is sent yet. The client is best made by
-    /// [`http_client`](super::http::http_client) and shared by all providers.
-    pub fn new(config: OpenAiConfig, http: reqwest::Client) -> Result<Self, Error> {
+    /// Makes a provider. Nothing is sent yet. Make the client with
+    /// [`http_client`](super::http::http_client), and share it between all providers.
+    ///
+    /// # Errors
+    /// `invalid_request` for a base URL that is not an address, or a key that cannot be sent.
+    pub fn provider(
+        config: OpenAiConfig,
+        http: reqwest::Client,
+    ) -> Result<HttpProvider<Self>, Error> {
         let endpoint = Endpoint::new(
             config.name,
             &config.base_url,
@@ -86,67 +71,42 @@ impl OpenAi {
             HINT,
             "https://api.example.com/v1",
         )?;
-        Ok(Self {
-            shared: Arc::new(Shared {
-                authorization: endpoint.header("Bearer ")?,
-                prefill: config.prefill,
-                http,
-                catalog: Catalog::new(config.models),
-                server: Mutex::new(RequestVariant::for_url(&endpoint.url)),
-                shapes: Memory::default(),
-                endpoint,
-            }),
-        })
+        let vendor = Self {
+            prefill: config.prefill,
+            server: Mutex::new(RequestVariant::for_url(&endpoint.url)),
+        };
+        let headers = endpoint.key_header(AUTHORIZATION, "Bearer ")?;
+        let client = ApiClient::new(endpoint, headers, http);
+        Ok(HttpProvider::new(vendor, client, config.models))
     }
 }
 
-impl std::fmt::Debug for OpenAi {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OpenAi")
-            .field("name", &self.shared.endpoint.name)
-            .field("place", &super::http::place(&self.shared.endpoint.url))
-            .finish_non_exhaustive()
-    }
-}
-
-impl Provider for OpenAi {
-    fn models(&self) -> BoxFuture<'_, Result<Vec<ModelInfo>, Error>> {
-        let shared = &self.shared;
-        let fetch = models::fetch(
-            &shared.endpoint,
-            &shared.http,
-            shared.authorization.as_ref(),
-        );
-        shared.catalog.list(&shared.endpoint, fetch).boxed()
-    }
-
-    fn stream(&self, request: ChatRequest) -> BoxStream<'static, Result<ProviderEvent, Error>> {
-        exchange::stream(self.shared.clone(), request)
-    }
-
-    fn can_prefill(&self, _: &str) -> bool {
-        self.shared.prefill
-    }
-}
-
-impl Shared {
-    /// What the server takes, whatever the model.
-    fn likely(&self) -> RequestVariant {
-        *self.server.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Vendor for Shared {
+impl Vendor for OpenAi {
     type Decoder = Decoder;
     type RequestVariant = RequestVariant;
 
-    fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+    fn url(&self, endpoint: &Endpoint, _: &ChatRequest) -> Url {
+        endpoint.at(&["chat", "completions"])
     }
 
-    fn variant(&self, request: &ChatRequest) -> RequestVariant {
-        let known = self.shapes.get(&request::key(request));
-        known.unwrap_or_else(|| self.likely())
+    fn body(&self, request: &ChatRequest, variant: RequestVariant) -> impl Serialize {
+        request::body(request, variant, self.prefill)
+    }
+
+    fn decoder(&self, endpoint: &Endpoint, _: &ChatRequest) -> Decoder {
+        Decoder::new(endpoint.clone())
+    }
+
+    async fn models(&self, client: &ApiClient) -> Result<Vec<ModelInfo>, Error> {
+        models::fetch(client).await
+    }
+
+    fn can_prefill(&self, _: &str) -> bool {
+        self.prefill
+    }
+
+    fn likely_variant(&self, _: &ChatRequest) -> RequestVariant {
+        *self.server.lock()
     }
 
     fn after_refusal(
@@ -158,26 +118,9 @@ impl Vendor for Shared {
         variant.after_refusal(said, request)
     }
 
-    fn keep_shape(&self, request: &ChatRequest, variant: RequestVariant) {
-        let server = variant.of_server();
-        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = server;
-        self.shapes.keep(request::key(request), variant, server);
-    }
-
-    fn call(
-        &self,
-        request: &ChatRequest,
-        variant: RequestVariant,
-    ) -> Result<RequestBuilder, Error> {
-        let mut call = self.http.post(self.endpoint.at(&["chat", "completions"]));
-        if let Some(value) = &self.authorization {
-            call = call.header(AUTHORIZATION, value.clone());
-        }
-        exchange::with_json(call, &request::body(request, variant, self.prefill))
-    }
-
-    fn decoder(&self, _: &ChatRequest, _: RequestVariant) -> Decoder {
-        Decoder::new(self.endpoint.clone())
+    fn accepted(&self, variant: RequestVariant) -> Option<RequestVariant> {
+        *self.server.lock() = variant.of_server();
+        Some(variant)
     }
 }
 

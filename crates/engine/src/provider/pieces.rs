@@ -1,5 +1,40 @@
 //! Puts the pieces of a text together, whether a server sends what is new or all there is so far.
 
+use headwater_protocol::BlockKind;
+
+/// The text and the thoughts of an answer whose pieces come in order. What is new comes as what to
+/// say, in which kind of block; it may be empty.
+#[derive(Debug, Default)]
+pub(super) struct Prose {
+    pub(super) text: Pieces,
+    pub(super) thoughts: Pieces,
+}
+
+impl Prose {
+    /// Takes a piece of the text.
+    pub(super) fn text(&mut self, piece: &str) -> (BlockKind, String) {
+        (BlockKind::Text, self.text.take(piece))
+    }
+
+    /// Takes a piece of the thoughts. Text that was held back comes before them.
+    pub(super) fn think(&mut self, piece: &str) -> [(BlockKind, String); 2] {
+        let new = self.thoughts.take(piece);
+        let held = match new.is_empty() {
+            true => String::new(),
+            false => self.text.end(),
+        };
+        [(BlockKind::Text, held), (BlockKind::Reasoning, new)]
+    }
+
+    /// What was held back as a possible repetition: something else comes now, or the end.
+    pub(super) fn flush(&mut self) -> [(BlockKind, String); 2] {
+        [
+            (BlockKind::Reasoning, self.thoughts.end()),
+            (BlockKind::Text, self.text.end()),
+        ]
+    }
+}
+
 /// One text of an answer: its words, or its thoughts.
 ///
 /// A piece that begins with all the text before it may be a repetition or the same words again. It is

@@ -1,29 +1,21 @@
-//! OpenAI's Responses API, and the servers that speak it.
+//! OpenAI's [Responses API](https://platform.openai.com/docs/api-reference/responses), and the
+//! servers that speak it.
 //!
-//! Nothing is stored at the server: every request carries the whole conversation, and the model's
-//! thoughts go along in the encrypted form in which they came.
+//! The server stores nothing: every request carries the whole conversation, and the model's thoughts
+//! go along in the encrypted form in which they came.
 //!
 //! - `request`: the body, and what to leave out for a model that refuses it.
-//! - `decode`: pieces of an answer to blocks.
+//! - `decode`, `blocks`: pieces of an answer to blocks.
 
 use super::{
-    ChatRequest, Provider, ProviderEvent,
-    catalog::Catalog,
-    endpoint::Endpoint,
-    exchange::{self, Vendor, memory::Memory},
-    openai::{self, request::key},
-    secret::Secret,
+    ChatRequest, api_client::ApiClient, endpoint::Endpoint, exchange::Vendor,
+    http_provider::HttpProvider, openai, secret::Secret,
 };
 use decode::Decoder;
-use futures::{FutureExt, future::BoxFuture, stream::BoxStream};
 use headwater_protocol::{Error, ModelInfo};
 use request::RequestVariant;
-use reqwest::{
-    RequestBuilder,
-    header::{AUTHORIZATION, HeaderValue},
-};
-use serde::Deserialize;
-use std::sync::Arc;
+use reqwest::{Url, header::AUTHORIZATION};
+use serde::Serialize;
 
 mod blocks;
 mod decode;
@@ -32,20 +24,16 @@ mod request;
 /// The address of OpenAI itself.
 const BASE_URL: &str = "https://api.openai.com/v1";
 
-/// Which server, and how to talk to it.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// Which server, and what is known about it.
+#[derive(Clone, Debug)]
 pub struct ResponsesConfig {
     /// The provider's name for people.
     pub name: String,
-    /// Its address up to and with `/v1`.
-    #[serde(default = "base_url")]
+    /// The server's address up to and with `/v1`.
     pub base_url: String,
-    /// The key, where it wants one.
-    #[serde(default)]
+    /// The key, if the server wants one.
     pub api_key: Option<Secret>,
-    /// The models to offer; without it the server is asked.
-    #[serde(default)]
+    /// The models to offer. If `None`, the server is asked for its list.
     pub models: Option<Vec<String>>,
 }
 
@@ -53,37 +41,26 @@ impl Default for ResponsesConfig {
     fn default() -> Self {
         Self {
             name: "OpenAI".into(),
-            base_url: base_url(),
+            base_url: BASE_URL.into(),
             api_key: None,
             models: None,
         }
     }
 }
 
-fn base_url() -> String {
-    BASE_URL.into()
-}
-
-/// A provider that speaks OpenAI's Responses API.
-#[derive(Clone)]
-pub struct Responses {
-    shared: Arc<Shared>,
-}
-
-/// What all answers of a provider share.
-struct Shared {
-    endpoint: Endpoint,
-    authorization: Option<HeaderValue>,
-    http: reqwest::Client,
-    catalog: Catalog,
-    /// The shapes that the models took last.
-    shapes: Memory<RequestVariant>,
-}
+/// OpenAI's Responses API.
+pub struct Responses(());
 
 impl Responses {
-    /// A provider; nothing is sent yet. The client is best made by
-    /// [`http_client`](super::http::http_client) and shared by all providers.
-    pub fn new(config: ResponsesConfig, http: reqwest::Client) -> Result<Self, Error> {
+    /// Makes a provider. Nothing is sent yet. Make the client with
+    /// [`http_client`](super::http::http_client), and share it between all providers.
+    ///
+    /// # Errors
+    /// `invalid_request` for a base URL that is not an address, or a key that cannot be sent.
+    pub fn provider(
+        config: ResponsesConfig,
+        http: reqwest::Client,
+    ) -> Result<HttpProvider<Self>, Error> {
         let endpoint = Endpoint::new(
             config.name,
             &config.base_url,
@@ -91,50 +68,34 @@ impl Responses {
             openai::HINT,
             BASE_URL,
         )?;
-        Ok(Self {
-            shared: Arc::new(Shared {
-                authorization: endpoint.header("Bearer ")?,
-                endpoint,
-                http,
-                catalog: Catalog::new(config.models),
-                shapes: Memory::default(),
-            }),
-        })
+        let headers = endpoint.key_header(AUTHORIZATION, "Bearer ")?;
+        let client = ApiClient::new(endpoint, headers, http);
+        Ok(HttpProvider::new(Self(()), client, config.models))
     }
 }
 
-impl std::fmt::Debug for Responses {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Responses")
-            .field("name", &self.shared.endpoint.name)
-            .field("place", &super::http::place(&self.shared.endpoint.url))
-            .finish_non_exhaustive()
-    }
-}
-
-impl Provider for Responses {
-    fn models(&self) -> BoxFuture<'_, Result<Vec<ModelInfo>, Error>> {
-        let shared = &self.shared;
-        let key = shared.authorization.as_ref();
-        let fetch = openai::models::fetch(&shared.endpoint, &shared.http, key);
-        shared.catalog.list(&shared.endpoint, fetch).boxed()
-    }
-
-    fn stream(&self, request: ChatRequest) -> BoxStream<'static, Result<ProviderEvent, Error>> {
-        exchange::stream(self.shared.clone(), request)
-    }
-}
-
-impl Vendor for Shared {
+impl Vendor for Responses {
     type Decoder = Decoder;
     type RequestVariant = RequestVariant;
 
-    fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+    fn url(&self, endpoint: &Endpoint, _: &ChatRequest) -> Url {
+        endpoint.at(&["responses"])
     }
 
-    fn variant(&self, request: &ChatRequest) -> RequestVariant {
-        self.shapes.get(&key(request)).unwrap_or_default()
+    fn body(&self, request: &ChatRequest, variant: RequestVariant) -> impl Serialize {
+        request::body(request, variant)
+    }
+
+    fn decoder(&self, endpoint: &Endpoint, _: &ChatRequest) -> Decoder {
+        Decoder::new(endpoint.clone())
+    }
+
+    async fn models(&self, client: &ApiClient) -> Result<Vec<ModelInfo>, Error> {
+        openai::models::fetch(client).await
+    }
+
+    fn likely_variant(&self, _: &ChatRequest) -> RequestVariant {
+        RequestVariant::default()
     }
 
     fn after_refusal(
@@ -146,29 +107,9 @@ impl Vendor for Shared {
         variant.after_refusal(request, said)
     }
 
-    fn keep_shape(&self, request: &ChatRequest, variant: RequestVariant) {
-        // Whether old thoughts are taken is a matter of the conversation. What else was left out for
-        // its sake says nothing about the model.
-        if variant.thoughts {
-            self.shapes
-                .keep(key(request), variant, RequestVariant::default());
-        }
-    }
-
-    fn call(
-        &self,
-        request: &ChatRequest,
-        variant: RequestVariant,
-    ) -> Result<RequestBuilder, Error> {
-        let mut call = self.http.post(self.endpoint.at(&["responses"]));
-        if let Some(value) = &self.authorization {
-            call = call.header(AUTHORIZATION, value.clone());
-        }
-        exchange::with_json(call, &request::body(request, variant))
-    }
-
-    fn decoder(&self, _: &ChatRequest, _: RequestVariant) -> Decoder {
-        Decoder::new(self.endpoint.clone())
+    fn accepted(&self, variant: RequestVariant) -> Option<RequestVariant> {
+        // Whether the model accepts old thoughts depends on the conversation.
+        variant.thoughts.then_some(variant)
     }
 }
 

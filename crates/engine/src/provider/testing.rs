@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 pub(super) mod damage;
 pub(super) mod laws;
+pub(crate) mod log;
 pub(super) mod server;
 pub(super) mod sockets;
 

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The state of one answer.
 #[derive(Debug)]
-pub(super) struct Decoder {
+pub(in crate::provider) struct Decoder {
     endpoint: Endpoint,
     /// The open blocks by the server's number.
     open: BTreeMap<u64, Open>,

@@ -1,5 +1,6 @@
 use super::*;
 use crate::provider::{
+    Provider,
     http::http_client,
     testing::{server::*, sockets, *},
 };
@@ -16,14 +17,14 @@ fn make(base: String, http: reqwest::Client) -> Box<dyn Provider> {
     Box::new(provider(base, http))
 }
 
-fn provider(base_url: String, http: reqwest::Client) -> Anthropic {
+fn provider(base_url: String, http: reqwest::Client) -> HttpProvider<Anthropic> {
     let config = AnthropicConfig {
         name: "Acme".into(),
         base_url,
         api_key: Some(Secret::new(KEY)),
         models: None,
     };
-    Anthropic::new(config, http).unwrap()
+    Anthropic::provider(config, http).unwrap()
 }
 
 /// What is sent for a request.

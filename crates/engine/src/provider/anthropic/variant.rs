@@ -4,7 +4,7 @@ use super::{
     request::prefill,
     traits::{Knobs, Traits},
 };
-use crate::provider::{ChatRequest, Effort, exchange::memory::Memory};
+use crate::provider::{ChatRequest, Effort};
 
 /// How a model is told to think.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(super) enum Thinking {
 
 /// What models disagree about in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct RequestVariant {
+pub(in crate::provider) struct RequestVariant {
     /// How it is told to think.
     pub(super) thinking: Thinking,
     /// Whether another way to tell it was refused before.
@@ -114,29 +114,7 @@ impl Wish {
     }
 }
 
-/// The shapes that models took last.
-#[derive(Debug, Default)]
-pub(super) struct Shapes(Memory<RequestVariant>);
-
-impl Shapes {
-    /// The variant to try first.
-    pub(super) fn get(&self, request: &ChatRequest) -> RequestVariant {
-        let known = self.0.get(&key(request));
-        known.unwrap_or_else(|| RequestVariant::likely(request))
-    }
-
-    /// Remembers a variant that was taken.
-    pub(super) fn keep(&self, request: &ChatRequest, variant: RequestVariant) {
-        // Whether the answer must be short, and whether old thoughts are taken, is a matter of the
-        // conversation. What else was left out for its sake says nothing about the model.
-        if variant.short || !variant.thoughts {
-            return;
-        }
-        self.0
-            .keep(key(request), variant, RequestVariant::likely(request));
-    }
-}
-
-fn key(request: &ChatRequest) -> String {
+/// What an accepted variant is remembered by: the model, and what is wanted of its thinking.
+pub(super) fn key(request: &ChatRequest) -> String {
     format!("{} {:?}", request.model, Wish::of(request))
 }

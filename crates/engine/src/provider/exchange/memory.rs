@@ -1,9 +1,7 @@
 //! Remembers what servers took, so that a refusal costs one request and not one for each answer.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-};
+use parking_lot::Mutex;
+use std::collections::HashMap;
 
 /// How many shapes are remembered.
 const MOST: usize = 256;
@@ -21,13 +19,13 @@ impl<S> Default for Memory<S> {
 impl<S: Copy + PartialEq> Memory<S> {
     /// The shape that was taken last.
     pub(in crate::provider) fn get(&self, key: &str) -> Option<S> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.0.lock();
         known.get(key).copied()
     }
 
     /// Remembers a shape, unless it is the one that would be tried first anyway.
     pub(in crate::provider) fn keep(&self, key: String, shape: S, likely: S) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.lock();
         if shape == likely {
             known.remove(&key);
         } else {
@@ -37,7 +35,7 @@ impl<S: Copy + PartialEq> Memory<S> {
 
     /// Remembers a shape.
     pub(in crate::provider) fn set(&self, key: String, shape: S) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.lock();
         insert(&mut known, key, shape);
     }
 }

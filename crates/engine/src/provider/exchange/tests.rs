@@ -1,6 +1,7 @@
 use super::{reader::Reader, *};
+use crate::provider::sse;
 use crate::provider::testing::{Item, endpoint};
-use headwater_protocol::FinishReason;
+use headwater_protocol::{ErrorCode, FinishReason};
 
 /// A vendor whose every event is a text, and whose answer ends with `"end"`.
 #[derive(Default)]

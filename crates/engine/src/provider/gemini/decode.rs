@@ -1,28 +1,25 @@
 //! Turns the pieces of an answer into events.
 
 use crate::provider::{
+    ProviderEvent,
     blocks::Blocks,
     endpoint::Endpoint,
-    exchange::{Decode, Flow, Ready},
-    fault, http, json,
+    exchange::{Decode, Flow, Ready, body_json, event_json},
+    fault, http,
     media::Media,
-    pieces::Pieces,
+    pieces::Prose,
     sse,
 };
 use headwater_protocol::{BlockKind, Error, ErrorCode, FinishReason, Usage};
 use serde_json::{Value, json};
-use std::collections::HashSet;
 
 /// The state of one answer.
 #[derive(Debug)]
-pub(super) struct Decoder {
+pub(in crate::provider) struct Decoder {
     endpoint: Endpoint,
     /// The number of the candidate that is listened to.
     candidate: Option<u64>,
-    text: Pieces,
-    thoughts: Pieces,
-    /// The identifiers of the calls that came.
-    called: HashSet<String>,
+    prose: Prose,
     blocks: Blocks,
     finish: Option<(FinishReason, String)>,
 }
@@ -32,9 +29,7 @@ impl Decoder {
         Self {
             endpoint,
             candidate: None,
-            text: Pieces::default(),
-            thoughts: Pieces::default(),
-            called: HashSet::new(),
+            prose: Prose::default(),
             blocks: Blocks::default(),
             finish: None,
         }
@@ -121,7 +116,7 @@ impl Decoder {
             let text = |name: &str| call.get(name).and_then(Value::as_str).unwrap_or_default();
             let id = text("id");
             // A call with an identifier comes once, however often it is said.
-            if !id.is_empty() && !self.called.insert(id.to_owned()) {
+            if self.blocks.has_call(id) {
                 return;
             }
             if let Some(value) = signed("call") {
@@ -145,20 +140,17 @@ impl Decoder {
         let text = part.get("text").or(thought).and_then(Value::as_str);
         let text = text.unwrap_or_default();
         if thought.is_some_and(|thought| thought.as_bool() == Some(true) || thought.is_string()) {
-            let new = self.thoughts.take(text);
-            if !new.is_empty() {
-                let held = self.text.end();
-                self.blocks.say(BlockKind::Text, &held, out);
+            for (kind, new) in self.prose.think(text) {
+                self.blocks.say(kind, &new, out);
             }
-            self.blocks.say(BlockKind::Reasoning, &new, out);
             if let Some(value) = signed("thought")
                 && !self.blocks.close_with(BlockKind::Reasoning, &value, out)
             {
                 self.blocks.value(BlockKind::Reasoning, value, out);
             }
         } else {
-            let new = self.text.take(text);
-            self.blocks.say(BlockKind::Text, &new, out);
+            let (kind, new) = self.prose.text(text);
+            self.blocks.say(kind, &new, out);
             if let Some(value) = signed("text") {
                 self.flush(out);
                 self.blocks.value(BlockKind::Reasoning, value, out);
@@ -168,10 +160,9 @@ impl Decoder {
 
     /// Gives out text that was held back as a possible repetition.
     fn flush(&mut self, out: &mut Ready) {
-        let held = self.thoughts.end();
-        self.blocks.say(BlockKind::Reasoning, &held, out);
-        let held = self.text.end();
-        self.blocks.say(BlockKind::Text, &held, out);
+        for (kind, held) in self.prose.flush() {
+            self.blocks.say(kind, &held, out);
+        }
     }
 
     fn blocked(&self, word: &str) -> Error {
@@ -193,43 +184,27 @@ impl Decode for Decoder {
     }
 
     fn event(&mut self, event: &sse::Event, out: &mut Ready) -> Result<Flow, Error> {
-        let data = event.data.trim();
-        if data.is_empty() {
-            return Ok(Flow::More);
+        match event.data.trim() {
+            "" => return Ok(Flow::More),
+            // The end of proxies that speak another protocol as well.
+            "[DONE]" => return Ok(Flow::Done),
+            _ => {}
         }
-        match json::parse(data) {
-            Ok(value) if event.event == "error" => Err(fault::from_object(&self.endpoint, &value)),
-            Ok(value @ (Value::Object(_) | Value::Array(_))) => {
-                let responses = value
-                    .as_array()
-                    .map_or(std::slice::from_ref(&value), Vec::as_slice);
-                for response in responses {
-                    if !response.is_object() {
-                        return Err(self.endpoint.malformed());
-                    }
-                    self.response(response, out)?;
-                }
-                Ok(Flow::More)
+        let value = event_json(&self.endpoint, event)?;
+        for response in responses(&value) {
+            if !response.is_object() {
+                return Err(self.endpoint.malformed());
             }
-            // What proxies that speak another protocol as well put at the end.
-            Err(_) if data == "[DONE]" => Ok(Flow::Done),
-            Err(_) => Err(fault::from_data(&self.endpoint, event)),
-            Ok(Value::String(text)) => Err(fault::from_text(&self.endpoint, &text)),
-            Ok(_) => Err(self.endpoint.malformed()),
+            self.response(response, out)?;
         }
+        Ok(Flow::More)
     }
 
     fn whole(&mut self, body: &[u8], out: &mut Ready) -> Result<(), Error> {
-        let value: Value = match serde_json::from_slice(body) {
-            Ok(value) => value,
-            // Half an answer is an end without a finish, as in a stream.
-            Err(error) if error.is_eof() => return Ok(()),
-            Err(_) => return Err(self.endpoint.malformed()),
+        let Some(value) = body_json(&self.endpoint, body)? else {
+            return Ok(());
         };
-        // A server that does not know of events sends the responses as one list.
-        let responses = value
-            .as_array()
-            .map_or(std::slice::from_ref(&value), Vec::as_slice);
+        let responses = responses(&value);
         for response in responses {
             self.response(response, out)?;
         }
@@ -255,8 +230,15 @@ impl Decode for Decoder {
         if reason == FinishReason::Stop && self.blocks.has_calls() {
             reason = FinishReason::ToolCalls;
         }
-        out.push_back(crate::provider::ProviderEvent::Finished { reason, word });
+        out.push_back(ProviderEvent::Finished { reason, word });
     }
+}
+
+/// The responses of a document: one, or a list of a server that knows no events.
+fn responses(document: &Value) -> &[Value] {
+    document
+        .as_array()
+        .map_or(std::slice::from_ref(document), Vec::as_slice)
 }
 
 /// What of a part is neither words nor a call.

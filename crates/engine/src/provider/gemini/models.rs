@@ -1,60 +1,47 @@
-//! The list of models, and what their names tell.
+//! The list of models (<https://ai.google.dev/api/models>), and what their names tell.
 
-use super::Shared;
-use crate::provider::catalog;
+use super::url;
+use crate::provider::{api_client::ApiClient, catalog, endpoint::Endpoint};
 use headwater_protocol::{Error, ModelInfo};
 use serde_json::Value;
 
-/// More pages than any list has.
-const MOST_PAGES: usize = 20;
-
-impl Shared {
-    /// Asks the server for its models, page by page.
-    pub(super) async fn fetch(&self) -> Result<Vec<ModelInfo>, Error> {
-        let mut models = Vec::new();
-        let mut token = String::new();
-        for _ in 0..MOST_PAGES {
-            let mut url = self.at(&["models"]);
-            url.query_pairs_mut().append_pair("pageSize", "1000");
-            if !token.is_empty() {
-                url.query_pairs_mut().append_pair("pageToken", &token);
+/// Asks the server for its models, page by page.
+pub(super) async fn fetch(client: &ApiClient) -> Result<Vec<ModelInfo>, Error> {
+    let endpoint = &client.endpoint;
+    let mut first = url(endpoint, &["models"]);
+    first.query_pairs_mut().append_pair("pageSize", "1000");
+    let mut models = Vec::new();
+    catalog::pages(client, first, "pageToken", |page| {
+        match page.get("models").and_then(Value::as_array) {
+            Some(list) => models.extend(list.iter().filter_map(|model| info(endpoint, model))),
+            // A page may be empty, but an answer with neither models nor a next page is something
+            // else.
+            None if models.is_empty() && page.get("nextPageToken").is_none() => {
+                return Err(catalog::no_list(endpoint));
             }
-            let page = catalog::document(&self.endpoint, self.with_key(self.http.get(url))).await?;
-            match page.get("models").and_then(Value::as_array) {
-                Some(list) => models.extend(list.iter().filter_map(|model| self.read(model))),
-                // A page may be empty, but an answer that has neither models nor a next page is
-                // something else.
-                None if models.is_empty() && page.get("nextPageToken").is_none() => {
-                    return Err(catalog::no_list(&self.endpoint));
-                }
-                None => {}
-            }
-            match page.get("nextPageToken").and_then(Value::as_str) {
-                Some(next) if !next.is_empty() && next != token => token = next.into(),
-                _ => break,
-            }
+            None => {}
         }
-        Ok(models)
-    }
+        let next = page.get("nextPageToken").and_then(Value::as_str);
+        Ok(next.map(str::to_owned))
+    })
+    .await?;
+    Ok(models)
+}
 
-    /// A model of the list, if it is one to chat with.
-    fn read(&self, model: &Value) -> Option<ModelInfo> {
-        let id = bare(model.get("name")?.as_str()?);
-        let answers = model
-            .get("supportedGenerationMethods")?
-            .as_array()?
-            .iter()
-            .any(|method| method == "generateContent");
-        if !answers || makes_other_things(id) {
-            return None;
-        }
-        let name = model.get("displayName").and_then(Value::as_str);
-        let context = model
-            .get("inputTokenLimit")
-            .and_then(Value::as_u64)
-            .and_then(|tokens| u32::try_from(tokens).ok());
-        Some(catalog::info(&self.endpoint, id, name, context))
+/// A model of the list, if it is one to chat with.
+fn info(endpoint: &Endpoint, model: &Value) -> Option<ModelInfo> {
+    let id = bare(model.get("name")?.as_str()?);
+    let answers = model
+        .get("supportedGenerationMethods")?
+        .as_array()?
+        .iter()
+        .any(|method| method == "generateContent");
+    if !answers || makes_other_things(id) {
+        return None;
     }
+    let name = model.get("displayName").and_then(Value::as_str);
+    let context = model.get("inputTokenLimit").and_then(Value::as_u64);
+    Some(catalog::info(endpoint, id, name, context))
 }
 
 /// The name without the collection it is in.

@@ -12,7 +12,7 @@ const NO_SIGNATURE: &str = "skip_thought_signature_validator";
 
 /// What models disagree about in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct RequestVariant {
+pub(in crate::provider) struct RequestVariant {
     /// What is said about thinking.
     pub(super) thinking: Thinking,
     /// Whether there is a place for the system prompt; otherwise it stands before the first turn.

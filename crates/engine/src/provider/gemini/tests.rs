@@ -1,6 +1,6 @@
 use super::*;
 use crate::provider::{
-    Effort,
+    Effort, Provider, ProviderEvent,
     http::http_client,
     testing::{laws, server::*, sockets, *},
 };
@@ -21,8 +21,8 @@ fn config(base_url: String) -> GeminiConfig {
     }
 }
 
-fn provider(server: &Server) -> Gemini {
-    Gemini::new(config(server.url("")), http_client().unwrap()).unwrap()
+fn provider(server: &Server) -> HttpProvider<Gemini> {
+    Gemini::provider(config(server.url("")), http_client().unwrap()).unwrap()
 }
 
 /// What is sent for a request.

@@ -31,6 +31,16 @@ fn waits_are_read_in_all_their_forms() {
         wait(&[("retry-after", "Sun, 06 Nov 1994 08:00:00 GMT")]),
         Some(0)
     );
+    for (date, ms) in [
+        ("Thu, 01 Jan 1970 00:00:00 GMT", Some(0)),
+        ("Thu, 29 Feb 2024 23:59:59 GMT", Some(925_139_499_000)),
+        ("Fri, 01 Mar 2024 00:00:00 GMT", Some(925_139_500_000)),
+        ("", None),
+        ("Sun, 06 Nov 1994", None),
+        ("Sun, 06 Now 1994 08:49:37 GMT", None),
+    ] {
+        assert_eq!(wait(&[("retry-after", date)]), ms, "{date}");
+    }
 }
 
 #[test]

@@ -5,10 +5,11 @@ use super::{
     model::LocalModel,
 };
 use headwater_protocol::Error;
+use parking_lot::{Condvar, Mutex};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -52,13 +53,9 @@ impl Loader {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Load> {
-        self.load.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The model where it is loaded.
     pub(super) fn ready(&self) -> Option<Arc<LocalModel>> {
-        match &*self.lock() {
+        match &*self.load.lock() {
             Load::Ready(model) => Some(model.clone()),
             _ => None,
         }
@@ -67,7 +64,7 @@ impl Loader {
     /// Starts loading unless that has been done. After a failure it starts again: the file may have
     /// come in the meantime.
     pub(super) fn start(self: &Arc<Self>) {
-        let mut load = self.lock();
+        let mut load = self.load.lock();
         if matches!(*load, Load::Running | Load::Ready(_)) {
             return;
         }
@@ -84,7 +81,7 @@ impl Loader {
         // Our checks should leave candle nothing to panic about; if they do, it is an error.
         let result = catch_unwind(AssertUnwindSafe(read))
             .unwrap_or_else(|_| Err(internal("a panic while the model was loaded")));
-        *self.lock() = match result {
+        *self.load.lock() = match result {
             Ok(model) => Load::Ready(Arc::new(model)),
             Err(error) => Load::Failed(error),
         };
@@ -97,7 +94,7 @@ impl Loader {
     /// [`Halt::Cancelled`], or why the model cannot be loaded.
     pub(super) fn wait(self: &Arc<Self>, cancel: &Cancel) -> Result<Arc<LocalModel>, Halt> {
         self.start();
-        let mut load = self.lock();
+        let mut load = self.load.lock();
         loop {
             match &*load {
                 Load::Ready(model) => return Ok(model.clone()),
@@ -105,11 +102,7 @@ impl Loader {
                 Load::Idle | Load::Running => {}
             }
             cancel.check()?;
-            load = self
-                .changed
-                .wait_timeout(load, LOOK_EVERY)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            self.changed.wait_for(&mut load, LOOK_EVERY);
         }
     }
 }

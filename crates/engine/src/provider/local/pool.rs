@@ -9,11 +9,12 @@ use super::{
 };
 use crate::provider::{ChatRequest, ProviderEvent};
 use headwater_protocol::{Error, ErrorCode, Stage};
+use parking_lot::{Condvar, Mutex};
 use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -75,10 +76,6 @@ impl Pool {
         pool
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// How many threads compute now.
     pub(super) fn busy(&self) -> usize {
         self.busy.load(Ordering::Acquire)
@@ -86,7 +83,7 @@ impl Pool {
 
     /// How many requests wait for a thread.
     pub(super) fn waiting(&self) -> usize {
-        self.lock().queue.len()
+        self.state.lock().queue.len()
     }
 
     /// Puts a request at the end of the queue.
@@ -97,7 +94,7 @@ impl Pool {
     pub(super) fn submit(self: &Arc<Self>, request: ChatRequest) -> Result<Ticket, Error> {
         let (events, receiver) = mpsc::channel(EVENTS);
         let cancel = Cancel::default();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.closed {
             return Err(Error::new(
                 ErrorCode::ShuttingDown,
@@ -140,7 +137,7 @@ impl Pool {
 
     /// Ends the threads as soon as the queue is empty.
     pub(super) fn close(&self) {
-        self.lock().closed = true;
+        self.state.lock().closed = true;
         self.wake.notify_all();
     }
 
@@ -162,7 +159,7 @@ impl Pool {
     }
 
     fn leave_queue(&self, number: u64) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let place = state.queue.iter().position(|job| job.number == number);
         if let Some(place) = place {
             state.queue.remove(place);
@@ -176,7 +173,7 @@ impl Pool {
             // A panic in candle must cost one answer and not the thread.
             let result = catch_unwind(AssertUnwindSafe(|| self.work(&job)))
                 .unwrap_or_else(|_| Err(internal("a panic while answering").into()));
-            self.lock().running -= 1;
+            self.state.lock().running -= 1;
             if let Err(Halt::Failed(error)) = result {
                 let _ = job.out.events.blocking_send(Err(error));
             }
@@ -184,7 +181,7 @@ impl Pool {
     }
 
     fn next(&self) -> Option<Job> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         loop {
             if let Some(job) = state.queue.pop_front() {
                 state.running += 1;
@@ -194,10 +191,7 @@ impl Pool {
             if state.closed {
                 return None;
             }
-            state = self
-                .wake
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            self.wake.wait(&mut state);
         }
     }
 

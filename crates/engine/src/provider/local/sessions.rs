@@ -1,10 +1,8 @@
 //! What was computed for earlier turns, kept for the next ones within a limit of memory.
 
 use super::decoder::Session;
-use std::{
-    collections::VecDeque,
-    sync::{Mutex, PoisonError},
-};
+use parking_lot::Mutex;
+use std::collections::VecDeque;
 
 /// Sessions of conversations that no thread works on now, the one used longest ago first.
 pub(super) struct Sessions {
@@ -24,7 +22,7 @@ impl Sessions {
     /// Takes a conversation's session out, so that no other run can touch it; a fresh one if there
     /// is none or another run has it.
     pub(super) fn take(&self, conversation: &str) -> Session {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock();
         kept.iter()
             .position(|(name, _)| name == conversation)
             .and_then(|i| kept.remove(i))
@@ -38,7 +36,7 @@ impl Sessions {
         if conversation.is_empty() || session.ids().is_empty() || session.bytes() > self.limit {
             return;
         }
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock();
         kept.retain(|(name, _)| name != conversation);
         kept.push_back((conversation.to_owned(), session));
         let mut total: usize = kept.iter().map(|(_, session)| session.bytes()).sum();
@@ -52,7 +50,7 @@ impl Sessions {
     /// Memory of all kept sessions in bytes.
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.kept.lock();
         kept.iter().map(|(_, session)| session.bytes()).sum()
     }
 }

@@ -4,15 +4,15 @@ use crate::provider::{
     ProviderEvent,
     blocks::Blocks,
     endpoint::Endpoint,
-    exchange::{Decode, Flow, Ready, memory::Memory},
+    exchange::{Decode, Flow, Ready, event_json, memory::Memory},
     fault, json,
     media::Media,
-    pieces::Pieces,
+    pieces::Prose,
     sse,
 };
-use headwater_protocol::{BlockKind, Error, ErrorCode, FinishReason, Usage};
+use headwater_protocol::{BlockKind, Error, FinishReason, Usage};
 use serde_json::{Value, json};
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 /// The models that think, as they were seen to or as the server says.
 #[derive(Debug, Default)]
@@ -30,16 +30,13 @@ impl Thinkers {
 
 /// The state of one answer.
 #[derive(Debug)]
-pub(super) struct Decoder {
+pub(in crate::provider) struct Decoder {
     endpoint: Endpoint,
     model: String,
     thinkers: Arc<Thinkers>,
     /// Whether this answer was noted among the thinkers.
     noted: bool,
-    text: Pieces,
-    thoughts: Pieces,
-    /// The identifiers of the calls that came.
-    called: HashSet<String>,
+    prose: Prose,
     blocks: Blocks,
     finish: Option<(FinishReason, String)>,
 }
@@ -51,9 +48,7 @@ impl Decoder {
             model,
             thinkers,
             noted: false,
-            text: Pieces::default(),
-            thoughts: Pieces::default(),
-            called: HashSet::new(),
+            prose: Prose::default(),
             blocks: Blocks::default(),
             finish: None,
         }
@@ -72,9 +67,7 @@ impl Decoder {
             return Ok(Flow::More);
         }
         if line.get("done_reason").and_then(Value::as_str) == Some("error") {
-            let sentence = format!("{} broke off its answer.", self.endpoint.name);
-            let error = Error::new(ErrorCode::ProviderError, sentence);
-            return Err(error.at("reading the answer"));
+            return Err(self.endpoint.broke_off());
         }
         self.blocks.count(usage(line));
         let word = line.get("done_reason").and_then(Value::as_str);
@@ -91,27 +84,23 @@ impl Decoder {
         let names = ["thinking", "reasoning", "reasoning_content"];
         let text = |name: &&str| message.get(name)?.as_str().filter(|text| !text.is_empty());
         if let Some(thinking) = names.iter().find_map(text) {
-            let new = self.thoughts.take(thinking);
-            let held = self.text.end();
-            self.say(BlockKind::Text, &held, out);
-            self.say(BlockKind::Reasoning, &new, out);
+            for (kind, new) in self.prose.think(thinking) {
+                self.say(kind, &new, out);
+            }
             self.blocks
                 .set_value(BlockKind::Reasoning, json!({"field": "thinking"}));
         }
         if let Some(content) = ["content", "response"].iter().find_map(text) {
-            let new = self.text.take(content);
-            self.say(BlockKind::Text, &new, out);
+            let (kind, new) = self.prose.text(content);
+            self.say(kind, &new, out);
         }
-        let list = |name: &str| message.get(name).and_then(Value::as_array);
-        let pictures = list("images")
-            .into_iter()
-            .flatten()
-            .chain(message.get("image"));
+        let pictures = json::list(message, "images").iter();
+        let pictures = pictures.chain(message.get("image"));
         for picture in pictures.filter_map(Value::as_str) {
             self.flush(out);
             self.blocks.media(Media::from_base64(picture, ""), out);
         }
-        for call in list("tool_calls").into_iter().flatten() {
+        for call in json::list(message, "tool_calls") {
             self.flush(out);
             self.call(call, out);
         }
@@ -127,14 +116,10 @@ impl Decoder {
             }
             Some(arguments) => arguments.clone(),
         };
-        let text = |value: &Value, name: &str| {
-            let text = value.get(name).and_then(Value::as_str);
-            text.unwrap_or_default().to_owned()
-        };
-        let (id, name) = (text(call, "id"), text(function, "name"));
+        let (id, name) = (json::text(call, "id"), json::text(function, "name"));
         // A call with an identifier comes once, however often it is said.
-        if id.is_empty() || self.called.insert(id.clone()) {
-            self.blocks.call(&id, &name, arguments, out);
+        if !self.blocks.has_call(id) {
+            self.blocks.call(id, name, arguments, out);
         }
     }
 
@@ -153,10 +138,9 @@ impl Decoder {
 
     /// Gives out text that was held back as a possible repetition.
     fn flush(&mut self, out: &mut Ready) {
-        let held = self.thoughts.end();
-        self.say(BlockKind::Reasoning, &held, out);
-        let held = self.text.end();
-        self.say(BlockKind::Text, &held, out);
+        for (kind, held) in self.prose.flush() {
+            self.say(kind, &held, out);
+        }
     }
 }
 
@@ -168,13 +152,12 @@ impl Decode for Decoder {
     }
 
     fn event(&mut self, event: &sse::Event, out: &mut Ready) -> Result<Flow, Error> {
-        match json::parse(event.data.trim()) {
-            Ok(value) if event.event == "error" => Err(fault::from_object(&self.endpoint, &value)),
-            Ok(line) if line.is_object() => self.line(&line, out),
-            Ok(Value::String(text)) => Err(fault::from_text(&self.endpoint, &text)),
-            Err(_) if event.data.trim() == "[DONE]" => Ok(Flow::Done),
-            Err(_) => Err(fault::from_data(&self.endpoint, event)),
-            Ok(_) => Err(self.endpoint.malformed()),
+        if event.data.trim() == "[DONE]" {
+            return Ok(Flow::Done);
+        }
+        match event_json(&self.endpoint, event)? {
+            line @ Value::Object(_) => self.line(&line, out),
+            _ => Err(self.endpoint.malformed()),
         }
     }
 

@@ -1,33 +1,35 @@
-//! The list of models.
+//! The list of models:
+//! <https://github.com/ollama/ollama/blob/main/docs/api.md#list-local-models>.
 
-use super::Shared;
-use crate::provider::catalog;
+use super::decode::Thinkers;
+use crate::provider::{api_client::ApiClient, catalog};
 use headwater_protocol::{Error, ModelInfo};
 use serde_json::Value;
 
-impl Shared {
-    /// Asks the server for the models that are there; the latest come first.
-    pub(super) async fn fetch(&self) -> Result<Vec<ModelInfo>, Error> {
-        let call = self.http.get(self.endpoint.at(&["api", "tags"]));
-        let list = catalog::document(&self.endpoint, call).await?;
-        let models = list
-            .get("models")
-            .filter(|models| !models.is_null())
-            .and_then(Value::as_array)
-            .ok_or_else(|| catalog::no_list(&self.endpoint))?;
-        let info = |model: &Value| {
-            let id = model.get("name").or_else(|| model.get("model"))?.as_str()?;
-            if words(model, "/capabilities").any(|word| word == "thinking") {
-                self.thinkers.add(id);
-            }
-            Some(catalog::info(&self.endpoint, id, None, None))
-        };
-        Ok(models
-            .iter()
-            .filter(|model| can_chat(model))
-            .filter_map(info)
-            .collect())
-    }
+/// Asks the server for the models that it has; the latest come first. Those that think are added to
+/// `thinkers`.
+pub(super) async fn fetch(
+    client: &ApiClient,
+    thinkers: &Thinkers,
+) -> Result<Vec<ModelInfo>, Error> {
+    let endpoint = &client.endpoint;
+    let list = catalog::document(client, endpoint.at(&["api", "tags"])).await?;
+    let models = list
+        .get("models")
+        .and_then(Value::as_array)
+        .ok_or_else(|| catalog::no_list(endpoint))?;
+    let info = |model: &Value| {
+        let id = model.get("name").or_else(|| model.get("model"))?.as_str()?;
+        if words(model, "/capabilities").any(|word| word == "thinking") {
+            thinkers.add(id);
+        }
+        Some(catalog::info(endpoint, id, None, None))
+    };
+    Ok(models
+        .iter()
+        .filter(|model| can_chat(model))
+        .filter_map(info)
+        .collect())
 }
 
 /// The words of a list in a model's description.

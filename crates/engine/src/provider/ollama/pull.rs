@@ -1,10 +1,10 @@
-//! Fetches a model that is not there, where that is wanted, and asks again.
+//! Downloads a missing model, where that is wanted.
 
-use super::Shared;
 use crate::provider::{
-    ChatRequest, ProviderEvent,
+    api_client::{ApiClient, Failure},
     endpoint::Endpoint,
-    exchange, fault, http,
+    exchange::Remedy,
+    fault, http,
     sse::{self, lines::Lines},
 };
 use bytes::Bytes;
@@ -14,84 +14,36 @@ use futures::{
 };
 use headwater_protocol::{Error, ErrorCode, Stage};
 use serde_json::{Value, json};
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{collections::HashMap, time::Duration};
 use tokio::time::{Instant, timeout};
-
-type Item = Result<ProviderEvent, Error>;
 
 /// How often progress is told that does not change a percentage, so that nobody takes a large
 /// download for a dead connection.
 const STILL_HERE: Duration = Duration::from_secs(5);
 
-/// How long a download may say nothing. While Ollama checks what it fetched, no line comes.
+/// How long a download may be silent. Ollama sends no line while it checks what it downloaded.
 const SILENCE: Duration = Duration::from_secs(600);
 
-/// How much of an error's body is read.
-const ERROR_BYTES: usize = 64 * 1024;
-
-/// How long the body of an error may take.
-const ERROR_PATIENCE: Duration = Duration::from_secs(5);
-
-/// The answer to a request, if need be after a download.
-pub(super) fn stream(shared: Arc<Shared>, request: ChatRequest) -> BoxStream<'static, Item> {
-    let answer = Answer {
-        inner: exchange::stream(shared.clone(), request.clone()),
-        may_pull: shared.pull,
-        pull: None,
-        shared,
-        request,
-    };
-    stream::unfold(answer, |mut answer| async move {
-        let item = answer.next().await?;
-        Some((item, answer))
-    })
-    .boxed()
-}
-
-struct Answer {
-    shared: Arc<Shared>,
-    request: ChatRequest,
-    inner: BoxStream<'static, Item>,
+/// The download of a model, if its absence is what failed and it `may_pull`; otherwise the error to
+/// end with.
+pub(super) fn remedy(
+    client: &ApiClient,
+    model: &str,
+    error: Error,
     may_pull: bool,
-    pull: Option<Pull>,
-}
-
-impl Answer {
-    async fn next(&mut self) -> Option<Item> {
-        loop {
-            if let Some(pull) = &mut self.pull {
-                match pull.next(&self.shared, &self.request.model).await {
-                    Some(Ok(stage)) => return Some(Ok(ProviderEvent::Stage(stage))),
-                    Some(Err(error)) => {
-                        self.pull = None;
-                        self.inner = stream::empty().boxed();
-                        return Some(Err(error));
-                    }
-                    None => {
-                        self.pull = None;
-                        self.inner = exchange::stream(self.shared.clone(), self.request.clone());
-                    }
-                }
-            }
-            match self.inner.next().await {
-                Some(Err(error)) if is_missing(&self.shared.endpoint, &error) => {
-                    if !std::mem::take(&mut self.may_pull) {
-                        return Some(Err(missing(
-                            &self.shared.endpoint,
-                            &self.request.model,
-                            error,
-                        )));
-                    }
-                    self.pull = Some(Pull::new((STILL_HERE, SILENCE)));
-                }
-                item => return item,
-            }
-        }
+) -> Result<Remedy, Error> {
+    if !is_missing(&client.endpoint, &error) {
+        return Err(error);
     }
+    if !may_pull {
+        return Err(missing(&client.endpoint, model, error));
+    }
+    let pull = Pull::new(client.clone(), model.into(), (STILL_HERE, SILENCE));
+    Ok(stream::unfold(pull, |mut pull| async move {
+        let stage = pull.next().await?;
+        Some((stage, pull))
+    })
+    .boxed())
 }
 
 /// Whether the model is what was not found, and not the address.
@@ -115,6 +67,8 @@ fn missing(endpoint: &Endpoint, model: &str, error: Error) -> Error {
 
 /// A download.
 struct Pull {
+    client: ApiClient,
+    model: String,
     /// [`STILL_HERE`] and [`SILENCE`].
     patience: (Duration, Duration),
     state: State,
@@ -133,8 +87,10 @@ enum State {
 }
 
 impl Pull {
-    fn new(patience: (Duration, Duration)) -> Self {
+    fn new(client: ApiClient, model: String, patience: (Duration, Duration)) -> Self {
         Self {
+            client,
+            model,
             patience,
             state: State::Start,
             lines: None,
@@ -145,22 +101,22 @@ impl Pull {
     }
 
     /// The next progress; `None` once the model is there.
-    async fn next(&mut self, shared: &Shared, model: &str) -> Option<Result<Stage, Error>> {
-        self.step(shared, model)
+    async fn next(&mut self) -> Option<Result<Stage, Error>> {
+        self.step()
             .await
             .map_err(|error| error.at("fetching the model"))
             .transpose()
     }
 
-    async fn step(&mut self, shared: &Shared, model: &str) -> Result<Option<Stage>, Error> {
-        let endpoint = &shared.endpoint;
+    async fn step(&mut self) -> Result<Option<Stage>, Error> {
         loop {
+            let (endpoint, model) = (&self.client.endpoint, &self.model);
             match &mut self.state {
                 State::Start => {
                     self.state = State::Asking;
                     return Ok(self.tell());
                 }
-                State::Asking => self.state = State::Reading(open(shared, model).await?),
+                State::Asking => self.state = State::Reading(open(&self.client, model).await?),
                 State::Reading(body) => {
                     let lines = self
                         .lines
@@ -238,27 +194,22 @@ impl Pull {
 }
 
 async fn open(
-    shared: &Shared,
+    client: &ApiClient,
     model: &str,
 ) -> Result<BoxStream<'static, reqwest::Result<Bytes>>, Error> {
-    let endpoint = &shared.endpoint;
-    let call = shared.http.post(endpoint.at(&["api", "pull"]));
+    let endpoint = &client.endpoint;
     let body = json!({"model": model, "stream": true});
-    let response = exchange::with_json(call, &body)?
-        .send()
-        .await
-        .map_err(|error| http::unreachable(&error, &endpoint.url))?;
-    let status = response.status();
-    if status.is_success() {
-        return Ok(response.bytes_stream().boxed());
-    }
-    let wait = http::retry_after_ms(response.headers(), SystemTime::now());
-    let body = http::bounded(response, ERROR_BYTES, ERROR_PATIENCE).await;
-    let mut error = match serde_json::from_slice(&body) {
-        Ok(line) if says_unknown(&line) => failed(endpoint, model, &line),
-        _ => fault::from_response(endpoint, status.as_u16(), &body, wait),
+    let call = client.post(endpoint.at(&["api", "pull"]), &body)?;
+    let refusal = match client.send(call).await {
+        Ok(response) => return Ok(response.bytes_stream().boxed()),
+        Err(Failure::Unreachable(error)) => return Err(error),
+        Err(Failure::Refused(refusal)) => refusal,
     };
-    error.status = Some(status.as_u16());
+    let mut error = match serde_json::from_slice(&refusal.body) {
+        Ok(line) if says_unknown(&line) => failed(endpoint, model, &line),
+        _ => refusal.error(endpoint),
+    };
+    error.status = Some(refusal.status);
     Err(error)
 }
 
@@ -300,15 +251,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_silent_download_is_waited_for_but_not_for_ever() {
-        let ollama = Ollama::new(OllamaConfig::default(), reqwest::Client::new()).unwrap();
+        let ollama = Ollama::provider(OllamaConfig::default(), reqwest::Client::new()).unwrap();
+        let client = ollama.backend().client.clone();
         let millis = Duration::from_millis;
-        let mut pull = Pull::new((millis(20), millis(300)));
+        let mut pull = Pull::new(client, "m".into(), (millis(20), millis(300)));
         let said = "{\"status\":\"pulling\",\"digest\":\"a\",\"total\":2,\"completed\":1}\n";
         let body = stream::iter([Ok(Bytes::from(said))]).chain(stream::pending());
         pull.state = State::Reading(body.boxed());
         let mut stages = Vec::new();
         let error = loop {
-            match pull.next(&ollama.shared, "m").await.unwrap() {
+            match pull.next().await.unwrap() {
                 Ok(stage) => stages.push(stage),
                 Err(error) => break error,
             }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 /// What is said about thinking. Models differ in what they take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Think {
+pub(in crate::provider) enum Think {
     /// Whatever the model does by itself.
     Unsaid,
     /// Yes or no.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::provider::{
-    Effort,
+    Effort, Provider, ProviderEvent,
     http::http_client,
     testing::{laws, server::*, sockets, *},
 };
@@ -24,11 +24,11 @@ fn config(base_url: String) -> OllamaConfig {
 }
 
 fn make(base_url: String, http: reqwest::Client) -> Box<dyn Provider> {
-    Box::new(Ollama::new(config(base_url), http).unwrap())
+    Box::new(Ollama::provider(config(base_url), http).unwrap())
 }
 
-fn provider(server: &Server) -> Ollama {
-    Ollama::new(config(server.url("")), http_client().unwrap()).unwrap()
+fn provider(server: &Server) -> HttpProvider<Ollama> {
+    Ollama::provider(config(server.url("")), http_client().unwrap()).unwrap()
 }
 
 /// What is sent for a request.

@@ -4,7 +4,12 @@
 //! give every call the index 0, repeat the name or cut it, or send the arguments as an object.
 
 use super::{extras, words};
-use crate::provider::{ProviderEvent, exchange::Ready, json as read, made_up_id};
+use crate::provider::{
+    ProviderEvent,
+    blocks::{Blocks, made_up_id},
+    exchange::Ready,
+    json as read,
+};
 use headwater_protocol::{BlockKind, ToolCall};
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
@@ -35,16 +40,16 @@ impl Calls {
     }
 
     /// Takes a piece of a call.
-    pub(super) fn piece(&mut self, piece: &Value, blocks: &mut u32, out: &mut Ready) {
+    pub(super) fn piece(&mut self, piece: &Value, blocks: &mut Blocks, out: &mut Ready) {
         let index = words::index(piece);
-        let id = piece.get("id").and_then(Value::as_str).unwrap_or_default();
+        let id = read::text(piece, "id");
         let function = piece.get("function").unwrap_or(&Value::Null);
         let extra = extras::of_call(piece);
         self.add(index, id, function, extra, blocks, out);
     }
 
     /// Takes a piece of the older form that knows one call only.
-    pub(super) fn legacy(&mut self, function: &Value, blocks: &mut u32, out: &mut Ready) {
+    pub(super) fn legacy(&mut self, function: &Value, blocks: &mut Blocks, out: &mut Ready) {
         self.add(Some(0), "", function, Map::new(), blocks, out);
     }
 
@@ -54,13 +59,10 @@ impl Calls {
         id: &str,
         function: &Value,
         extra: Map<String, Value>,
-        blocks: &mut u32,
+        blocks: &mut Blocks,
         out: &mut Ready,
     ) {
-        let name = function
-            .get("name")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let name = read::text(function, "name");
         let arguments = match function.get("arguments") {
             Some(Value::String(text)) => text.clone(),
             Some(value @ (Value::Object(_) | Value::Array(_))) => value.to_string(),
@@ -133,7 +135,7 @@ impl Calls {
     }
 
     /// Closes all calls with their parsed arguments. What cannot be parsed stays as text.
-    pub(super) fn finish(&mut self, blocks: &mut u32, out: &mut Ready) {
+    pub(super) fn finish(&mut self, blocks: &mut Blocks, out: &mut Ready) {
         for (place, call) in self.0.iter_mut().enumerate() {
             let index = call.tell(place, blocks, out);
             let value = match call.arguments.trim() {
@@ -167,28 +169,22 @@ impl Call {
     }
 
     /// Gives out what is new, and opens the block before it. The answer is the block's number.
-    fn tell(&mut self, place: usize, blocks: &mut u32, out: &mut Ready) -> u32 {
+    fn tell(&mut self, place: usize, blocks: &mut Blocks, out: &mut Ready) -> u32 {
         let index = *self.block.get_or_insert_with(|| {
             if self.id.is_empty() {
                 // The next turn must name the call, so it gets an identifier of ours.
                 self.id = made_up_id(u32::try_from(place + 1).unwrap_or(u32::MAX));
             }
-            let index = *blocks;
-            *blocks += 1;
-            out.push_back(ProviderEvent::BlockStarted {
-                index,
-                kind: BlockKind::ToolInput,
-                tool: Some(ToolCall {
-                    id: self.id.clone(),
-                    name: self.name.clone(),
-                }),
-            });
-            index
+            let tool = ToolCall {
+                id: self.id.clone(),
+                name: self.name.clone(),
+            };
+            blocks.start(BlockKind::ToolInput, Some(tool), out)
         });
         if !self.extra.is_empty() {
             let mut value = std::mem::take(&mut self.extra);
             value.insert("call".into(), self.id.clone().into());
-            extras::tell(Value::Object(value), blocks, out);
+            blocks.value(BlockKind::Reasoning, Value::Object(value), out);
         }
         if self.told < self.arguments.len() {
             out.push_back(ProviderEvent::Delta {

@@ -16,9 +16,9 @@
 //!   `call`, or of the whole message.
 
 use super::words;
-use crate::provider::{ProviderEvent, exchange::Ready, pieces::Pieces};
+use crate::provider::{blocks::Blocks, exchange::Ready, json, pieces::Pieces};
 use headwater_protocol::BlockKind;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::collections::HashMap;
 
 /// What may stand on a call, or on a message, to be given back as it is.
@@ -111,15 +111,14 @@ impl Extras {
 
     /// Takes a piece of a signed thought, which ends with its signature.
     fn block(&mut self, piece: &Value) {
-        let text = |value: &Value, name: &str| {
-            let text = value.get(name).and_then(Value::as_str);
-            text.unwrap_or_default().to_owned()
-        };
         let is_open = |block: &Value| block.get("thinking").is_some();
         match self.thinking.last_mut() {
-            Some(open) if is_open(open) && is_open(piece) && text(open, "signature").is_empty() => {
+            Some(open)
+                if is_open(open) && is_open(piece) && json::text(open, "signature").is_empty() =>
+            {
                 for name in ["thinking", "signature"] {
-                    open[name] = (text(open, name) + &text(piece, name)).into();
+                    open[name] =
+                        (json::text(open, name).to_owned() + json::text(piece, name)).into();
                 }
             }
             _ if piece.is_object() => self.thinking.push(piece.clone()),
@@ -157,9 +156,12 @@ impl Extras {
     }
 
     /// Tells what belongs to no block that was shown.
-    pub(super) fn finish(&mut self, blocks: &mut u32, out: &mut Ready) {
+    pub(super) fn finish(&mut self, blocks: &mut Blocks, out: &mut Ready) {
         self.field = None;
-        tell(self.value(), blocks, out);
+        let value = self.value();
+        if !value.is_null() {
+            blocks.value(BlockKind::Reasoning, value, out);
+        }
     }
 }
 
@@ -170,21 +172,6 @@ pub(super) fn of_call(piece: &Value) -> Map<String, Value> {
         Some((name.to_owned(), value.clone()))
     });
     found.collect()
-}
-
-/// Tells a value of its own, in a block without text. A block that is open stays open.
-pub(super) fn tell(value: Value, blocks: &mut u32, out: &mut Ready) {
-    if value.is_null() {
-        return;
-    }
-    let index = *blocks;
-    *blocks += 1;
-    out.push_back(ProviderEvent::BlockStarted {
-        index,
-        kind: BlockKind::Reasoning,
-        tool: None,
-    });
-    out.push_back(ProviderEvent::BlockFinished { index, value });
 }
 
 /// Whether a detail is the next piece of one that came before.
@@ -220,14 +207,17 @@ pub(super) fn given_back<'a>(
             continue;
         }
         if let Some(field) = value.get("field").and_then(Value::as_str) {
-            match message.entry(field).or_insert_with(|| json!("")) {
+            match message.entry(field).or_insert_with(|| Value::from("")) {
                 Value::String(whole) => whole.push_str(text),
                 other => *other = text.into(),
             }
         }
         for name in LISTS {
             if let Some(Value::Array(list)) = value.get(name) {
-                match message.entry(name).or_insert_with(|| json!([])) {
+                match message
+                    .entry(name)
+                    .or_insert_with(|| Value::Array(Vec::new()))
+                {
                     Value::Array(all) => all.extend(list.iter().cloned()),
                     other => *other = list.clone().into(),
                 }

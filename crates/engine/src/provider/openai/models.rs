@@ -1,21 +1,13 @@
 //! The list of models.
 
-use crate::provider::{catalog, endpoint::Endpoint};
+use crate::provider::{api_client::ApiClient, catalog, endpoint::Endpoint};
 use headwater_protocol::{Error, ModelInfo};
-use reqwest::header::{AUTHORIZATION, HeaderValue};
 use serde_json::Value;
 
 /// Asks the server for its models.
-pub(in crate::provider) async fn fetch(
-    endpoint: &Endpoint,
-    http: &reqwest::Client,
-    authorization: Option<&HeaderValue>,
-) -> Result<Vec<ModelInfo>, Error> {
-    let mut call = http.get(endpoint.at(&["models"]));
-    if let Some(value) = authorization {
-        call = call.header(AUTHORIZATION, value.clone());
-    }
-    let list = catalog::document(endpoint, call).await?;
+pub(in crate::provider) async fn fetch(client: &ApiClient) -> Result<Vec<ModelInfo>, Error> {
+    let endpoint = &client.endpoint;
+    let list = catalog::document(client, endpoint.at(&["models"])).await?;
     read(endpoint, &list).ok_or_else(|| catalog::no_list(endpoint))
 }
 
@@ -40,8 +32,7 @@ fn read(endpoint: &Endpoint, list: &Value) -> Option<Vec<ModelInfo>> {
         ]
         .into_iter()
         .find_map(|name| model.get(name)?.as_u64())
-        .or_else(|| model.pointer("/meta/n_ctx")?.as_u64())
-        .and_then(|tokens| u32::try_from(tokens).ok());
+        .or_else(|| model.pointer("/meta/n_ctx")?.as_u64());
         let name = model.get("name").and_then(Value::as_str);
         Some(catalog::info(endpoint, id, name, context))
     };

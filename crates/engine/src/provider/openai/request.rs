@@ -20,7 +20,7 @@ const NO_SIGNATURE: &str = "skip_thought_signature_validator";
 
 /// What servers and models disagree about in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct RequestVariant {
+pub(in crate::provider) struct RequestVariant {
     /// Ask for usage at the end of the stream.
     pub(super) stream_options: bool,
     /// OpenAI's newer name of the limit of tokens.
@@ -165,11 +165,6 @@ fn needed(request: &ChatRequest, variant: RequestVariant) -> Option<&'static str
         Thoughts::Needed => Some(THOUGHTS),
         Thoughts::Given | Thoughts::Signed => had().then_some(THOUGHTS),
     }
-}
-
-/// What a variant depends on.
-pub(in crate::provider) fn key(request: &ChatRequest) -> String {
-    format!("{} {:?}", request.model, request.sampling.effort)
 }
 
 /// The word for an effort after so many were refused; `None` if nothing is to be said. Not to think

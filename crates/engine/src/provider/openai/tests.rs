@@ -1,5 +1,6 @@
 use super::*;
 use crate::provider::{
+    Provider, ProviderEvent,
     http::http_client,
     testing::{laws, server::*, sockets, *},
 };
@@ -23,8 +24,8 @@ fn config(server: &Server) -> OpenAiConfig {
     }
 }
 
-fn provider(server: &Server) -> OpenAi {
-    OpenAi::new(config(server), http_client().unwrap()).unwrap()
+fn provider(server: &Server) -> HttpProvider<OpenAi> {
+    OpenAi::provider(config(server), http_client().unwrap()).unwrap()
 }
 
 /// What is sent for a request.

@@ -24,7 +24,7 @@ const LAST_WORDS: u64 = 1 << 40;
 
 /// The state of one answer.
 #[derive(Debug)]
-pub(super) struct Decoder {
+pub(in crate::provider) struct Decoder {
     endpoint: Endpoint,
     blocks: Blocks,
     /// The item that was begun last, for servers that do not number them.

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 /// What models disagree about in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct RequestVariant {
+pub(in crate::provider) struct RequestVariant {
     /// How many words for the effort were refused.
     pub(super) efforts: usize,
     /// Ask for a summary of the thinking.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::provider::{
+    Provider,
     http::http_client,
     testing::{server::*, sockets, *},
 };
@@ -18,7 +19,7 @@ fn make(base: String, http: reqwest::Client) -> Box<dyn Provider> {
         api_key: Some(Secret::new(KEY)),
         models: None,
     };
-    Box::new(Responses::new(config, http).unwrap())
+    Box::new(Responses::provider(config, http).unwrap())
 }
 
 /// What is sent for a request.

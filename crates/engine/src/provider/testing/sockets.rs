@@ -1,14 +1,10 @@
 //! The rules that every provider must keep on a real socket.
 
-use super::{Item, KEY, all, ask, failure, fold, server::*};
+use super::{Item, KEY, all, ask, failure, fold, log::Log, server::*};
 use crate::provider::{Provider, http::http_client};
 use futures::StreamExt;
 use headwater_protocol::ErrorCode;
-use std::{
-    io,
-    sync::{Arc, Mutex},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -241,30 +237,10 @@ pub(in crate::provider) async fn nobody_there(make: Make) {
     assert_eq!(provider.models().await.unwrap_err().message, sentence);
 }
 
-/// Collects everything that is logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// The key reaches no error and no log. `text` begins an answer. Whoever calls this looks at the
 /// provider's and the settings' `Debug` as well.
 pub(in crate::provider) async fn key_is_kept(make: Make, text: &str, debug: String) {
-    let log = Log::default();
-    let copy = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || copy.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let log = Log::capture();
     tracing::trace!("the log works");
     let mut seen = debug;
     // The server repeats the whole request, key included, wherever it can.
@@ -296,7 +272,7 @@ pub(in crate::provider) async fn key_is_kept(make: Make, text: &str, debug: Stri
         seen += &items.last().unwrap().as_ref().unwrap_err().to_string();
         assert!(server.request(0).contains(KEY));
     }
-    seen += &String::from_utf8_lossy(&log.0.lock().unwrap());
+    seen += &log.text();
     assert!(seen.contains("the log works") && seen.contains("***"));
     for part in [KEY, &KEY[..8], &KEY[12..]] {
         assert!(!seen.contains(part), "{part} is in {seen}");

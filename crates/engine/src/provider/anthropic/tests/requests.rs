@@ -262,8 +262,9 @@ fn a_refusal_shows_what_to_try_instead() {
 fn only_what_says_something_about_the_model_is_remembered() {
     let mut request = ask("claude-x");
     request.sampling.effort = Some(Effort::High);
-    let shapes = Shapes::default();
-    let likely = shapes.get(&request);
+    let acme = provider("http://acme.example".into(), http_client().unwrap());
+    let backend = acme.backend();
+    let likely = backend.first_variant(&request);
     let mut other = likely;
     other.thinking = variant::Thinking::Budget;
     for (short, thoughts, kept) in [
@@ -273,9 +274,10 @@ fn only_what_says_something_about_the_model_is_remembered() {
     ] {
         let mut taken = other;
         (taken.short, taken.thoughts) = (short, thoughts);
-        shapes.keep(&request, taken);
-        assert_eq!(shapes.get(&request), kept);
+        backend.remember(&request, taken);
+        assert_eq!(backend.first_variant(&request), kept);
     }
     request.sampling.effort = None;
-    assert_eq!(shapes.get(&request).thinking, variant::Thinking::Unsaid);
+    let first = backend.first_variant(&request);
+    assert_eq!(first.thinking, variant::Thinking::Unsaid);
 }

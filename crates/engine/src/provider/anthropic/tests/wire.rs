@@ -47,7 +47,7 @@ async fn the_key_reaches_no_error_no_debug_and_no_log() {
         api_key: Some(Secret::new(KEY)),
         ..AnthropicConfig::default()
     };
-    let acme = Anthropic::new(config.clone(), reqwest::Client::new()).unwrap();
+    let acme = Anthropic::provider(config.clone(), reqwest::Client::new()).unwrap();
     sockets::key_is_kept(make, HELLO, format!("{acme:?} {config:?}")).await;
 }
 
@@ -144,14 +144,14 @@ async fn models_are_listed_page_by_page() {
 
 #[test]
 fn settings_are_read_and_explained() {
-    let config: AnthropicConfig = toml::from_str("name = \"Claude\"").unwrap();
+    let config = AnthropicConfig::default();
     assert_eq!(config.base_url, "https://api.anthropic.com");
     let wrong = AnthropicConfig {
         base_url: "anthropic".into(),
         ..AnthropicConfig::default()
     };
-    let error = Anthropic::new(wrong, reqwest::Client::new()).unwrap_err();
+    let error = Anthropic::provider(wrong, reqwest::Client::new()).unwrap_err();
     assert!(error.message.contains("base URL of Anthropic"), "{error}");
-    let acme = Anthropic::new(AnthropicConfig::default(), reqwest::Client::new()).unwrap();
+    let acme = Anthropic::provider(AnthropicConfig::default(), reqwest::Client::new()).unwrap();
     assert!(acme.can_prefill("claude-sonnet-4-5") && !acme.can_prefill("claude-opus-4-7"));
 }

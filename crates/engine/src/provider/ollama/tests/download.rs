@@ -56,12 +56,12 @@ async fn server(pull: String) -> Server {
     .await
 }
 
-fn puller(server: &Server) -> Ollama {
+fn puller(server: &Server) -> HttpProvider<Ollama> {
     let config = OllamaConfig {
         pull: true,
         ..config(server.url(""))
     };
-    Ollama::new(config, http_client().unwrap()).unwrap()
+    Ollama::provider(config, http_client().unwrap()).unwrap()
 }
 
 fn percents(items: &[Item]) -> Vec<u8> {

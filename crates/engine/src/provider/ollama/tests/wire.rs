@@ -176,7 +176,7 @@ async fn models_are_listed_and_remembered() {
 
     let mut config = config(server.url(""));
     config.models = Some(vec!["mine".into()]);
-    let fixed = Ollama::new(config, http_client().unwrap()).unwrap();
+    let fixed = Ollama::provider(config, http_client().unwrap()).unwrap();
     assert_eq!(fixed.models().await.unwrap()[0].id, "mine");
     for (answer, code) in [
         (
@@ -201,7 +201,7 @@ async fn models_are_listed_and_remembered() {
 async fn a_password_in_the_address_reaches_no_error() {
     let server = Server::saying(status("500 No", "", "{\"error\":\"no\"}")).await;
     let url = format!("http://someone:{KEY}@127.0.0.1:{}", server.port);
-    let acme = Ollama::new(config(url), http_client().unwrap()).unwrap();
+    let acme = Ollama::provider(config(url), http_client().unwrap()).unwrap();
     let mut seen = format!("{acme:?} {:?} {:?}", all(&acme).await, acme.models().await);
     drop(server);
     seen += &format!("{:?}", all(&acme).await);
@@ -213,7 +213,7 @@ async fn a_password_in_the_address_reaches_no_error() {
 
 #[test]
 fn settings_are_read_and_wrong_ones_explained() {
-    let make = |base_url: &str| Ollama::new(config(base_url.into()), reqwest::Client::new());
+    let make = |base_url: &str| Ollama::provider(config(base_url.into()), reqwest::Client::new());
     for url in ["ftp://x", "two words", "gpu:1:2"] {
         let error = make(url).unwrap_err();
         assert!(error.message.contains("base URL of Acme"), "{url}");
@@ -221,7 +221,8 @@ fn settings_are_read_and_wrong_ones_explained() {
     let url = |base: &str| {
         make(base)
             .unwrap()
-            .shared
+            .backend()
+            .client
             .endpoint
             .at(&["api", "tags"])
             .to_string()
@@ -229,6 +230,28 @@ fn settings_are_read_and_wrong_ones_explained() {
     assert_eq!(url(""), "http://127.0.0.1:11434/api/tags");
     assert_eq!(url("0.0.0.0:8080"), "http://127.0.0.1:8080/api/tags");
     assert_eq!(url("https://x/ollama/"), "https://x/ollama/api/tags");
-    let read: OllamaConfig = serde_json::from_str(r#"{"name":"ollama","pull":true}"#).unwrap();
-    assert!(read.pull && !OllamaConfig::default().pull);
+    assert!(!OllamaConfig::default().pull);
+}
+
+#[tokio::test]
+async fn a_continuation_without_thinking_says_nothing_about_later_questions() {
+    let server = Server::saying(whole(&format!("{HELLO}{STOP}"))).await;
+    let acme = provider(&server);
+    let question = ask("m");
+    let continuation = ChatRequest {
+        prefill: Some("Half an".into()),
+        ..ask("m")
+    };
+    for (number, (request, think)) in [
+        (&continuation, Some(false)),
+        (&question, None),
+        (&continuation, Some(false)),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        answer(&acme, request.clone()).await;
+        let said = server.sent(number)["think"].as_bool();
+        assert_eq!(said, think, "{number}");
+    }
 }

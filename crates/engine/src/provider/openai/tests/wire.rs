@@ -127,7 +127,7 @@ async fn a_prefill_is_sent_where_the_server_takes_it() {
     let mut config = config(&server);
     for prefill in [false, true] {
         config.prefill = prefill;
-        let provider = OpenAi::new(config.clone(), http_client().unwrap()).unwrap();
+        let provider = OpenAi::provider(config.clone(), http_client().unwrap()).unwrap();
         assert_eq!(provider.can_prefill("m"), prefill);
         let mut request = ask("m");
         request.prefill = Some("Half an".into());
@@ -156,7 +156,7 @@ async fn models_are_listed_and_remembered() {
 
     let mut config = config(&server);
     config.models = Some(vec!["mine".into()]);
-    let fixed = OpenAi::new(config, http_client().unwrap()).unwrap();
+    let fixed = OpenAi::provider(config, http_client().unwrap()).unwrap();
     assert_eq!(fixed.models().await.unwrap()[0].id, "mine");
     assert_eq!(server.count(), 1);
 
@@ -181,7 +181,7 @@ fn make(base: String, http: reqwest::Client) -> Box<dyn Provider> {
         api_key: Some(Secret::new(KEY)),
         ..OpenAiConfig::default()
     };
-    Box::new(OpenAi::new(config, http).unwrap())
+    Box::new(OpenAi::provider(config, http).unwrap())
 }
 
 #[tokio::test]
@@ -221,7 +221,7 @@ fn wrong_settings_are_explained() {
             api_key: Some(Secret::new(key)),
             ..OpenAiConfig::default()
         };
-        OpenAi::new(config, reqwest::Client::new())
+        OpenAi::provider(config, reqwest::Client::new())
     };
     for url in ["", "localhost:11434", "ftp://x/v1", "/v1"] {
         assert!(
@@ -237,7 +237,8 @@ fn wrong_settings_are_explained() {
     let url = |base: &str| {
         make(base, "")
             .unwrap()
-            .shared
+            .backend()
+            .client
             .endpoint
             .at(&["models"])
             .to_string()

@@ -43,7 +43,7 @@ async fn the_key_reaches_no_error_no_debug_and_no_log() {
         api_key: Some(Secret::new(KEY)),
         ..ResponsesConfig::default()
     };
-    let acme = Responses::new(config.clone(), reqwest::Client::new()).unwrap();
+    let acme = Responses::provider(config.clone(), reqwest::Client::new()).unwrap();
     sockets::key_is_kept(make, HELLO, format!("{acme:?} {config:?}")).await;
 }
 
@@ -98,12 +98,12 @@ async fn models_are_listed_as_openai_does() {
 
 #[test]
 fn settings_are_read_and_explained() {
-    let config: ResponsesConfig = toml::from_str("name = \"OpenAI\"").unwrap();
+    let config = ResponsesConfig::default();
     assert_eq!(config.base_url, "https://api.openai.com/v1");
     let wrong = ResponsesConfig {
         base_url: "openai".into(),
         ..ResponsesConfig::default()
     };
-    let error = Responses::new(wrong, reqwest::Client::new()).unwrap_err();
+    let error = Responses::provider(wrong, reqwest::Client::new()).unwrap_err();
     assert!(error.message.contains("base URL of OpenAI"), "{error}");
 }

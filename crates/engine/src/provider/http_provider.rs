@@ -1,0 +1,69 @@
+//! The providers that are reached over HTTP.
+
+use super::{
+    ChatRequest, Provider, ProviderEvent,
+    api_client::ApiClient,
+    catalog::Catalog,
+    exchange::{Backend, Vendor},
+    http,
+};
+use futures::{FutureExt, TryFutureExt, future::BoxFuture, stream::BoxStream};
+use headwater_protocol::{Error, ModelInfo};
+use std::{fmt, sync::Arc};
+
+/// A provider that is reached over HTTP. `V` is the vendor whose API it speaks, such as
+/// [`OpenAi`](super::openai::OpenAi), and makes it.
+#[expect(
+    private_bounds,
+    reason = "what a vendor must tell is internal; users only name the vendors that are here"
+)]
+pub struct HttpProvider<V: Vendor> {
+    backend: Arc<Backend<V>>,
+    catalog: Catalog,
+}
+
+#[expect(private_bounds, reason = "as above")]
+impl<V: Vendor> HttpProvider<V> {
+    /// A provider that offers these models, or those that the server lists.
+    pub(super) fn new(vendor: V, client: ApiClient, models: Option<Vec<String>>) -> Self {
+        Self {
+            backend: Arc::new(Backend::new(vendor, client)),
+            catalog: Catalog::new(models),
+        }
+    }
+
+    /// What asks the provider.
+    #[cfg(test)]
+    pub(super) fn backend(&self) -> &Backend<V> {
+        &self.backend
+    }
+}
+
+impl<V: Vendor> fmt::Debug for HttpProvider<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let endpoint = &self.backend.client.endpoint;
+        f.debug_struct("HttpProvider")
+            .field("name", &endpoint.name)
+            .field("place", &http::place(&endpoint.url))
+            .finish_non_exhaustive()
+    }
+}
+
+impl<V: Vendor> Provider for HttpProvider<V> {
+    fn models(&self) -> BoxFuture<'_, Result<Vec<ModelInfo>, Error>> {
+        let backend = &*self.backend;
+        let endpoint = &backend.client.endpoint;
+        let fetch = backend.vendor.models(&backend.client);
+        let list = self.catalog.list(endpoint, fetch);
+        list.inspect_err(|error| backend.key.failed(endpoint, error))
+            .boxed()
+    }
+
+    fn stream(&self, request: ChatRequest) -> BoxStream<'static, Result<ProviderEvent, Error>> {
+        self.backend.stream(request)
+    }
+
+    fn can_prefill(&self, model: &str) -> bool {
+        self.backend.vendor.can_prefill(model)
+    }
+}
