@@ -4,7 +4,7 @@
 //! What it is, its first bytes say, and not whoever sends it: only formats that every vendor takes
 //! and that no browser runs anything from.
 
-use crate::{db::storage, provider::Image};
+use crate::{db::DbError, provider::Image};
 use headwater_protocol::{
     ConversationId, Error, ErrorCode, ImageId, MAX_IMAGE_BYTES, MessageId, UnixMs, chat::Message,
 };
@@ -46,15 +46,14 @@ pub fn id_of(data: &[u8]) -> ImageId {
 ///
 /// # Errors
 /// `storage`.
-pub fn keep_of_run(db: &Connection, run: i64, id: &ImageId, image: &Image) -> Result<(), Error> {
+pub fn keep_of_run(db: &Connection, run: i64, id: &ImageId, image: &Image) -> Result<(), DbError> {
     // It waits for no message, so it goes with this one's conversation, however young it is.
     db.prepare_cached(
         "INSERT INTO image (id, media_type, data, at)
          SELECT ?1, ?2, ?3, 0 WHERE EXISTS (SELECT 1 FROM run WHERE no = ?4)
          ON CONFLICT (id) DO NOTHING",
-    )
-    .and_then(|mut query| query.execute(params![id.0, image.media_type, image.data.as_ref(), run]))
-    .map_err(storage)?;
+    )?
+    .execute(params![id.0, image.media_type, image.data.as_ref(), run])?;
     db.prepare_cached(
         "INSERT INTO message_image (message, place, image)
          SELECT run.message, 1 + coalesce(max(m.place), -1), ?2
@@ -62,9 +61,8 @@ pub fn keep_of_run(db: &Connection, run: i64, id: &ImageId, image: &Image) -> Re
          WHERE run.no = ?1 GROUP BY run.no
          HAVING NOT EXISTS (SELECT 1 FROM message_image AS known
                             WHERE known.message = run.message AND known.image = ?2)",
-    )
-    .and_then(|mut query| query.execute(params![run, id.0]))
-    .map_err(storage)?;
+    )?
+    .execute(params![run, id.0])?;
     Ok(())
 }
 
@@ -79,20 +77,17 @@ pub(crate) fn insert(
     media_type: &str,
     data: &[u8],
     at: UnixMs,
-) -> Result<(), Error> {
+) -> Result<(), DbError> {
     db.execute(
         "DELETE FROM image WHERE at < ?1
          AND NOT EXISTS (SELECT 1 FROM message_image AS m WHERE m.image = image.id)",
         [at.saturating_sub(WAITS) as i64],
-    )
-    .and_then(|_| {
-        db.execute(
-            "INSERT INTO image (id, media_type, data, at) VALUES (?1, ?2, ?3, ?4)
+    )?;
+    db.execute(
+        "INSERT INTO image (id, media_type, data, at) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (id) DO UPDATE SET at = excluded.at",
-            params![id.0, media_type, data, at as i64],
-        )
-    })
-    .map_err(storage)?;
+        params![id.0, media_type, data, at as i64],
+    )?;
     Ok(())
 }
 
@@ -101,9 +96,9 @@ pub(crate) fn insert(
 /// # Errors
 /// `not_found` for one that was not sent before, `invalid_request` for too many, `too_large` for
 /// more than [`MAX_IMAGES_BYTES`] together, `storage`.
-pub fn attach(db: &Connection, message: MessageId, images: &[ImageId]) -> Result<(), Error> {
+pub fn attach(db: &Connection, message: MessageId, images: &[ImageId]) -> Result<(), DbError> {
     if images.len() > MAX_IMAGES {
-        return Err(Error::new(
+        return Err(DbError::refused(
             ErrorCode::InvalidRequest,
             format!("A message may have {MAX_IMAGES} pictures at most."),
         ));
@@ -113,17 +108,13 @@ pub fn attach(db: &Connection, message: MessageId, images: &[ImageId]) -> Result
             .prepare_cached(
                 "INSERT INTO message_image (message, place, image)
                  SELECT ?1, ?2, id FROM image WHERE id = ?3",
-            )
-            .and_then(|mut query| {
-                query.execute(params![message.0.as_bytes(), place as i64, image.0])
-            })
-            .map_err(storage)?;
+            )?
+            .execute(params![message.0.as_bytes(), place as i64, image.0])?;
         // It waits no longer.
-        db.prepare_cached("UPDATE image SET at = 0 WHERE id = ?1")
-            .and_then(|mut query| query.execute([&image.0]))
-            .map_err(storage)?;
+        db.prepare_cached("UPDATE image SET at = 0 WHERE id = ?1")?
+            .execute([&image.0])?;
         if found == 0 {
-            return Err(Error::new(
+            return Err(DbError::refused(
                 ErrorCode::NotFound,
                 "A picture of this message is not there any more. Attach it again.",
             ));
@@ -133,11 +124,10 @@ pub fn attach(db: &Connection, message: MessageId, images: &[ImageId]) -> Result
         .prepare_cached(
             "SELECT COALESCE(SUM(LENGTH(i.data)), 0) FROM message_image AS m
              JOIN image AS i ON i.id = m.image WHERE m.message = ?1",
-        )
-        .and_then(|mut query| query.query_row([message.0.as_bytes()], |row| row.get(0)))
-        .map_err(storage)?;
+        )?
+        .query_row([message.0.as_bytes()], |row| row.get(0))?;
     if total > MAX_IMAGES_BYTES as i64 {
-        return Err(Error::new(
+        return Err(DbError::refused(
             ErrorCode::TooLarge,
             format!(
                 "The pictures of a message may have {} MB together.",
@@ -154,7 +144,7 @@ pub fn attach(db: &Connection, message: MessageId, images: &[ImageId]) -> Result
 ///
 /// # Errors
 /// `storage`.
-pub(super) fn delete(db: &Connection, id: ConversationId, at: UnixMs) -> Result<(), Error> {
+pub(super) fn delete(db: &Connection, id: ConversationId, at: UnixMs) -> Result<(), DbError> {
     db.execute(
         "DELETE FROM image WHERE at < ?2
          AND id IN
@@ -164,30 +154,24 @@ pub(super) fn delete(db: &Connection, id: ConversationId, at: UnixMs) -> Result<
             (SELECT 1 FROM message_image AS m JOIN message ON message.id = m.message
              WHERE m.image = image.id AND message.conversation != ?1)",
         params![id.0.as_bytes(), at.saturating_sub(WAITS) as i64],
-    )
-    .and_then(|_| {
-        db.execute(
-            "DELETE FROM message_image
+    )?;
+    db.execute(
+        "DELETE FROM message_image
              WHERE message IN (SELECT id FROM message WHERE conversation = ?1)",
-            [id.0.as_bytes()],
-        )
-    })
-    .map(|_| ())
-    .map_err(storage)
+        [id.0.as_bytes()],
+    )?;
+    Ok(())
 }
 
 /// The pictures of a message, in order.
 ///
 /// # Errors
 /// `storage`.
-pub fn of_message(db: &Connection, message: MessageId) -> Result<Vec<ImageId>, Error> {
-    db.prepare_cached("SELECT image FROM message_image WHERE message = ?1 ORDER BY place")
-        .and_then(|mut query| {
-            query
-                .query_map([message.0.as_bytes()], |row| row.get(0).map(ImageId))?
-                .collect()
-        })
-        .map_err(storage)
+pub fn of_message(db: &Connection, message: MessageId) -> Result<Vec<ImageId>, DbError> {
+    Ok(db
+        .prepare_cached("SELECT image FROM message_image WHERE message = ?1 ORDER BY place")?
+        .query_map([message.0.as_bytes()], |row| row.get(0).map(ImageId))?
+        .collect::<rusqlite::Result<_>>()?)
 }
 
 /// The pictures of a branch that go into one request: the newest ones, as far as there is room for
@@ -195,7 +179,7 @@ pub fn of_message(db: &Connection, message: MessageId) -> Result<Vec<ImageId>, E
 ///
 /// # Errors
 /// `storage`.
-pub fn of_branch(db: &Connection, branch: &[Message]) -> Result<Images, Error> {
+pub fn of_branch(db: &Connection, branch: &[Message]) -> Result<Images, DbError> {
     let mut images = Images::new();
     let mut room = MAX_IMAGES_BYTES;
     for id in branch.iter().rev().flat_map(|message| &message.images) {
@@ -212,17 +196,14 @@ pub fn of_branch(db: &Connection, branch: &[Message]) -> Result<Images, Error> {
     Ok(images)
 }
 
-pub(crate) fn read(db: &Connection, id: &ImageId) -> Result<Option<Image>, Error> {
-    db.prepare_cached("SELECT media_type, data FROM image WHERE id = ?1")
-        .and_then(|mut query| {
-            query
-                .query_row([&id.0], |row| {
-                    Ok(Image {
-                        media_type: row.get(0)?,
-                        data: row.get::<_, Vec<u8>>(1)?.into(),
-                    })
-                })
-                .optional()
+pub(crate) fn read(db: &Connection, id: &ImageId) -> Result<Option<Image>, DbError> {
+    Ok(db
+        .prepare_cached("SELECT media_type, data FROM image WHERE id = ?1")?
+        .query_row([&id.0], |row| {
+            Ok(Image {
+                media_type: row.get(0)?,
+                data: row.get::<_, Vec<u8>>(1)?.into(),
+            })
         })
-        .map_err(storage)
+        .optional()?)
 }

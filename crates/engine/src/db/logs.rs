@@ -1,6 +1,6 @@
 //! The logs of runs in the database: segments while a run is written, one row from its end on.
 
-use super::{search, storage};
+use super::{DbError, search};
 use crate::packed::{self, Packed};
 use headwater_protocol::{Error, RunId, Status};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -9,15 +9,11 @@ use rusqlite::{Connection, OptionalExtension, params};
 ///
 /// # Errors
 /// `storage`.
-pub fn stored(db: &Connection, run: RunId) -> Result<Option<Packed>, Error> {
+pub fn stored(db: &Connection, run: RunId) -> Result<Option<Packed>, DbError> {
     let no: Option<i64> = db
-        .prepare_cached("SELECT no FROM run WHERE id = ?1")
-        .and_then(|mut query| {
-            query
-                .query_row(params![run.0.as_bytes()], |row| row.get(0))
-                .optional()
-        })
-        .map_err(storage)?;
+        .prepare_cached("SELECT no FROM run WHERE id = ?1")?
+        .query_row(params![run.0.as_bytes()], |row| row.get(0))
+        .optional()?;
     no.map(|no| stored_by_no(db, no)).transpose()
 }
 
@@ -25,7 +21,7 @@ pub fn stored(db: &Connection, run: RunId) -> Result<Option<Packed>, Error> {
 ///
 /// # Errors
 /// `storage`.
-pub fn stored_by_no(db: &Connection, no: i64) -> Result<Packed, Error> {
+pub fn stored_by_no(db: &Connection, no: i64) -> Result<Packed, DbError> {
     if let Some(packed) = whole(db, no)? {
         return Ok(packed);
     }
@@ -38,11 +34,11 @@ pub fn stored_by_no(db: &Connection, no: i64) -> Result<Packed, Error> {
 }
 
 /// The log of a finished run. Where it is damaged, what can be read of it and an end that says so.
-pub(crate) fn whole(db: &Connection, no: i64) -> Result<Option<Packed>, Error> {
+pub(crate) fn whole(db: &Connection, no: i64) -> Result<Option<Packed>, DbError> {
     let bytes: Option<Vec<u8>> = db
-        .prepare_cached("SELECT bytes FROM log WHERE run = ?1")
-        .and_then(|mut query| query.query_row([no], |row| row.get(0)).optional())
-        .map_err(storage)?;
+        .prepare_cached("SELECT bytes FROM log WHERE run = ?1")?
+        .query_row([no], |row| row.get(0))
+        .optional()?;
     Ok(bytes.map(|bytes| {
         let (mut packed, why) = Packed::readable(&bytes);
         if !packed.is_finished() {
@@ -53,22 +49,20 @@ pub(crate) fn whole(db: &Connection, no: i64) -> Result<Option<Packed>, Error> {
 }
 
 /// The log of a run that is being written, as far as it can be read.
-fn segments(db: &Connection, no: i64) -> Result<Packed, Error> {
+fn segments(db: &Connection, no: i64) -> Result<Packed, DbError> {
     segments_until(db, no).map(|(packed, _)| packed)
 }
 
 /// The log of a run that is being written, and what is wrong behind it.
-pub(super) fn segments_until(db: &Connection, no: i64) -> Result<(Packed, Option<Error>), Error> {
+pub(super) fn segments_until(db: &Connection, no: i64) -> Result<(Packed, Option<Error>), DbError> {
     let mut packed = Packed::default();
-    let mut query = db
-        .prepare_cached(
-            "SELECT bytes FROM segment
+    let mut query = db.prepare_cached(
+        "SELECT bytes FROM segment
              WHERE no >= (SELECT segment FROM run WHERE no = ?1) AND run = ?1 ORDER BY no",
-        )
-        .map_err(storage)?;
-    let mut rows = query.query([no]).map_err(storage)?;
-    while let Some(row) = rows.next().map_err(storage)? {
-        let bytes: Vec<u8> = row.get(0).map_err(storage)?;
+    )?;
+    let mut rows = query.query([no])?;
+    while let Some(row) = rows.next()? {
+        let bytes: Vec<u8> = row.get(0)?;
         if let Some(why) = extend(&mut packed, &bytes) {
             return Ok((packed, Some(why)));
         }

@@ -9,8 +9,8 @@
 //! twice the room, twenty-five times as long to write, and cannot find one or two letters, which is
 //! a whole word where words are written in signs.
 
-use crate::db::storage;
-use headwater_protocol::{ConversationId, Error};
+use crate::db::DbError;
+use headwater_protocol::ConversationId;
 use icu_casemap::CaseMapper;
 use icu_normalizer::{ComposingNormalizer, DecomposingNormalizer};
 use rusqlite::{Connection, functions::FunctionFlags, params};
@@ -124,16 +124,13 @@ pub fn put(
     conversation: ConversationId,
     source: Uuid,
     text: &str,
-) -> Result<(), Error> {
-    db.prepare_cached("INSERT OR REPLACE INTO passage VALUES (?1, ?2, ?3)")
-        .and_then(|mut query| {
-            query.execute(params![
-                conversation.0.as_bytes(),
-                source.as_bytes(),
-                folded(text)
-            ])
-        })
-        .map_err(storage)?;
+) -> Result<(), DbError> {
+    db.prepare_cached("INSERT OR REPLACE INTO passage VALUES (?1, ?2, ?3)")?
+        .execute(params![
+            conversation.0.as_bytes(),
+            source.as_bytes(),
+            folded(text)
+        ])?;
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Settings of a conversation: checked, kept beside it, and put into what a model is asked.
 
 use crate::{
-    db::{conversations, storage},
+    db::{DbError, conversations},
     provider::Sampling,
 };
 use headwater_protocol::{
@@ -91,21 +91,21 @@ fn wrong(sentence: &str) -> Error {
 ///
 /// # Errors
 /// `not_found`, `storage`.
-pub fn read(db: &Connection, id: ConversationId) -> Result<Settings, Error> {
-    db.prepare_cached("SELECT settings FROM conversation WHERE id = ?1")
-        .and_then(|mut query| {
-            query
-                .query_row([id.0.as_bytes()], |row| of_row(row, 0))
-                .optional()
-        })
-        .map_err(storage)?
+pub fn read(db: &Connection, id: ConversationId) -> Result<Settings, DbError> {
+    db.prepare_cached("SELECT settings FROM conversation WHERE id = ?1")?
+        .query_row([id.0.as_bytes()], |row| of_row(row, 0))
+        .optional()?
         .ok_or_else(conversations::no_conversation)
 }
 
-pub(crate) fn write(db: &Connection, id: ConversationId, settings: &Settings) -> Result<(), Error> {
+pub(crate) fn write(
+    db: &Connection,
+    id: ConversationId,
+    settings: &Settings,
+) -> Result<(), DbError> {
     conversations::changed(
-        db.prepare_cached("UPDATE conversation SET settings = ?2 WHERE id = ?1")
-            .and_then(|mut query| query.execute(params![id.0.as_bytes(), for_row(settings)])),
+        db.prepare_cached("UPDATE conversation SET settings = ?2 WHERE id = ?1")?
+            .execute(params![id.0.as_bytes(), for_row(settings)]),
     )
 }
 
