@@ -66,6 +66,7 @@ pub fn answer(error: &Error, wants_page: bool) -> Response {
     let body = serde_json::to_vec(error).unwrap_or_default();
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status_of(error);
+    response.extensions_mut().insert(error.clone());
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,
