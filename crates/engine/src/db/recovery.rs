@@ -1,6 +1,6 @@
-//! Runs that are stored as being written and that nobody writes: those of a process that died.
+//! Runs that are stored as open although nobody writes them, because their process died.
 //!
-//! What is there is kept, and the log gets its last entry.
+//! Their logs are kept and get their last entry.
 
 use super::{
     DbError,
@@ -20,7 +20,7 @@ pub(crate) fn open_runs(db: &Connection) -> Result<Vec<i64>, DbError> {
         .collect::<rusqlite::Result<_>>()?)
 }
 
-/// Ends all open runs, whose process has died. Returns how many there were.
+/// Closes all open runs at the start of a process. Returns how many there were.
 pub(crate) fn close_all(db: &mut Connection) -> Result<usize, DbError> {
     let open = open_runs(db)?;
     let mut logs = open_logs(db)?;
@@ -33,7 +33,7 @@ pub(crate) fn close_all(db: &mut Connection) -> Result<usize, DbError> {
     Ok(open.len())
 }
 
-/// Ends one open run.
+/// Closes one open run.
 pub(crate) fn close(db: &Connection, no: i64) -> Result<(), DbError> {
     let (packed, why) = segments_until(db, no)?;
     close_as(db, no, packed, why)
@@ -48,8 +48,8 @@ fn close_as(db: &Connection, no: i64, mut log: Packed, why: Option<Error>) -> Re
     Ok(finish(db, no, &log, status, &text)?)
 }
 
-/// All logs of open runs, in one pass, each with what is wrong behind it: a server may have died
-/// with many of them.
+/// The logs of all open runs, each with what is wrong after its readable part. They are read in one
+/// pass, because a server may have died with many open runs.
 fn open_logs(db: &Connection) -> Result<HashMap<i64, (Packed, Option<Error>)>, DbError> {
     let mut logs: HashMap<i64, (Packed, Option<Error>)> = HashMap::new();
     let mut query = db.prepare(

@@ -1,4 +1,4 @@
-//! Settings of a conversation: checked, kept beside it, and put into what a model is asked.
+//! The settings of a conversation: checked, stored with it, and made into the parameters of a request.
 
 use crate::{
     db::{DbError, conversations},
@@ -11,7 +11,8 @@ use headwater_protocol::{
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::{Map, Value};
 
-/// Reads settings that somebody sent: a JSON object. An empty text is an empty object.
+/// Parses settings from a client: a JSON object. An empty text stands for an empty object; unknown
+/// fields are ignored.
 ///
 /// # Errors
 /// `invalid_request` with a sentence that names the field.
@@ -98,6 +99,7 @@ pub fn read(db: &Connection, id: ConversationId) -> Result<Settings, DbError> {
         .ok_or_else(conversations::no_conversation)
 }
 
+/// Stores the settings of a conversation.
 pub(crate) fn write(
     db: &Connection,
     id: ConversationId,
@@ -109,7 +111,7 @@ pub(crate) fn write(
     )
 }
 
-/// As they are stored; nothing where nothing is chosen.
+/// The form in which settings are stored; `None` if nothing is set.
 pub(super) fn for_row(settings: &Settings) -> Option<String> {
     match settings.is_empty() {
         true => None,
@@ -117,7 +119,7 @@ pub(super) fn for_row(settings: &Settings) -> Option<String> {
     }
 }
 
-/// From the database. What a newer version wrote and this one cannot read is as good as nothing.
+/// Settings from the database. Settings that this version cannot read count as none.
 pub(super) fn of_row(row: &Row<'_>, column: usize) -> rusqlite::Result<Settings> {
     let json: Option<String> = row.get(column)?;
     Ok(json
@@ -125,7 +127,7 @@ pub(super) fn of_row(row: &Row<'_>, column: usize) -> rusqlite::Result<Settings>
         .unwrap_or_default())
 }
 
-/// The part of the settings that a provider samples by.
+/// The parameters for sampling among the settings.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "a share needs no more digits than the providers take"
