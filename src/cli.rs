@@ -2,6 +2,7 @@
 
 mod ask;
 mod doctor;
+mod logging;
 mod printed;
 mod replay;
 mod serve;
@@ -9,7 +10,7 @@ mod serve;
 use crate::server::config::{Config, Flags};
 use clap::{Parser, Subcommand};
 use headwater_protocol::{Error, RunId};
-use std::path::PathBuf;
+use std::{path::PathBuf, process::ExitCode};
 
 /// A chat app for large language models whose streams cannot be lost.
 #[derive(Debug, Parser)]
@@ -52,27 +53,26 @@ enum Command {
     Doctor,
 }
 
-/// Runs the program.
-///
-/// # Errors
-/// A sentence for whoever called it.
-pub async fn run(cli: Cli) -> Result<(), Error> {
-    let config = Config::load(&cli.flags)?;
-    match cli.command.unwrap_or(Command::Serve) {
+/// Runs the program to its end. A failure is one sentence on standard error.
+pub async fn run(cli: Cli) -> ExitCode {
+    let done = match Config::load(&cli.flags) {
+        Ok(config) => command(config, cli.command.unwrap_or(Command::Serve)).await,
+        Err(why) => Err(why),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            logging::report(&why);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn command(config: Config, command: Command) -> Result<(), Error> {
+    match command {
         Command::Serve => serve::serve(config).await,
         Command::Ask { text, with, image } => ask::ask(config, text.join(" "), with, image).await,
         Command::Replay { run, speed, events } => replay::replay(&config, run, speed, events).await,
         Command::Doctor => doctor::doctor(config).await,
     }
-}
-
-/// Sends what the program says about itself to standard error, so that standard output stays clean.
-fn log_to_stderr(default: &str) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("HEADWATER_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    // A second call, as in tests, changes nothing.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .try_init();
 }

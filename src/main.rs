@@ -1,4 +1,4 @@
-//! The program: parse the command line, run it, say what went wrong in one sentence.
+//! The program: parses the command line and runs it.
 
 use clap::Parser;
 use headwater::cli::{Cli, run};
@@ -18,16 +18,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = runtime.block_on(run(cli));
+    let code = runtime.block_on(run(cli));
     // A model's thread or a blocking read must not hold up the end.
     runtime.shutdown_timeout(std::time::Duration::from_millis(500));
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            eprintln!("headwater: {why}");
-            ExitCode::FAILURE
-        }
-    }
+    code
 }
 
 /// Keys are in the environment, and other processes of the same user, such as the programs that

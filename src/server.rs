@@ -2,7 +2,7 @@
 //!
 //! - [`router`]: all addresses. [`state`]: what their handlers share.
 //! - [`connections`], [`guard`]: sockets, and who may ask. [`policy`]: what browsers may do with the
-//!   answers.
+//!   answers. [`trace`]: the log of requests.
 //! - [`forms`], [`status`]: what commands are sent as, and how failures are answered.
 //! - [`pages`], [`plain`], `document`: pages with script, pages without, and what those are made of.
 //! - [`images`], [`metrics`]: the other addresses.
@@ -21,6 +21,7 @@ mod policy;
 pub mod router;
 pub mod state;
 pub mod status;
+pub mod trace;
 
 pub use router::router;
 pub use state::engine;

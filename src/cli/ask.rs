@@ -1,7 +1,7 @@
 //! `headwater ask`: the smallest reader there is. It starts a run and follows it with a cursor,
 //! through the server that is running, or through one that it starts for itself.
 
-use super::{printed::Printed, serve::Server};
+use super::{logging, printed::Printed, serve::Server};
 use crate::server::config::Config;
 use futures::StreamExt;
 use headwater_engine::{
@@ -33,7 +33,7 @@ pub(super) async fn ask(
     model: Option<String>,
     images: Vec<PathBuf>,
 ) -> Result<(), Error> {
-    super::log_to_stderr("error");
+    logging::init(config.log_format, "error");
     // Before anything is started: most mistakes are in a name.
     let images = images.iter().map(read_image).collect::<Result<_, _>>()?;
     let (address, server) = match lock::take(&config.engine.data)? {

@@ -1,5 +1,6 @@
 //! `headwater doctor`: what works and what does not, each in one line.
 
+use super::logging;
 use crate::server::config::Config;
 use headwater_engine::{
     db,
@@ -9,7 +10,7 @@ use headwater_engine::{
 use headwater_protocol::{Error, ErrorCode};
 
 pub(super) async fn doctor(config: Config) -> Result<(), Error> {
-    super::log_to_stderr("error");
+    logging::init(config.log_format, "error");
     let mut bad = 0;
     let mut say = |good: bool, text: String| {
         bad += u32::from(!good);

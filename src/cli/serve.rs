@@ -1,5 +1,6 @@
 //! `headwater serve`.
 
+use super::logging;
 use crate::server::{config::Config, connections, guard::Hosts, router};
 use headwater_engine::{
     Engine,
@@ -21,13 +22,20 @@ const CLOSE: Duration = Duration::from_secs(4);
 
 /// Serves until a signal, then ends in order.
 pub(super) async fn serve(config: Config) -> Result<(), Error> {
-    super::log_to_stderr("info");
+    logging::init(config.log_format, "info");
     let lock = match lock::take(&config.engine.data)? {
         Holder::Us(lock) => lock,
         Holder::Other(address) => return Err(lock::in_use(&config.engine.data, &address)),
     };
     let server = Server::start(&config, lock).await?;
     println!("listening on {}", server.address);
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        address = server.address,
+        data = %config.engine.data.display(),
+        providers = server.engine.registry.names().collect::<Vec<_>>().join(","),
+        "started"
+    );
     if !config.addr.ip().is_loopback() {
         tracing::warn!(
             "there are no accounts: everybody who reaches this address can read and write all \
@@ -36,11 +44,12 @@ pub(super) async fn serve(config: Config) -> Result<(), Error> {
     }
     let grace = shutdown::signal(config.grace).await;
     tracing::info!(
-        seconds = grace.as_secs_f32(),
+        running = server.engine.log.running().len(),
+        grace_seconds = grace.as_secs_f32(),
         "ending; running answers get a grace"
     );
     tokio::select! {
-        () = server.stop(grace) => {}
+        interrupted = server.stop(grace) => tracing::info!(interrupted, "stopped"),
         _ = shutdown::signal(grace) => tracing::warn!("ending at once"),
     }
     Ok(())
@@ -77,12 +86,14 @@ impl Server {
         })
     }
 
-    /// Ends in order: no new runs, a grace for those that run, streams closed, disk written.
-    pub(super) async fn stop(self, grace: Duration) {
-        self.engine.shutdown.run(grace).await;
+    /// Ends in order: takes no new runs, gives running ones a grace, closes all streams. Returns how
+    /// many answers were interrupted.
+    pub(super) async fn stop(self, grace: Duration) -> usize {
+        let interrupted = self.engine.shutdown.run(grace).await;
         if tokio::time::timeout(CLOSE, self.task).await.is_err() {
             tracing::warn!("some connections did not close in time");
         }
+        interrupted
     }
 }
 

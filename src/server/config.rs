@@ -106,9 +106,28 @@ pub struct Flags {
         value_name = "SECONDS"
     )]
     pub stream_lifetime: Option<f64>,
+    /// How the log on standard error is written: as lines of text, or as one JSON object a line
+    #[arg(
+        long,
+        global = true,
+        env = "HEADWATER_LOG_FORMAT",
+        value_name = "FORMAT"
+    )]
+    pub log_format: Option<LogFormat>,
     /// Largest size of the database in megabytes; 0 leaves it to the disk
     #[arg(long, global = true, env = "HEADWATER_DATA_LIMIT", value_name = "MB")]
     pub data_limit: Option<u64>,
+}
+
+/// How the program logs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Lines for people, in colours where standard error is a terminal.
+    #[default]
+    Text,
+    /// One JSON object a line, for programs that collect logs.
+    Json,
 }
 
 /// The file.
@@ -129,6 +148,7 @@ struct File {
     ping: Option<f64>,
     stream_lifetime: Option<f64>,
     data_limit: Option<u64>,
+    log_format: Option<LogFormat>,
     system: Option<String>,
     context: Option<u32>,
     parallel: Option<usize>,
@@ -161,6 +181,8 @@ pub struct Config {
     pub allow_hosts: Vec<String>,
     /// How long running answers may go on after SIGTERM.
     pub grace: Duration,
+    /// How the log on standard error is written.
+    pub log_format: LogFormat,
     /// Everything behind the web server.
     pub engine: headwater_engine::Config,
 }
@@ -274,6 +296,7 @@ impl Config {
                 .filter_map(|name| host_name(name).transpose())
                 .collect::<Result<_, _>>()?,
             grace: time("grace", flags.grace, file.grace, Duration::from_secs(10))?,
+            log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
             engine,
         })
     }

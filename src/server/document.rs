@@ -39,7 +39,9 @@ pub(super) fn failure(why: &Error, text: &str) -> Response {
         page.push_str("</pre>");
     }
     page.push_str("<p><a href=\"/\">Back to Headwater</a></p></main></body></html>");
-    document(Body::from(page), status_of(why), None)
+    let mut response = document(Body::from(page), status_of(why), None);
+    response.extensions_mut().insert(why.clone());
+    response
 }
 
 /// The HTTP status of an error.

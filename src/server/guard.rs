@@ -16,10 +16,8 @@ use axum::{
 use headwater_protocol::{Error, ErrorCode};
 use hosts::{Authority, split_origin};
 pub use hosts::{Hosts, host_name};
-use std::{
-    collections::HashSet,
-    sync::{Mutex, PoisonError},
-};
+use parking_lot::Mutex;
+use std::collections::HashSet;
 
 /// Refuses requests for other hosts and from other origins, and adds the headers that keep a
 /// browser from doing harm with what we answer.
@@ -99,7 +97,7 @@ fn log_once(why: &str) {
     /// Different sentences in the life of the process.
     const MOST: usize = 16;
     static SAID: Mutex<Option<HashSet<String>>> = Mutex::new(None);
-    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut said = SAID.lock();
     let said = said.get_or_insert_default();
     if said.len() < MOST && said.insert(why.to_owned()) {
         tracing::warn!("a request was refused: {why}");

@@ -9,6 +9,7 @@ use axum::{
     response::Response,
 };
 use headwater_protocol::{Error, ErrorCode};
+use tracing::Instrument;
 
 /// Renders a page to its end, whether its reader stays or not.
 ///
@@ -21,7 +22,7 @@ pub async fn render(request: Request, next: Next) -> Response {
     if path.starts_with("/api/") || path.starts_with("/plain/") {
         return next.run(request).await;
     }
-    let rendering = tokio::spawn(async move {
+    let rendering = async move {
         let (parts, body) = next.run(request).await.into_parts();
         let is_page = parts
             .headers
@@ -33,8 +34,8 @@ pub async fn render(request: Request, next: Next) -> Response {
         // The limit is that of the conversation itself, which is in memory already.
         let page = to_bytes(body, usize::MAX).await?;
         Ok::<_, axum::Error>(HttpResponse::from_parts(parts, Body::from(page)))
-    });
-    match rendering.await {
+    };
+    match tokio::spawn(rendering.in_current_span()).await {
         Ok(Ok(response)) => response,
         Ok(Err(why)) => failed(&why),
         Err(why) => failed(&why),

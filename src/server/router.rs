@@ -5,7 +5,7 @@ use super::{
     guard::{self, Hosts},
     images, metrics, pages, plain, policy,
     state::AppState,
-    status,
+    status, trace,
 };
 use crate::ui;
 use axum::{
@@ -68,6 +68,7 @@ pub fn router(engine: Arc<Engine>, leptos: LeptosOptions, hosts: Hosts) -> Route
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn(policy::keep_nothing))
         .layer(middleware::from_fn_with_state(hosts, guard::guard))
+        .layer(middleware::from_fn(trace::requests))
         .with_state(state)
 }
 

@@ -40,9 +40,9 @@ pub async fn from_error(request: Request, next: Next) -> Response {
     let (parts, body) = response.into_parts();
     let bytes = to_bytes(body, LONGEST).await.unwrap_or_default();
     let said = serde_json::from_slice::<Error>(&bytes);
-    let is_ours = said.is_ok();
+    let of_a_server_function = said.is_ok() && status == StatusCode::INTERNAL_SERVER_ERROR;
     let mut response = answer(&said.unwrap_or_else(|_| by_status(status)), wants_page);
-    if !is_ours {
+    if !of_a_server_function {
         *response.status_mut() = status;
     }
     for (name, value) in &parts.headers {
@@ -66,6 +66,7 @@ pub fn answer(error: &Error, wants_page: bool) -> Response {
     let body = serde_json::to_vec(error).unwrap_or_default();
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status_of(error);
+    response.extensions_mut().insert(error.clone());
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,
@@ -153,6 +154,31 @@ mod tests {
 
     async fn boom() -> &'static str {
         panic!("a fault of ours")
+    }
+
+    #[tokio::test]
+    async fn the_status_is_that_of_the_code_unless_a_handler_chose_one() {
+        async fn refused(status: StatusCode) -> Response {
+            let mut response = answer(&Error::new(ErrorCode::Storage, "The disk is full."), false);
+            *response.status_mut() = status;
+            response
+        }
+        let mut router = Router::new()
+            .route("/ready", get(|| refused(StatusCode::SERVICE_UNAVAILABLE)))
+            // As Leptos answers.
+            .route("/api/x", get(|| refused(StatusCode::INTERNAL_SERVER_ERROR)))
+            .layer(middleware::from_fn(from_error));
+        for (path, status) in [("/ready", 503), ("/api/x", 507)] {
+            let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+            let response = Service::call(&mut router, request).await.unwrap();
+            assert_eq!(response.status(), status, "{path}");
+            let left = response.extensions().get::<Error>().unwrap();
+            assert_eq!(
+                left.code,
+                ErrorCode::Storage,
+                "the log of requests reads it"
+            );
+        }
     }
 
     #[tokio::test]

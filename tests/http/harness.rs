@@ -334,6 +334,7 @@ fn with_defaults(mut program: Command, data: &Path) -> Command {
         "HEADWATER_FALLBACK",
         "HEADWATER_PROVIDER_URL",
         "HEADWATER_CONFIG",
+        "HEADWATER_LOG_FORMAT",
     ] {
         program.env_remove(name);
     }

@@ -30,6 +30,7 @@ mod llmock;
 mod matrix;
 mod methods;
 mod mocks;
+mod operations;
 mod pages;
 mod positions;
 mod proxy;

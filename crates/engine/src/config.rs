@@ -1,4 +1,4 @@
-//! What an engine is set up with.
+//! The configuration of an engine.
 
 mod providers;
 
@@ -11,42 +11,42 @@ use headwater_protocol::{Error, ErrorCode};
 pub use providers::{Kind, ProviderConfig, from_environment, vendors_left};
 use std::{path::PathBuf, time::Duration};
 
-/// Everything that an [`Engine`](crate::Engine) can be told. [`Config::new`] has a value for each field.
+/// The configuration of an [`Engine`](crate::Engine). [`Config::new`] has a default for each field.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Folder of the database.
+    /// The folder of the database. It is made if it does not exist.
     pub data: PathBuf,
-    /// Largest size of the database in megabytes; 0 for none.
+    /// The largest size of the database in megabytes (MiB); 0 leaves it to the disk.
     pub data_limit_mb: u64,
-    /// The GGUF file of the built-in model; `None` if it is switched off. Needs the feature `local`.
+    /// The GGUF file of the built-in model. `None` switches it off. Needs the feature `local`.
     pub model: Option<PathBuf>,
-    /// Tokens of context that the built-in model may use.
+    /// The context of the built-in model, in tokens.
     pub context: u32,
-    /// Answers that the built-in model writes at once; 0 for one a processor.
+    /// How many answers the built-in model writes at once; 0 stands for the number of processors.
     pub parallel: usize,
-    /// The model used where none is chosen, as `provider/model`.
+    /// The model for requests that name none, as `provider/model`.
     pub default_model: Option<String>,
-    /// The scripted provider: its scenarios in TOML, or the built-in ones.
+    /// The scenarios of the scripted provider, which is for tests and demonstrations.
     pub script: Option<Script>,
-    /// The providers, beside the built-in and the scripted one.
+    /// The providers besides the built-in and the scripted one.
     pub providers: Vec<ProviderConfig>,
     /// The programs that models may call.
     pub tools: Vec<ToolConfig>,
-    /// System prompt of every conversation that sets none of its own.
+    /// The system prompt of conversations that have none of their own.
     pub system: Option<String>,
     /// How long opening a connection to a provider may take.
     pub connect: Duration,
-    /// How long to wait for a provider.
+    /// How long to wait for tokens and for whole answers.
     pub deadlines: Deadlines,
-    /// Models to ask when the chosen one cannot answer, as `provider/model`.
+    /// The models to ask, in this order, when the chosen one cannot answer, as `provider/model`.
     pub fallback: Vec<String>,
-    /// What to do about failures of providers.
+    /// What to do when a provider fails.
     pub recovery: Recovery,
-    /// How event streams behave.
+    /// Pings and lifetime of event streams.
     pub delivery: Delivery,
 }
 
-/// Where scripted answers come from.
+/// Where the scenarios of the scripted provider come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Script {
     /// The scenarios that are part of the program.
@@ -56,7 +56,7 @@ pub enum Script {
 }
 
 impl Config {
-    /// The usual settings over a data folder, without a provider.
+    /// The defaults for a data folder, without a provider.
     pub fn new(data: impl Into<PathBuf>) -> Self {
         Self {
             data: data.into(),
@@ -78,12 +78,13 @@ impl Config {
     }
 }
 
-/// How the delivery behaves; the log is not touched by any of it.
+/// How event streams behave. The log does not depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// Pause between two pings. A page takes three missing ones for a dead connection.
+    /// The pause between two pings. A page that misses three of them reconnects.
     pub ping: Duration,
-    /// The longest that one connection lasts, so that resuming is exercised every day.
+    /// The longest time that one connection lasts. The reader then resumes, so that resuming is
+    /// exercised every day.
     pub lifetime: Duration,
 }
 
@@ -97,7 +98,7 @@ impl Default for Delivery {
     }
 }
 
-/// A setting that makes no sense, in a sentence.
+/// The error for an invalid setting.
 fn wrong(message: String) -> Error {
     Error::new(ErrorCode::InvalidRequest, message).at("reading the configuration")
 }

@@ -1,10 +1,17 @@
 //! The database file: opening, schema, and connections to read with.
 //!
-//! SQLite in WAL mode: a commit survives the death of the process at any moment. After a power cut
-//! those may be missing that were not synced ([`crate::log::writer`] says which are); the file stays
-//! whole. What is deleted is overwritten (`secure_delete`), and the files are the owner's alone.
+//! SQLite runs in [WAL mode](https://sqlite.org/wal.html). A commit survives the death of the process
+//! at any moment. A power cut may lose commits that were not synced ([`crate::log::writer`] says
+//! which ones), and leaves the file intact. Deleted data is overwritten
+//! ([`secure_delete`](https://sqlite.org/pragma.html#pragma_secure_delete)). Only the owner can read
+//! the files.
+//!
+//! Functions of this module return [`DbError`], which has the cause. [`Db::read`], [`Db::search`] and
+//! `?` in a caller's function turn it into the sentence that people read, and log the cause.
 
 pub mod conversations;
+mod error;
+mod files;
 pub mod images;
 pub mod logs;
 pub mod recovery;
@@ -12,35 +19,39 @@ pub(crate) mod schema;
 pub mod search;
 pub mod settings;
 
+pub use error::{DbError, Kind, storage};
+#[cfg(unix)]
+pub use files::open_to_others;
+pub use files::{FILES, private_file, private_folder};
+
+use error::OpenError;
 use headwater_protocol::{Error, ErrorCode};
+use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
 use schema::{ERASING, SCHEMA, SCHEMA_VERSION};
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-/// The database, its journal, and the index of that.
-pub const FILES: [&str; 3] = ["headwater.db", "headwater.db-wal", "headwater.db-shm"];
-
 /// How long a connection waits for another process that holds the file.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// Reading connections that are kept open; a burst may open more for a moment.
+/// Reading connections that are kept open. A burst may open more for a moment.
 const IDLE: usize = 8;
 
-/// Reads at once. More of them wait without a thread and without a connection.
+/// Reads at once. Further reads wait without a thread and without a connection.
 const READS: usize = 16;
 
-/// Searches at once. Each reads everything there is, so two are enough for one person and as much
-/// as others should have to wait for.
+/// Searches at once. Each one reads all texts: two are enough for one person, and the most that
+/// other reads should have to compete with.
 const SEARCHES: usize = 2;
 
-/// Steps of SQLite's machine between two looks at whether anybody still waits for a search. A row
-/// takes a few, and what is done in Rust for a row is one.
+/// Steps of SQLite's virtual machine between two checks whether anybody still waits for a search. A
+/// row takes a few steps; a Rust function that is called for a row takes one.
 const STEPS: std::ffi::c_int = 50;
 
 /// The database file and idle connections to read from it.
@@ -53,50 +64,47 @@ pub struct Db {
 }
 
 impl Db {
-    /// Opens or makes the file `headwater.db` in `dir`, and returns the one connection to write
-    /// with beside it. `limit_mb` bounds the file's size in megabytes; 0 leaves it to the disk.
+    /// Opens or makes the file `headwater.db` in `dir`. The second value is the one connection that
+    /// may write. `limit_mb` is the largest size of the file in megabytes (MiB); 0 leaves it to the
+    /// disk.
     ///
     /// # Errors
     /// `storage`, with a sentence for whoever starts the server: the folder cannot be made or
     /// written, the file is no database, or a newer version wrote it.
     pub fn open(dir: &Path, limit_mb: u64) -> Result<(Self, Connection), Error> {
-        let fail = |what: &str, why: &dyn std::fmt::Display| {
-            Error::new(
-                ErrorCode::Storage,
-                format!(
-                    "{what} {}: {why}. Choose another folder with --data or HEADWATER_DATA.",
-                    dir.display()
-                ),
-            )
-        };
-        private_folder(dir).map_err(|why| fail("Cannot make the data folder", &why))?;
-        let path = dir.join("headwater.db");
-        // SQLite gives its other files the permissions of the first; those of an older version of
+        Ok(Self::try_open(dir, limit_mb)?)
+    }
+
+    fn try_open(dir: &Path, limit_mb: u64) -> Result<(Self, Connection), OpenError> {
+        let dir = || dir.to_owned();
+        let [path, ..] = FILES.map(|name| dir().join(name));
+        private_folder(&dir()).map_err(|source| OpenError::Folder { dir: dir(), source })?;
+        // SQLite gives its other files the permissions of the first. Files of an older version of
         // this program may be open to others.
-        for file in FILES.map(|name| dir.join(name)) {
+        for file in FILES.map(|name| dir().join(name)) {
             if file == path || file.exists() {
-                private_file(&file).map_err(|why| fail("Cannot write the database in", &why))?;
+                private_file(&file).map_err(|source| OpenError::File { dir: dir(), source })?;
             }
         }
-        let writer = Connection::open(&path)
+        let (writer, version) = Connection::open(&path)
             .and_then(|db| prepare(&db, limit_mb).map(|version| (db, version)))
-            .map_err(|why| fail("Cannot write the database in", &why))
-            .and_then(|(db, version)| match version {
-                SCHEMA_VERSION => Ok(db),
-                newer => Err(fail(
-                    "Cannot use the database in",
-                    &format!("it has version {newer}, this program knows {SCHEMA_VERSION}"),
-                )),
-            })?;
-        Ok((Self::at(path), writer))
+            .map_err(|source| OpenError::Sqlite { dir: dir(), source })?;
+        match version {
+            SCHEMA_VERSION => Ok((Self::at(path), writer)),
+            found => Err(OpenError::Newer {
+                dir: dir(),
+                found,
+                known: SCHEMA_VERSION,
+            }),
+        }
     }
 
     /// Opens the file in `dir` to read only, beside the process that writes it if there is one.
     ///
     /// # Errors
-    /// `not_found`, if there is no database.
+    /// `not_found` if there is no database.
     pub fn open_to_read(dir: &Path) -> Result<Self, Error> {
-        let path = dir.join("headwater.db");
+        let [path, ..] = FILES.map(|name| dir.join(name));
         if !path.is_file() {
             return Err(Error::new(
                 ErrorCode::NotFound,
@@ -118,27 +126,27 @@ impl Db {
         }
     }
 
-    /// Reads on a thread that may block; what is short, because it is finished even if nobody
-    /// waits for it any more. At most 16 at once.
+    /// Reads on a thread that may block. `read` must be short, because it runs to its end even when
+    /// this future is dropped. At most 16 reads run at once.
     ///
     /// # Errors
-    /// What `read` says, or `storage` if the database cannot be read.
+    /// What `read` refuses, or `storage` if the database cannot be read.
     pub async fn read<T: Send + 'static>(
         self: &Arc<Self>,
-        read: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+        read: impl FnOnce(&Connection) -> Result<T, DbError> + Send + 'static,
     ) -> Result<T, Error> {
         let place = self.reads.clone().acquire_owned().await;
         self.on_a_thread(place, move |db| db.read_now(read)).await
     }
 
-    /// Reads what may take long, such as a search: at most two at once, and only as long as
-    /// somebody waits for it. When this future is dropped, the statement ends.
+    /// Reads what may take long, such as a search. At most two run at once. When this future is
+    /// dropped, the running statement is interrupted.
     ///
     /// # Errors
     /// See [`Db::read`].
     pub async fn search<T: Send + 'static>(
         self: &Arc<Self>,
-        read: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+        read: impl FnOnce(&Connection) -> Result<T, DbError> + Send + 'static,
     ) -> Result<T, Error> {
         let place = self.searches.clone().acquire_owned().await;
         let gone = CancellationToken::new();
@@ -146,35 +154,33 @@ impl Db {
         self.on_a_thread(place, move |db| {
             let mut connection = db.take()?;
             let heard = gone.clone();
-            connection
-                .progress_handler(STEPS, Some(move || heard.is_cancelled()))
-                .map_err(storage)?;
+            connection.progress_handler(STEPS, Some(move || heard.is_cancelled()))?;
             let result = read(&connection);
-            // Whoever reads with it next is somebody else.
-            connection
-                .progress_handler(0, None::<fn() -> bool>)
-                .map_err(storage)?;
+            // The next reader of this connection is somebody else.
+            connection.progress_handler(0, None::<fn() -> bool>)?;
             db.give_back(connection);
             result
         })
         .await
     }
 
-    /// Runs `read` on a thread that may block, and holds `place` until it has ended, whether
+    /// Runs `read` on a thread that may block, and holds `place` until `read` has ended, whether
     /// anybody waits for it or not.
     async fn on_a_thread<T: Send + 'static>(
         self: &Arc<Self>,
         place: Result<OwnedSemaphorePermit, AcquireError>,
-        read: impl FnOnce(&Self) -> Result<T, Error> + Send + 'static,
+        read: impl FnOnce(&Self) -> Result<T, DbError> + Send + 'static,
     ) -> Result<T, Error> {
         let failed = |why: &dyn std::fmt::Display| {
             Error::new(ErrorCode::Internal, format!("Reading failed: {why}"))
         };
         let place = place.map_err(|why| failed(&why))?;
         let db = self.clone();
+        // A failure is logged with the request that it happened in.
+        let span = tracing::Span::current();
         tokio::task::spawn_blocking(move || {
             let _place = place;
-            read(&db)
+            span.in_scope(|| read(&db).map_err(Error::from))
         })
         .await
         .map_err(|why| failed(&why))?
@@ -183,19 +189,19 @@ impl Db {
     /// Reads on this thread.
     ///
     /// # Errors
-    /// See [`Db::read`].
+    /// What `read` refuses, or a failure of SQLite.
     pub fn read_now<T>(
         &self,
-        read: impl FnOnce(&Connection) -> Result<T, Error>,
-    ) -> Result<T, Error> {
+        read: impl FnOnce(&Connection) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
         let db = self.take()?;
         let result = read(&db);
         self.give_back(db);
         result
     }
 
-    fn take(&self) -> Result<Connection, Error> {
-        let idle = self.lock().pop();
+    fn take(&self) -> rusqlite::Result<Connection> {
+        let idle = self.idle.lock().pop();
         match idle {
             Some(db) => Ok(db),
             None => self.connect(),
@@ -203,25 +209,22 @@ impl Db {
     }
 
     fn give_back(&self, db: Connection) {
-        let mut idle = self.lock();
+        let mut idle = self.idle.lock();
         if idle.len() < IDLE {
             idle.push(db);
         }
     }
 
-    fn connect(&self) -> Result<Connection, Error> {
+    fn connect(&self) -> rusqlite::Result<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let db = Connection::open_with_flags(&self.path, flags).map_err(storage)?;
-        db.busy_timeout(BUSY).map_err(storage)?;
+        let db = Connection::open_with_flags(&self.path, flags)?;
+        db.busy_timeout(BUSY)?;
         Ok(db)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Sets the connection up, makes the tables in a new file or upgrades an old one, and returns the schema's version.
+/// Configures the connection, makes the tables of a new file or upgrades an old one, and returns the
+/// version of the schema.
 fn prepare(db: &Connection, limit_mb: u64) -> rusqlite::Result<i64> {
     db.busy_timeout(BUSY)?;
     db.pragma_update(None, "journal_mode", "WAL")?;
@@ -241,6 +244,13 @@ fn prepare(db: &Connection, limit_mb: u64) -> rusqlite::Result<i64> {
         db.execute_batch(&format!(
             "BEGIN IMMEDIATE; {missing} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
         ))?;
+        if version > 0 {
+            tracing::info!(
+                from = version,
+                to = SCHEMA_VERSION,
+                "the database was upgraded"
+            );
+        }
         if version > 0
             && version < ERASING
             && let Err(why) = db.execute_batch("VACUUM")
@@ -254,8 +264,8 @@ fn prepare(db: &Connection, limit_mb: u64) -> rusqlite::Result<i64> {
     Ok(version)
 }
 
-/// Copies the journal into the database and empties it. `false` if somebody still reads an older
-/// state after `patience`, or the disk does not take it.
+/// Copies the write-ahead log into the database and empties it. Returns `false` if somebody still
+/// reads an older state after `patience`, or if the disk does not take it.
 pub(super) fn empty_journal(db: &Connection, patience: Duration) -> bool {
     let empty = || {
         db.busy_timeout(patience)?;
@@ -265,62 +275,6 @@ pub(super) fn empty_journal(db: &Connection, patience: Duration) -> bool {
     let busy = empty();
     let reset = db.busy_timeout(BUSY);
     matches!(busy, Ok(0)) && reset.is_ok()
-}
-
-/// Makes a folder that nobody but its owner can enter. One that is there is left as it is: others
-/// may have a right to it. The files in it are private by themselves.
-///
-/// # Errors
-/// The folder cannot be made.
-pub fn private_folder(dir: &Path) -> std::io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    if let Some(parent) = dir.parent().filter(|_| !dir.exists()) {
-        std::fs::create_dir_all(parent)?;
-    }
-    builder.recursive(true).create(dir)
-}
-
-/// Opens or makes a file that nobody but its owner can read; one that others can read is closed to
-/// them.
-///
-/// # Errors
-/// The file cannot be made or written, or belongs to somebody else.
-pub fn private_file(path: &Path) -> std::io::Result<std::fs::File> {
-    let mut options = std::fs::File::options();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(path)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        if open_to_others(&file.metadata()?) {
-            file.set_permissions(PermissionsExt::from_mode(0o600))?;
-        }
-    }
-    Ok(file)
-}
-
-/// Whether others than the owner can do anything with a file or a folder.
-#[cfg(unix)]
-pub fn open_to_others(metadata: &std::fs::Metadata) -> bool {
-    std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o077 != 0
-}
-
-/// A failure of the database as a sentence.
-pub fn storage(why: rusqlite::Error) -> Error {
-    let message = match why.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::DiskFull) => {
-            "The disk is full. Nothing new can be saved until there is room.".to_owned()
-        }
-        Some(rusqlite::ErrorCode::ReadOnly | rusqlite::ErrorCode::PermissionDenied) => {
-            "The database is not writable. Check the permissions of the data folder.".to_owned()
-        }
-        _ => format!("The database failed: {why}"),
-    };
-    Error::new(ErrorCode::Storage, message).at("saving")
 }
 
 #[cfg(test)]

@@ -195,7 +195,7 @@ impl Engine {
             self.refuse_when_running(id)?;
             self.log
                 .writer
-                .write(move |db| conversations::select(db, id, message))
+                .write(move |db| Ok(conversations::select(db, id, message)?))
                 .await?;
         }
         let part = Window {
@@ -219,7 +219,7 @@ impl Engine {
         }
         self.log
             .writer
-            .write(move |db| conversations::rename(db, id, &title))
+            .write(move |db| Ok(conversations::rename(db, id, &title)?))
             .await
     }
 
@@ -230,7 +230,7 @@ impl Engine {
     pub async fn pin(&self, id: ConversationId, pinned: bool) -> Result<(), Error> {
         self.log
             .writer
-            .write(move |db| conversations::pin(db, id, pinned))
+            .write(move |db| Ok(conversations::pin(db, id, pinned)?))
             .await
     }
 
@@ -261,7 +261,7 @@ impl Engine {
             engine
                 .log
                 .writer
-                .erase(move |db| conversations::delete(db, id, at))
+                .erase(move |db| Ok(conversations::delete(db, id, at)?))
                 .await?;
             engine.log.forget(id);
             Ok(())
@@ -300,7 +300,7 @@ impl Engine {
         let _turn = UPLOADS.acquire().await;
         self.log
             .writer
-            .write(move |db| images::insert(db, &stored, media_type, &data, at))
+            .write(move |db| Ok(images::insert(db, &stored, media_type, &data, at)?))
             .await?;
         Ok(id)
     }
@@ -321,7 +321,7 @@ impl Engine {
         let settings = settings::check(settings)?;
         self.log
             .writer
-            .write(move |db| settings::write(db, id, &settings))
+            .write(move |db| Ok(settings::write(db, id, &settings)?))
             .await
     }
 

@@ -1,5 +1,5 @@
-//! One process for each data folder. The log has one writer, and a second process would take the
-//! first one's running answers for those of a dead one.
+//! One process for each data folder. The log has one writer, and a second process would close the
+//! running answers of the first one as if that had died.
 
 use crate::db::{private_file, private_folder};
 use headwater_protocol::{Error, ErrorCode};
@@ -9,20 +9,20 @@ use std::{
     path::Path,
 };
 
-/// Held for as long as the process uses the folder. The system releases it even after `kill -9`.
+/// The lock on a data folder, held while this value lives. The system releases it even after `kill -9`.
 #[derive(Debug)]
 pub struct Lock(File);
 
-/// Who has the folder.
+/// Who uses the folder.
 #[derive(Debug)]
 pub enum Holder {
-    /// We do, from now on.
+    /// This process, from now on.
     Us(Lock),
-    /// Another process, which serves at this address (empty while it starts).
+    /// Another process. The text is its address, `http://…`, empty while it starts.
     Other(String),
 }
 
-/// Takes the folder if nobody has it.
+/// Locks the folder if no other process uses it.
 ///
 /// # Errors
 /// `storage` if the folder cannot be made or written.
@@ -44,7 +44,7 @@ pub fn take(data: &Path) -> Result<Holder, Error> {
         Ok(()) => Ok(Holder::Us(Lock(file))),
         Err(TryLockError::WouldBlock) => {
             let mut address = String::new();
-            // Without the address we only know less.
+            // The address is only a hint.
             let _ = file.read_to_string(&mut address);
             Ok(Holder::Other(address.trim().to_owned()))
         }
@@ -52,7 +52,7 @@ pub fn take(data: &Path) -> Result<Holder, Error> {
     }
 }
 
-/// What is said where another process has the folder.
+/// The error for a folder that another process uses.
 pub fn in_use(data: &Path, address: &str) -> Error {
     let at = match address {
         "" => String::new(),
@@ -69,7 +69,7 @@ pub fn in_use(data: &Path, address: &str) -> Error {
 }
 
 impl Lock {
-    /// Tells others where we serve.
+    /// Writes the address of this process into the lock file, for other processes.
     pub fn publish(&self, address: &str) {
         let mut file = &self.0;
         let written = file

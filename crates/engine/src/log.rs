@@ -226,7 +226,10 @@ impl Log {
             return Ok(0);
         }
         let count = lost.len();
-        let close = move |db: &Connection| lost.iter().try_for_each(|no| recovery::close(db, *no));
+        let close = move |db: &Connection| {
+            let closed = lost.iter().try_for_each(|no| recovery::close(db, *no));
+            Ok(closed?)
+        };
         self.writer.write(close).await.map(|()| count)
     }
 

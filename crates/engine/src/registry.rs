@@ -96,6 +96,11 @@ impl Registry {
         Ok(registry)
     }
 
+    /// The names of all providers, in the order in which they are asked for a default model.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.providers.iter().map(|known| known.name.as_str())
+    }
+
     /// Adds a provider.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
-//! Tools: what a model may call while it answers.
+//! Tools, which a model may call while it answers.
 //!
-//! The engine runs the calls of an answer side by side, each within its own limit, hands what comes
-//! back to the model and asks it again. A tool that fails ends no run: the model reads why, and may
+//! The engine runs the calls of an answer concurrently, each with its own time limit, and asks the model
+//! again with the results. A tool that fails does not end the run: the model reads the error and may
 //! try something else.
 
 pub mod program;
@@ -13,30 +13,30 @@ use program::{Program, ToolConfig};
 use serde_json::Value;
 use std::{sync::Arc, time::Duration};
 
-/// How long a call may take where nothing else is said.
+/// The default time limit of a call.
 pub const USUAL_LIMIT: Duration = Duration::from_secs(60);
 
-/// What a call may give back at most, in bytes: about 64,000 tokens, half of a large context.
+/// The largest result of a call in bytes: about 64,000 tokens, half of a large context.
 pub const MAX_OUTPUT: usize = 256 * 1024;
 
-/// Something that a model may call.
+/// A tool that models may call.
 pub trait Tool: Send + Sync + 'static {
-    /// What the model is told of it.
+    /// The name, description and parameters that models see.
     fn definition(&self) -> &ToolDefinition;
 
-    /// How long a call may take.
+    /// The time limit of a call.
     fn limit(&self) -> Duration {
         USUAL_LIMIT
     }
 
-    /// Starts a call. `arguments` is a JSON object, written by a model: nothing in it can be
-    /// trusted. The stream yields the output piece by piece and ends with it, or with an error whose
-    /// sentence is for the model. It begins its work when it is first polled; dropping it is how a
-    /// call is stopped, and must end its work within 100 ms.
+    /// Starts a call. `arguments` is a JSON object that a model wrote: do not trust it. The stream
+    /// yields the output piece by piece. It ends after the output, or with an error whose sentence
+    /// the model reads. The work begins when the stream is first polled. Dropping the stream stops the
+    /// call, and must end its work within 100 ms.
     fn call(&self, arguments: Value) -> BoxStream<'static, Result<String, Error>>;
 }
 
-/// The tools there are.
+/// All tools that models may call.
 #[derive(Clone, Default)]
 pub struct Tools(Vec<Arc<dyn Tool>>);
 
@@ -56,7 +56,8 @@ impl Tools {
     /// Adds a tool.
     ///
     /// # Errors
-    /// `invalid_request` for a name that is taken, or that providers would refuse.
+    /// `invalid_request` if the name is taken or if providers would refuse it, or if the parameters are
+    /// no JSON object.
     pub fn add(&mut self, tool: Arc<dyn Tool>) -> Result<(), Error> {
         let ToolDefinition {
             name, parameters, ..
@@ -84,23 +85,23 @@ impl Tools {
         self.0.is_empty()
     }
 
-    /// The tool of a name, as [`meant`] reads it.
+    /// The tool that a model calls `name`; see [`meant`].
     pub fn find(&self, name: &str) -> Option<&Arc<dyn Tool>> {
         let names = self.0.iter().map(|tool| tool.definition().name.as_str());
         let name = meant(name, names)?;
         self.0.iter().find(|tool| tool.definition().name == name)
     }
 
-    /// What the model is told of all of them.
+    /// The definitions of all tools.
     pub fn definitions(&self) -> Vec<ToolDefinition> {
         let all = self.0.iter();
         all.map(|tool| tool.definition().clone()).collect()
     }
 }
 
-/// Which of the names a model means that said `said`: the very name, or the only one that is left
-/// when white space, a server's prefix (`functions.search`, `default_api:search`) and capital
-/// letters are passed over.
+/// The name that a model means by `said`. It is an exact match, or else the only match without regard
+/// to white space, case and the prefixes that some servers add (`functions.search`,
+/// `default_api:search`).
 pub fn meant<'a>(said: &str, names: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
     if let Some(name) = names.clone().find(|name| *name == said) {
         return Some(name);

@@ -1,4 +1,5 @@
-//! Which providers are set up: in the file, and by the variables that other tools use as well.
+//! Which providers are configured, in the file and by the environment variables of the vendors' own
+//! tools.
 
 use super::wrong;
 use crate::{clock::seconds, runs::Deadlines};
@@ -6,35 +7,34 @@ use headwater_protocol::Error;
 use serde::Deserialize;
 use std::time::Duration;
 
-/// A provider of the file.
+/// A `[[provider]]` of the configuration file.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct ProviderConfig {
-    /// Its name here: the part of a model's name before the slash.
+    /// The first part of the names of its models, before the slash.
     pub name: String,
-    /// What it speaks.
+    /// The API that it speaks.
     #[serde(default)]
     pub kind: Kind,
-    /// Base URL. Only `openai` needs one, with `/v1` where the server wants it; the others have
-    /// their vendor's address by default.
+    /// The base URL. `openai` needs one, with `/v1` if the server wants it. The other kinds default to
+    /// the address of their vendor.
     #[serde(default)]
     pub url: Option<String>,
-    /// The environment variable that holds the key; by default the one that the vendor's own tools
-    /// use. Keys themselves are not in the file, so that it can be shown and kept under version
-    /// control.
+    /// The environment variable that has the key, by default that of the vendor's own tools. Keys
+    /// are never in the file, so that it can be shown and kept under version control.
     #[serde(default)]
     pub key_env: Option<String>,
-    /// Models to offer; without it the server is asked.
+    /// The models to offer. By default the provider is asked for its list.
     #[serde(default)]
     pub models: Option<Vec<String>>,
-    /// Whether an `openai` server goes on from a half-written answer.
+    /// Whether an `openai` server can continue a half-written answer that is sent to it.
     #[serde(default)]
     pub prefill: bool,
-    /// Whether its models may call tools. Where a server or a model knows none, `false` leaves them
-    /// out.
+    /// Whether its models are offered tools. Set `false` for servers and models that refuse requests
+    /// with tools.
     #[serde(default = "yes")]
     pub tools: bool,
-    /// Whether `ollama` fetches a model that it does not have.
+    /// Whether `ollama` downloads a model that it does not have.
     #[serde(default)]
     pub pull: bool,
     /// Seconds that opening a connection may take, in place of the common setting.
@@ -51,25 +51,26 @@ pub struct ProviderConfig {
     pub total: Option<f64>,
 }
 
-/// What a provider speaks.
+/// The APIs of providers.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// OpenAI's Chat Completions: most servers there are.
+    /// OpenAI's [Chat Completions](https://platform.openai.com/docs/api-reference/chat), which most
+    /// servers speak.
     #[default]
     Openai,
-    /// OpenAI's Responses.
+    /// OpenAI's [Responses](https://platform.openai.com/docs/api-reference/responses).
     Responses,
-    /// Anthropic's Messages.
+    /// Anthropic's [Messages](https://docs.anthropic.com/en/api/messages).
     Anthropic,
-    /// Google's Gemini.
+    /// Google's [Gemini](https://ai.google.dev/api/generate-content).
     Gemini,
-    /// Ollama's own API.
+    /// Ollama's [own API](https://github.com/ollama/ollama/blob/main/docs/api.md).
     Ollama,
 }
 
 impl Kind {
-    /// The variable that the vendor's own tools read the key from.
+    /// The environment variable from which the vendor's own tools read the key.
     fn usual_key(self) -> Option<&'static str> {
         match self {
             Self::Openai | Self::Ollama => None,
@@ -104,15 +105,15 @@ impl Default for ProviderConfig {
 }
 
 impl ProviderConfig {
-    /// The variable that the key is read from.
+    /// The environment variable from which the key is read.
     pub fn key_variable(&self) -> Option<&str> {
         self.key_env.as_deref().or(self.kind.usual_key())
     }
 
-    /// How long to wait for this provider.
+    /// The time limits for this provider: its own, and `common` for the others.
     ///
     /// # Errors
-    /// `invalid_request` for what is no number of seconds.
+    /// `invalid_request` for a value that is no number of seconds.
     pub fn deadlines(&self, common: Deadlines) -> Result<Deadlines, Error> {
         let or = |own: Option<Duration>, common| own.unwrap_or(common);
         let first_token = self.seconds("first_token", self.first_token)?;
@@ -125,10 +126,10 @@ impl ProviderConfig {
         })
     }
 
-    /// How long opening a connection to this provider may take, where it has a limit of its own.
+    /// The limit for opening a connection to this provider, if it has its own.
     ///
     /// # Errors
-    /// `invalid_request` for what is no number of seconds.
+    /// `invalid_request` for a value that is no number of seconds.
     pub fn own_connect(&self) -> Result<Option<Duration>, Error> {
         self.seconds("connect", self.connect)
     }
@@ -146,7 +147,7 @@ impl ProviderConfig {
     }
 }
 
-/// The variables that would each connect a vendor that is not among these providers.
+/// The environment variables that would each add a vendor that is not among these providers.
 pub fn vendors_left(providers: &[ProviderConfig]) -> Vec<String> {
     [
         ("OPENAI_API_KEY", "openai"),
@@ -164,8 +165,8 @@ pub fn vendors_left(providers: &[ProviderConfig]) -> Vec<String> {
     .collect()
 }
 
-/// The providers that variables set up: a key alone is enough for a vendor, an address for a server
-/// of one's own. `provider_url` is one more such address; `env` looks a variable up.
+/// The providers that the environment configures: a vendor by its key alone, Ollama by its address.
+/// `provider_url` adds one more server. `env` looks up a variable.
 pub fn from_environment(
     provider_url: Option<&str>,
     env: impl Fn(&str) -> Option<String>,

@@ -1,10 +1,10 @@
-//! Pictures that people send with their messages, and those that models make.
+//! Images that people send with their messages, and images that models make.
 //!
-//! A picture is stored once, under the hash of its bytes, before the message or the log shows it.
-//! What it is, its first bytes say, and not whoever sends it: only formats that every vendor takes
-//! and that no browser runs anything from.
+//! An image is stored once, under the hash of its bytes, before a message or a log refers to it. Its
+//! first bytes decide about its type, not the sender: only formats that every provider takes and in
+//! which browsers run nothing are stored.
 
-use crate::{db::storage, provider::Image};
+use crate::{db::DbError, provider::Image};
 use headwater_protocol::{
     ConversationId, Error, ErrorCode, ImageId, MAX_IMAGE_BYTES, MessageId, UnixMs, chat::Message,
 };
@@ -12,20 +12,21 @@ use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 
-/// The most pictures of one message.
+/// The most images of one message.
 pub const MAX_IMAGES: usize = 10;
 
-/// The most that the pictures of one message, and those of one request, have together, in bytes:
-/// 20 MB in base64, which is Gemini's limit for a request, the smallest of the vendors'.
+/// The most bytes that the images of one message, and those of one request to a provider, may have
+/// together. In base64 they have 20 MB, the [limit of Gemini](https://ai.google.dev/gemini-api/docs/image-understanding)
+/// for a request, which is the smallest of all providers.
 pub const MAX_IMAGES_BYTES: usize = 15_000_000;
 
-/// How long a picture may wait for its message, in milliseconds: a day.
-const WAITS: UnixMs = 24 * 60 * 60 * 1000;
+/// How long an uploaded image is kept without a message, in milliseconds: a day.
+const DRAFT_LIFETIME: UnixMs = 24 * 60 * 60 * 1000;
 
-/// Pictures by their identifiers.
+/// Images by their identifiers.
 pub type Images = HashMap<ImageId, Image>;
 
-/// What is said of a picture that is larger than [`MAX_IMAGE_BYTES`].
+/// The refusal of an image larger than [`MAX_IMAGE_BYTES`].
 pub fn too_large() -> Error {
     Error::new(
         ErrorCode::TooLarge,
@@ -36,25 +37,24 @@ pub fn too_large() -> Error {
     )
 }
 
-/// The identifier of a picture.
+/// The identifier of an image: the SHA-256 of its bytes, in hex.
 pub fn id_of(data: &[u8]) -> ImageId {
     ImageId(hex(&Sha256::digest(data)))
 }
 
-/// Keeps a picture that a model made, with the message that its run writes. `run` is the run's number
-/// in the database; one that was deleted keeps nothing.
+/// Stores an image that a model made, with the message that its run writes. `run` is the number of
+/// the run in the database. If the run was deleted, nothing is stored.
 ///
 /// # Errors
 /// `storage`.
-pub fn keep_of_run(db: &Connection, run: i64, id: &ImageId, image: &Image) -> Result<(), Error> {
-    // It waits for no message, so it goes with this one's conversation, however young it is.
+pub fn keep_of_run(db: &Connection, run: i64, id: &ImageId, image: &Image) -> Result<(), DbError> {
+    // The time 0 says that it waits for no message: it is deleted with its conversation.
     db.prepare_cached(
         "INSERT INTO image (id, media_type, data, at)
          SELECT ?1, ?2, ?3, 0 WHERE EXISTS (SELECT 1 FROM run WHERE no = ?4)
          ON CONFLICT (id) DO NOTHING",
-    )
-    .and_then(|mut query| query.execute(params![id.0, image.media_type, image.data.as_ref(), run]))
-    .map_err(storage)?;
+    )?
+    .execute(params![id.0, image.media_type, image.data.as_ref(), run])?;
     db.prepare_cached(
         "INSERT INTO message_image (message, place, image)
          SELECT run.message, 1 + coalesce(max(m.place), -1), ?2
@@ -62,9 +62,8 @@ pub fn keep_of_run(db: &Connection, run: i64, id: &ImageId, image: &Image) -> Re
          WHERE run.no = ?1 GROUP BY run.no
          HAVING NOT EXISTS (SELECT 1 FROM message_image AS known
                             WHERE known.message = run.message AND known.image = ?2)",
-    )
-    .and_then(|mut query| query.execute(params![run, id.0]))
-    .map_err(storage)?;
+    )?
+    .execute(params![run, id.0])?;
     Ok(())
 }
 
@@ -72,38 +71,35 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Keeps a picture, and drops those that no message shows and that have waited long enough.
+/// Stores an image, and deletes images that have waited for a message for too long.
 pub(crate) fn insert(
     db: &Connection,
     id: &ImageId,
     media_type: &str,
     data: &[u8],
     at: UnixMs,
-) -> Result<(), Error> {
+) -> Result<(), DbError> {
     db.execute(
         "DELETE FROM image WHERE at < ?1
          AND NOT EXISTS (SELECT 1 FROM message_image AS m WHERE m.image = image.id)",
-        [at.saturating_sub(WAITS) as i64],
-    )
-    .and_then(|_| {
-        db.execute(
-            "INSERT INTO image (id, media_type, data, at) VALUES (?1, ?2, ?3, ?4)
+        [at.saturating_sub(DRAFT_LIFETIME) as i64],
+    )?;
+    db.execute(
+        "INSERT INTO image (id, media_type, data, at) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (id) DO UPDATE SET at = excluded.at",
-            params![id.0, media_type, data, at as i64],
-        )
-    })
-    .map_err(storage)?;
+        params![id.0, media_type, data, at as i64],
+    )?;
     Ok(())
 }
 
-/// Gives a message its pictures.
+/// Attaches uploaded images to a message.
 ///
 /// # Errors
-/// `not_found` for one that was not sent before, `invalid_request` for too many, `too_large` for
-/// more than [`MAX_IMAGES_BYTES`] together, `storage`.
-pub fn attach(db: &Connection, message: MessageId, images: &[ImageId]) -> Result<(), Error> {
+/// `not_found` if an image was not uploaded, `invalid_request` for more than [`MAX_IMAGES`],
+/// `too_large` for more than [`MAX_IMAGES_BYTES`] together, `storage`.
+pub fn attach(db: &Connection, message: MessageId, images: &[ImageId]) -> Result<(), DbError> {
     if images.len() > MAX_IMAGES {
-        return Err(Error::new(
+        return Err(DbError::refused(
             ErrorCode::InvalidRequest,
             format!("A message may have {MAX_IMAGES} pictures at most."),
         ));
@@ -113,17 +109,13 @@ pub fn attach(db: &Connection, message: MessageId, images: &[ImageId]) -> Result
             .prepare_cached(
                 "INSERT INTO message_image (message, place, image)
                  SELECT ?1, ?2, id FROM image WHERE id = ?3",
-            )
-            .and_then(|mut query| {
-                query.execute(params![message.0.as_bytes(), place as i64, image.0])
-            })
-            .map_err(storage)?;
-        // It waits no longer.
-        db.prepare_cached("UPDATE image SET at = 0 WHERE id = ?1")
-            .and_then(|mut query| query.execute([&image.0]))
-            .map_err(storage)?;
+            )?
+            .execute(params![message.0.as_bytes(), place as i64, image.0])?;
+        // The time 0 says that it waits for no message any more.
+        db.prepare_cached("UPDATE image SET at = 0 WHERE id = ?1")?
+            .execute([&image.0])?;
         if found == 0 {
-            return Err(Error::new(
+            return Err(DbError::refused(
                 ErrorCode::NotFound,
                 "A picture of this message is not there any more. Attach it again.",
             ));
@@ -133,11 +125,10 @@ pub fn attach(db: &Connection, message: MessageId, images: &[ImageId]) -> Result
         .prepare_cached(
             "SELECT COALESCE(SUM(LENGTH(i.data)), 0) FROM message_image AS m
              JOIN image AS i ON i.id = m.image WHERE m.message = ?1",
-        )
-        .and_then(|mut query| query.query_row([message.0.as_bytes()], |row| row.get(0)))
-        .map_err(storage)?;
+        )?
+        .query_row([message.0.as_bytes()], |row| row.get(0))?;
     if total > MAX_IMAGES_BYTES as i64 {
-        return Err(Error::new(
+        return Err(DbError::refused(
             ErrorCode::TooLarge,
             format!(
                 "The pictures of a message may have {} MB together.",
@@ -148,13 +139,13 @@ pub fn attach(db: &Connection, message: MessageId, images: &[ImageId]) -> Result
     Ok(())
 }
 
-/// Takes a conversation's pictures from its messages, and removes those that no other conversation
-/// shows. One that was uploaded again since its message was sent waits for a draft, and stays for as
-/// long as such may wait.
+/// Detaches the images of a conversation, and deletes those that no other conversation shows. An
+/// image that was uploaded again since then may belong to a draft, and is kept for as long as an
+/// image may wait for its message.
 ///
 /// # Errors
 /// `storage`.
-pub(super) fn delete(db: &Connection, id: ConversationId, at: UnixMs) -> Result<(), Error> {
+pub(super) fn delete(db: &Connection, id: ConversationId, at: UnixMs) -> Result<(), DbError> {
     db.execute(
         "DELETE FROM image WHERE at < ?2
          AND id IN
@@ -163,39 +154,33 @@ pub(super) fn delete(db: &Connection, id: ConversationId, at: UnixMs) -> Result<
          AND NOT EXISTS
             (SELECT 1 FROM message_image AS m JOIN message ON message.id = m.message
              WHERE m.image = image.id AND message.conversation != ?1)",
-        params![id.0.as_bytes(), at.saturating_sub(WAITS) as i64],
-    )
-    .and_then(|_| {
-        db.execute(
-            "DELETE FROM message_image
+        params![id.0.as_bytes(), at.saturating_sub(DRAFT_LIFETIME) as i64],
+    )?;
+    db.execute(
+        "DELETE FROM message_image
              WHERE message IN (SELECT id FROM message WHERE conversation = ?1)",
-            [id.0.as_bytes()],
-        )
-    })
-    .map(|_| ())
-    .map_err(storage)
+        [id.0.as_bytes()],
+    )?;
+    Ok(())
 }
 
-/// The pictures of a message, in order.
+/// The images of a message, in the order in which they were attached.
 ///
 /// # Errors
 /// `storage`.
-pub fn of_message(db: &Connection, message: MessageId) -> Result<Vec<ImageId>, Error> {
-    db.prepare_cached("SELECT image FROM message_image WHERE message = ?1 ORDER BY place")
-        .and_then(|mut query| {
-            query
-                .query_map([message.0.as_bytes()], |row| row.get(0).map(ImageId))?
-                .collect()
-        })
-        .map_err(storage)
+pub fn of_message(db: &Connection, message: MessageId) -> Result<Vec<ImageId>, DbError> {
+    Ok(db
+        .prepare_cached("SELECT image FROM message_image WHERE message = ?1 ORDER BY place")?
+        .query_map([message.0.as_bytes()], |row| row.get(0).map(ImageId))?
+        .collect::<rusqlite::Result<_>>()?)
 }
 
-/// The pictures of a branch that go into one request: the newest ones, as far as there is room for
-/// [`MAX_IMAGES_BYTES`]. Those of one message fit by themselves.
+/// The images of a branch that go into one request: the newest ones, up to [`MAX_IMAGES_BYTES`]. The
+/// images of a single message always fit.
 ///
 /// # Errors
 /// `storage`.
-pub fn of_branch(db: &Connection, branch: &[Message]) -> Result<Images, Error> {
+pub fn of_branch(db: &Connection, branch: &[Message]) -> Result<Images, DbError> {
     let mut images = Images::new();
     let mut room = MAX_IMAGES_BYTES;
     for id in branch.iter().rev().flat_map(|message| &message.images) {
@@ -212,17 +197,15 @@ pub fn of_branch(db: &Connection, branch: &[Message]) -> Result<Images, Error> {
     Ok(images)
 }
 
-pub(crate) fn read(db: &Connection, id: &ImageId) -> Result<Option<Image>, Error> {
-    db.prepare_cached("SELECT media_type, data FROM image WHERE id = ?1")
-        .and_then(|mut query| {
-            query
-                .query_row([&id.0], |row| {
-                    Ok(Image {
-                        media_type: row.get(0)?,
-                        data: row.get::<_, Vec<u8>>(1)?.into(),
-                    })
-                })
-                .optional()
+/// An image, or `None` if it is not stored (any more).
+pub(crate) fn read(db: &Connection, id: &ImageId) -> Result<Option<Image>, DbError> {
+    Ok(db
+        .prepare_cached("SELECT media_type, data FROM image WHERE id = ?1")?
+        .query_row([&id.0], |row| {
+            Ok(Image {
+                media_type: row.get(0)?,
+                data: row.get::<_, Vec<u8>>(1)?.into(),
+            })
         })
-        .map_err(storage)
+        .optional()?)
 }

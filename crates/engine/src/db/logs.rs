@@ -1,48 +1,44 @@
-//! The logs of runs in the database: segments while a run is written, one row from its end on.
+//! The logs of runs in the database: segments while a run is written, and a single row after its end.
 
-use super::{search, storage};
+use super::{DbError, search};
 use crate::packed::{self, Packed};
 use headwater_protocol::{Error, RunId, Status};
 use rusqlite::{Connection, OptionalExtension, params};
 
-/// Reads a run's log, from one piece or from its segments.
+/// Reads the log of a run. `None` if there is no such run.
 ///
 /// # Errors
 /// `storage`.
-pub fn stored(db: &Connection, run: RunId) -> Result<Option<Packed>, Error> {
+pub fn stored(db: &Connection, run: RunId) -> Result<Option<Packed>, DbError> {
     let no: Option<i64> = db
-        .prepare_cached("SELECT no FROM run WHERE id = ?1")
-        .and_then(|mut query| {
-            query
-                .query_row(params![run.0.as_bytes()], |row| row.get(0))
-                .optional()
-        })
-        .map_err(storage)?;
+        .prepare_cached("SELECT no FROM run WHERE id = ?1")?
+        .query_row(params![run.0.as_bytes()], |row| row.get(0))
+        .optional()?;
     no.map(|no| stored_by_no(db, no)).transpose()
 }
 
-/// Reads a run's log by its number in the database; empty where there is none.
+/// Reads the log of a run by its number in the database. Without such a run, it is empty.
 ///
 /// # Errors
 /// `storage`.
-pub fn stored_by_no(db: &Connection, no: i64) -> Result<Packed, Error> {
+pub fn stored_by_no(db: &Connection, no: i64) -> Result<Packed, DbError> {
     if let Some(packed) = whole(db, no)? {
         return Ok(packed);
     }
     let packed = segments(db, no)?;
     match packed.is_empty() {
-        // Between the two looks the run may have ended, and its segments been put together.
+        // Between the two reads the run may have ended and its segments have become one row.
         true => Ok(whole(db, no)?.unwrap_or_default()),
         false => Ok(packed),
     }
 }
 
-/// The log of a finished run. Where it is damaged, what can be read of it and an end that says so.
-pub(crate) fn whole(db: &Connection, no: i64) -> Result<Option<Packed>, Error> {
+/// The log of a finished run. A damaged log is read as far as possible, and gets an end that says so.
+pub(crate) fn whole(db: &Connection, no: i64) -> Result<Option<Packed>, DbError> {
     let bytes: Option<Vec<u8>> = db
-        .prepare_cached("SELECT bytes FROM log WHERE run = ?1")
-        .and_then(|mut query| query.query_row([no], |row| row.get(0)).optional())
-        .map_err(storage)?;
+        .prepare_cached("SELECT bytes FROM log WHERE run = ?1")?
+        .query_row([no], |row| row.get(0))
+        .optional()?;
     Ok(bytes.map(|bytes| {
         let (mut packed, why) = Packed::readable(&bytes);
         if !packed.is_finished() {
@@ -52,23 +48,21 @@ pub(crate) fn whole(db: &Connection, no: i64) -> Result<Option<Packed>, Error> {
     }))
 }
 
-/// The log of a run that is being written, as far as it can be read.
-fn segments(db: &Connection, no: i64) -> Result<Packed, Error> {
+/// The log of a run that is being written, up to the first damaged segment.
+fn segments(db: &Connection, no: i64) -> Result<Packed, DbError> {
     segments_until(db, no).map(|(packed, _)| packed)
 }
 
-/// The log of a run that is being written, and what is wrong behind it.
-pub(super) fn segments_until(db: &Connection, no: i64) -> Result<(Packed, Option<Error>), Error> {
+/// The log of a run that is being written, and what is wrong after its readable part.
+pub(super) fn segments_until(db: &Connection, no: i64) -> Result<(Packed, Option<Error>), DbError> {
     let mut packed = Packed::default();
-    let mut query = db
-        .prepare_cached(
-            "SELECT bytes FROM segment
+    let mut query = db.prepare_cached(
+        "SELECT bytes FROM segment
              WHERE no >= (SELECT segment FROM run WHERE no = ?1) AND run = ?1 ORDER BY no",
-        )
-        .map_err(storage)?;
-    let mut rows = query.query([no]).map_err(storage)?;
-    while let Some(row) = rows.next().map_err(storage)? {
-        let bytes: Vec<u8> = row.get(0).map_err(storage)?;
+    )?;
+    let mut rows = query.query([no])?;
+    while let Some(row) = rows.next()? {
+        let bytes: Vec<u8> = row.get(0)?;
         if let Some(why) = extend(&mut packed, &bytes) {
             return Ok((packed, Some(why)));
         }
@@ -76,7 +70,7 @@ pub(super) fn segments_until(db: &Connection, no: i64) -> Result<(Packed, Option
     Ok((packed, None))
 }
 
-/// Adds a segment to the end of a log, and says what is wrong with it.
+/// Appends the readable part of a segment to a log. Returns what is wrong after it.
 pub(super) fn extend(packed: &mut Packed, segment: &[u8]) -> Option<Error> {
     let (segment, why) = Packed::readable(segment);
     for entry in segment.after(0) {
@@ -85,7 +79,10 @@ pub(super) fn extend(packed: &mut Packed, segment: &[u8]) -> Option<Error> {
     why
 }
 
-/// Writes the first segment of a run, inside of the transaction that makes the run.
+/// Writes the first segment of a run, inside the transaction that makes the run.
+///
+/// # Errors
+/// SQLite's.
 pub fn write_first(db: &Connection, no: i64, packed: &Packed) -> rusqlite::Result<()> {
     add_segment(db, no, packed)?;
     db.prepare_cached("UPDATE run SET segment = ?2 WHERE no = ?1")?
@@ -93,7 +90,7 @@ pub fn write_first(db: &Connection, no: i64, packed: &Packed) -> rusqlite::Resul
     Ok(())
 }
 
-/// Writes the next segment of a run. One that was deleted meanwhile leaves nothing.
+/// Writes the next segment of a run. If the run was deleted meanwhile, nothing is stored.
 pub(crate) fn add_segment(db: &Connection, no: i64, packed: &Packed) -> rusqlite::Result<()> {
     db.prepare_cached(
         "INSERT INTO segment (run, bytes)
@@ -103,11 +100,11 @@ pub(crate) fn add_segment(db: &Connection, no: i64, packed: &Packed) -> rusqlite
     Ok(())
 }
 
-/// Stores the log of a run that has ended in one piece, and makes its answer findable: `text` is
-/// what [`search::folded`] makes of it.
+/// Stores the log of a finished run as one row, and makes its answer findable. `text` is the answer in
+/// the form of [`search::folded`].
 ///
 /// # Errors
-/// What SQLite says.
+/// SQLite's.
 pub fn finish(
     db: &Connection,
     no: i64,
@@ -119,8 +116,8 @@ pub fn finish(
     search::put_answer(db, no, text)
 }
 
-/// Replaces a run's segments by one row, marks it finished, and removes the segments that no open
-/// run needs any more. A run that was deleted meanwhile leaves nothing.
+/// Replaces the segments of a run by one row, marks the run as finished, and deletes segments that no
+/// open run needs. If the run was deleted meanwhile, nothing is stored.
 pub(crate) fn compact(
     db: &Connection,
     no: i64,
@@ -145,7 +142,7 @@ pub(crate) fn compact(
     Ok(())
 }
 
-/// The words that [`Status`] has in the database are its words on the wire.
+/// A [`Status`] as it is stored: the same word as on the wire.
 pub fn status_word(status: Status) -> String {
     serde_json::to_value(status)
         .ok()

@@ -1,10 +1,11 @@
-//! Runs that are stored as being written and that nobody writes: those of a process that died.
+//! Runs that are stored as open although nobody writes them, because their process died.
 //!
-//! What is there is kept, and the log gets its last entry.
+//! Their logs are kept and get their last entry.
 
 use super::{
+    DbError,
     logs::{extend, finish, segments_until},
-    search, storage,
+    search,
 };
 use crate::packed::{self, Packed};
 use headwater_protocol::Error;
@@ -12,55 +13,54 @@ use rusqlite::Connection;
 use std::collections::HashMap;
 
 /// The numbers of all runs without an end.
-pub(crate) fn open_runs(db: &Connection) -> Result<Vec<i64>, Error> {
-    db.prepare_cached("SELECT no FROM run WHERE status IS NULL ORDER BY no")
-        .and_then(|mut query| query.query_map([], |row| row.get(0))?.collect())
-        .map_err(storage)
+pub(crate) fn open_runs(db: &Connection) -> Result<Vec<i64>, DbError> {
+    Ok(db
+        .prepare_cached("SELECT no FROM run WHERE status IS NULL ORDER BY no")?
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?)
 }
 
-/// Ends all open runs, whose process has died. Returns how many there were.
-pub(crate) fn close_all(db: &mut Connection) -> Result<usize, Error> {
+/// Closes all open runs at the start of a process. Returns how many there were.
+pub(crate) fn close_all(db: &mut Connection) -> Result<usize, DbError> {
     let open = open_runs(db)?;
     let mut logs = open_logs(db)?;
     for no in &open {
         let (packed, why) = logs.remove(no).unwrap_or_default();
-        let transaction = db.transaction().map_err(storage)?;
+        let transaction = db.transaction()?;
         close_as(&transaction, *no, packed, why)?;
-        transaction.commit().map_err(storage)?;
+        transaction.commit()?;
     }
     Ok(open.len())
 }
 
-/// Ends one open run.
-pub(crate) fn close(db: &Connection, no: i64) -> Result<(), Error> {
+/// Closes one open run.
+pub(crate) fn close(db: &Connection, no: i64) -> Result<(), DbError> {
     let (packed, why) = segments_until(db, no)?;
     close_as(db, no, packed, why)
 }
 
-fn close_as(db: &Connection, no: i64, mut log: Packed, why: Option<Error>) -> Result<(), Error> {
+fn close_as(db: &Connection, no: i64, mut log: Packed, why: Option<Error>) -> Result<(), DbError> {
     let status = match packed::fold(&log).status {
         Some(status) => status,
         None => packed::end(&mut log, why.unwrap_or_else(packed::interrupted)),
     };
     let text = search::folded(&packed::fold(&log).visible_text());
-    finish(db, no, &log, status, &text).map_err(storage)
+    Ok(finish(db, no, &log, status, &text)?)
 }
 
-/// All logs of open runs, in one pass, each with what is wrong behind it: a server may have died
-/// with many of them.
-fn open_logs(db: &Connection) -> Result<HashMap<i64, (Packed, Option<Error>)>, Error> {
+/// The logs of all open runs, each with what is wrong after its readable part. They are read in one
+/// pass, because a server may have died with many open runs.
+fn open_logs(db: &Connection) -> Result<HashMap<i64, (Packed, Option<Error>)>, DbError> {
     let mut logs: HashMap<i64, (Packed, Option<Error>)> = HashMap::new();
-    let mut query = db
-        .prepare(
-            "SELECT segment.run, segment.bytes FROM segment JOIN run ON run.no = segment.run
+    let mut query = db.prepare(
+        "SELECT segment.run, segment.bytes FROM segment JOIN run ON run.no = segment.run
              WHERE run.status IS NULL AND segment.no >= run.segment ORDER BY segment.no",
-        )
-        .map_err(storage)?;
-    let mut rows = query.query([]).map_err(storage)?;
-    while let Some(row) = rows.next().map_err(storage)? {
-        let (packed, why) = logs.entry(row.get(0).map_err(storage)?).or_default();
+    )?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        let (packed, why) = logs.entry(row.get(0)?).or_default();
         if why.is_none() {
-            *why = extend(packed, &row.get::<_, Vec<u8>>(1).map_err(storage)?);
+            *why = extend(packed, &row.get::<_, Vec<u8>>(1)?);
         }
     }
     Ok(logs)

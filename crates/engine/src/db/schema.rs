@@ -1,11 +1,12 @@
-//! The tables, step by step. The schema only grows: see [`SCHEMA`].
+//! The tables, step by step. A step is never changed once it was released: see [`SCHEMA`].
 
 use super::search;
 
-/// Version of the schema below, kept in `PRAGMA user_version`: how many steps it has.
+/// The version of the schema, which is the number of its steps. A database has its version in
+/// [`PRAGMA user_version`](https://sqlite.org/pragma.html#pragma_user_version).
 pub(super) const SCHEMA_VERSION: i64 = SCHEMA.len() as i64;
 
-/// The schema, step by step; a database of an older version is brought up by the later ones.
+/// The steps of the schema. A database of version n is upgraded by all steps from the n-th on.
 pub(super) const SCHEMA: [&str; 6] = [
     TABLES,
     SEGMENTS_IN_ORDER,
@@ -15,11 +16,11 @@ pub(super) const SCHEMA: [&str; 6] = [
     search::PASSAGES,
 ];
 
-/// The tables as the first version made them; later steps change them.
+/// The tables of the first version. Later steps change them.
 ///
-/// Identifiers are 16-byte blobs; UUIDv7 sorts by time, so "in the order they were made" is
-/// "order by id". A run's log lies in `segment` while it runs, one row for each commit, and in
-/// `log`, one row, from its end on.
+/// Identifiers are UUIDv7 in 16-byte blobs, which sort by the time when they were made. The log of a
+/// run is in `segment` while the run is written, one row for each commit, and in one row of `log` from
+/// its end on.
 pub(crate) const TABLES: &str = "
     CREATE TABLE conversation (
         id BLOB PRIMARY KEY, title TEXT NOT NULL, pinned INTEGER NOT NULL DEFAULT 0,
@@ -45,10 +46,10 @@ pub(crate) const TABLES: &str = "
     CREATE TABLE log (run INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
 ";
 
-/// Segments of all runs in the order they are written, so that a commit fills the end of one page
-/// instead of touching a page for each run: with 200 runs that was 70 MB a second to the disk, for
-/// 50 kB of text. `run.segment` is the first one of a run. Whatever is older than the first segment
-/// of the oldest open run is waste, and is removed from the front.
+/// The segments of all runs in the order in which they are written. A commit then fills the end of one
+/// page, and does not touch a page for each run, which with 200 runs wrote 70 MB a second for 50 kB of
+/// text. `run.segment` is the first segment of a run. Segments before the first one of the oldest open
+/// run are not needed any more and are deleted.
 const SEGMENTS_IN_ORDER: &str = "
     ALTER TABLE segment RENAME TO old_segment;
     CREATE TABLE segment (no INTEGER PRIMARY KEY, run INTEGER NOT NULL, bytes BLOB NOT NULL);
@@ -59,10 +60,10 @@ const SEGMENTS_IN_ORDER: &str = "
     WHERE status IS NULL AND EXISTS (SELECT 1 FROM segment WHERE segment.run = run.no);
 ";
 
-/// Settings of each conversation, as JSON.
+/// The settings of conversations, as JSON.
 const SETTINGS: &str = "ALTER TABLE conversation ADD COLUMN settings TEXT;";
 
-/// Pictures by the hash of their bytes, and the messages that show them.
+/// Images by the hash of their bytes, and the messages that show them.
 const IMAGES: &str = "
     CREATE TABLE image (
         id TEXT PRIMARY KEY, media_type TEXT NOT NULL, at INTEGER NOT NULL, data BLOB NOT NULL
@@ -75,9 +76,10 @@ const IMAGES: &str = "
     CREATE INDEX message_image_by_image ON message_image (image);
 ";
 
-/// Numbers of runs are never given again, so that what a deleted run may have left behind can never
-/// be taken for a part of another one; and what deleted runs did leave behind goes. A picture that a
-/// message shows waits for none any more, which its time says.
+/// Numbers of runs are never used again
+/// ([`AUTOINCREMENT`](https://sqlite.org/autoinc.html)), so that what a deleted run left behind is never
+/// taken for a part of another run. What deleted runs have left behind is deleted. Images that a
+/// message shows get the time 0, because they do not wait for a message.
 const NUMBERS_ONCE: &str = "
     CREATE TABLE numbered_run (
         no INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE, conversation BLOB NOT NULL,
@@ -101,6 +103,6 @@ const NUMBERS_ONCE: &str = "
         WHERE EXISTS (SELECT 1 FROM message_image AS m WHERE m.image = image.id);
 ";
 
-/// From this version on, what is deleted is overwritten. A file of an older one is written anew once,
-/// without the room where deleted texts still lie.
+/// From this version on, deleted data is overwritten. A file of an older version is rewritten once,
+/// without the unused pages in which deleted texts may be.
 pub(super) const ERASING: i64 = 5;

@@ -1,16 +1,16 @@
-//! What a search reads: a folded copy of each title, question and answer.
+//! What a search reads: a case-folded copy of each title, question and answer.
 //!
-//! SQLite knows the cases of ASCII only, and an answer lies in its log. So what can be found is
-//! kept beside them in a form that is compared byte by byte, one row of `passage` for each text. It
-//! is written in the transaction that changes the text, and goes with its conversation.
+//! SQLite folds the case of ASCII only, and the text of an answer is packed in its log. So each text
+//! has a row of `passage`, in a form that is compared byte by byte. The row is written in the
+//! transaction that changes the text, and is deleted with its conversation.
 //!
-//! A search reads these rows from the newest conversation on and ends as soon as it has enough. An
-//! index of trigrams was measured against it, with 50 MB of text in 3,000 conversations: it takes
-//! twice the room, twenty-five times as long to write, and cannot find one or two letters, which is
-//! a whole word where words are written in signs.
+//! A search reads these rows from the newest conversation on and stops when it has a page. An index of
+//! trigrams was measured with 50 MB of text in 3,000 conversations: it takes twice the space and
+//! twenty-five times as long to write, and it cannot find one or two letters, which are a whole word in
+//! Chinese or Japanese.
 
-use crate::db::storage;
-use headwater_protocol::{ConversationId, Error};
+use crate::db::DbError;
+use headwater_protocol::ConversationId;
 use icu_casemap::CaseMapper;
 use icu_normalizer::{ComposingNormalizer, DecomposingNormalizer};
 use rusqlite::{Connection, functions::FunctionFlags, params};
@@ -43,12 +43,12 @@ pub(super) fn upgrade_functions(db: &Connection) -> rusqlite::Result<()> {
     })
 }
 
-/// A text as a search sees it: two texts that a reader takes for the same are the same here.
+/// The form of a text in which it is searched. Texts that a reader takes for the same have the same form.
 ///
-/// Compatibility forms are one (NFKC) and cases folded as Unicode has it, so that `ß` is `ss` and
-/// every sigma is one. Beyond that the letters `İ`, `I`, `ı` and `i` are one, because whoever
-/// searches does not say in which language; marks that nobody sees and the vowel points of Hebrew and
-/// Arabic, which few people type, are left out, and white space of any length is one space.
+/// The text is normalised to [NFKC](https://unicode.org/reports/tr15/) and case-folded, so that `ß`
+/// becomes `ss` and all forms of sigma are one. In addition, `İ`, `I`, `ı` and `i` are one letter, because a
+/// search has no language; invisible characters, and the vowel points of Hebrew and Arabic, which few
+/// people type, are left out; white space of any length is one space.
 pub fn folded(text: &str) -> String {
     if text.is_ascii() {
         return spaced(text.chars().map(|letter| letter.to_ascii_lowercase()));
@@ -81,7 +81,7 @@ fn spaced(letters: impl Iterator<Item = char>) -> String {
     out
 }
 
-/// Hyphens that show only at the end of a line, joiners, directions, selectors of a glyph.
+/// Soft hyphens, joiners, directional marks and variation selectors.
 fn is_unseen(letter: char) -> bool {
     matches!(
         letter,
@@ -99,7 +99,7 @@ fn is_unseen(letter: char) -> bool {
     )
 }
 
-/// Vowel points, accents of chant and lengtheners of Hebrew and Arabic.
+/// Vowel points, cantillation marks and the tatweel of Hebrew and Arabic.
 fn is_point(letter: char) -> bool {
     matches!(
         letter,
@@ -114,8 +114,8 @@ fn is_point(letter: char) -> bool {
     )
 }
 
-/// Makes a text findable, in place of an older one of the same `source`: a message, a run, or for
-/// the title the conversation itself.
+/// Makes a text findable, in place of an older text of the same `source`: the identifier of a message or
+/// a run, or, for a title, that of the conversation.
 ///
 /// # Errors
 /// `storage`.
@@ -124,21 +124,18 @@ pub fn put(
     conversation: ConversationId,
     source: Uuid,
     text: &str,
-) -> Result<(), Error> {
-    db.prepare_cached("INSERT OR REPLACE INTO passage VALUES (?1, ?2, ?3)")
-        .and_then(|mut query| {
-            query.execute(params![
-                conversation.0.as_bytes(),
-                source.as_bytes(),
-                folded(text)
-            ])
-        })
-        .map_err(storage)?;
+) -> Result<(), DbError> {
+    db.prepare_cached("INSERT OR REPLACE INTO passage VALUES (?1, ?2, ?3)")?
+        .execute(params![
+            conversation.0.as_bytes(),
+            source.as_bytes(),
+            folded(text)
+        ])?;
     Ok(())
 }
 
-/// Makes an answer findable: the [`folded`] text of the run with this number. Does nothing where
-/// the run has been deleted meanwhile.
+/// Makes the answer of the run with this number findable. `folded` is its text in the form of
+/// [`folded`]. If the run was deleted meanwhile, nothing is stored.
 pub(super) fn put_answer(db: &Connection, no: i64, folded: &str) -> rusqlite::Result<()> {
     db.prepare_cached(
         "INSERT OR REPLACE INTO passage SELECT conversation, id, ?2 FROM run WHERE no = ?1",
@@ -147,10 +144,7 @@ pub(super) fn put_answer(db: &Connection, no: i64, folded: &str) -> rusqlite::Re
     Ok(())
 }
 
-/// Whether a conversation has the folded `words` in its title, a question or an answer.
-///
-/// # Errors
-/// `storage`.
+/// Whether the title, a question or an answer of a conversation contains the folded `words`.
 pub(super) fn has(
     db: &Connection,
     conversation: ConversationId,

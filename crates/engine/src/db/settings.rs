@@ -1,7 +1,7 @@
-//! Settings of a conversation: checked, kept beside it, and put into what a model is asked.
+//! The settings of a conversation: checked, stored with it, and made into the parameters of a request.
 
 use crate::{
-    db::{conversations, storage},
+    db::{DbError, conversations},
     provider::Sampling,
 };
 use headwater_protocol::{
@@ -11,7 +11,8 @@ use headwater_protocol::{
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::{Map, Value};
 
-/// Reads settings that somebody sent: a JSON object. An empty text is an empty object.
+/// Parses settings from a client: a JSON object. An empty text stands for an empty object; unknown
+/// fields are ignored.
 ///
 /// # Errors
 /// `invalid_request` with a sentence that names the field.
@@ -91,25 +92,26 @@ fn wrong(sentence: &str) -> Error {
 ///
 /// # Errors
 /// `not_found`, `storage`.
-pub fn read(db: &Connection, id: ConversationId) -> Result<Settings, Error> {
-    db.prepare_cached("SELECT settings FROM conversation WHERE id = ?1")
-        .and_then(|mut query| {
-            query
-                .query_row([id.0.as_bytes()], |row| of_row(row, 0))
-                .optional()
-        })
-        .map_err(storage)?
+pub fn read(db: &Connection, id: ConversationId) -> Result<Settings, DbError> {
+    db.prepare_cached("SELECT settings FROM conversation WHERE id = ?1")?
+        .query_row([id.0.as_bytes()], |row| of_row(row, 0))
+        .optional()?
         .ok_or_else(conversations::no_conversation)
 }
 
-pub(crate) fn write(db: &Connection, id: ConversationId, settings: &Settings) -> Result<(), Error> {
+/// Stores the settings of a conversation.
+pub(crate) fn write(
+    db: &Connection,
+    id: ConversationId,
+    settings: &Settings,
+) -> Result<(), DbError> {
     conversations::changed(
-        db.prepare_cached("UPDATE conversation SET settings = ?2 WHERE id = ?1")
-            .and_then(|mut query| query.execute(params![id.0.as_bytes(), for_row(settings)])),
+        db.prepare_cached("UPDATE conversation SET settings = ?2 WHERE id = ?1")?
+            .execute(params![id.0.as_bytes(), for_row(settings)]),
     )
 }
 
-/// As they are stored; nothing where nothing is chosen.
+/// The form in which settings are stored; `None` if nothing is set.
 pub(super) fn for_row(settings: &Settings) -> Option<String> {
     match settings.is_empty() {
         true => None,
@@ -117,7 +119,7 @@ pub(super) fn for_row(settings: &Settings) -> Option<String> {
     }
 }
 
-/// From the database. What a newer version wrote and this one cannot read is as good as nothing.
+/// Settings from the database. Settings that this version cannot read count as none.
 pub(super) fn of_row(row: &Row<'_>, column: usize) -> rusqlite::Result<Settings> {
     let json: Option<String> = row.get(column)?;
     Ok(json
@@ -125,7 +127,7 @@ pub(super) fn of_row(row: &Row<'_>, column: usize) -> rusqlite::Result<Settings>
         .unwrap_or_default())
 }
 
-/// The part of the settings that a provider samples by.
+/// The parameters for sampling among the settings.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "a share needs no more digits than the providers take"

@@ -62,14 +62,14 @@ async fn a_database_of_the_first_version_keeps_everything() {
     let chosen = settings::check(r#"{"system":"Be brief.","top_p":0.5}"#).unwrap();
     let written = chosen.clone();
     log.writer
-        .write(move |db| settings::write(db, id, &written))
+        .write(move |db| Ok(settings::write(db, id, &written)?))
         .await
         .unwrap();
     let (after, version) = log
         .db
         .read(move |db| {
             let version = db.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
-            Ok((settings::read(db, id)?, version.map_err(storage)?))
+            Ok((settings::read(db, id)?, version?))
         })
         .await
         .unwrap();
@@ -116,10 +116,10 @@ fn a_database_of_a_newer_version_is_refused_and_left_alone() {
 }
 
 /// A statement without an end.
-fn count_for_ever(db: &Connection) -> Result<i64, Error> {
+fn count_for_ever(db: &Connection) -> Result<i64, DbError> {
     let sql =
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
-    db.query_row(sql, [], |row| row.get(0)).map_err(storage)
+    Ok(db.query_row(sql, [], |row| row.get(0))?)
 }
 
 #[tokio::test]
@@ -155,10 +155,7 @@ async fn a_search_ends_when_nobody_waits_for_it_and_holds_up_no_read() {
     let found = tokio::time::timeout(Duration::from_secs(20), db.search(|_| Ok(7)));
     assert_eq!(found.await.expect("a place is free").unwrap(), 7);
     let rows = db
-        .read(|db| {
-            db.query_row("SELECT 7", [], |row| row.get(0))
-                .map_err(storage)
-        })
+        .read(|db| Ok(db.query_row("SELECT 7", [], |row| row.get(0))?))
         .await;
     assert_eq!(rows, Ok(7), "a connection is as it was");
 }
@@ -184,7 +181,7 @@ async fn reads_do_not_take_more_threads_and_connections_than_there_are_places() 
                 db.read(move |_| {
                     most.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
                     begun.send(()).unwrap();
-                    gate.lock().unwrap().recv().unwrap();
+                    gate.lock().recv().unwrap();
                     now.fetch_sub(1, SeqCst);
                     Ok(())
                 })

@@ -5,8 +5,9 @@ use crate::clock::now;
 use crate::{
     Engine,
     db::{
+        DbError,
         conversations::{self, Begun, NewRun, NewTurn},
-        images, logs, settings, storage,
+        images, logs, settings,
     },
     log::live::Live,
     packed::Packed,
@@ -127,7 +128,7 @@ impl Engine {
         self: &Arc<Self>,
         run: RunId,
         model: Option<String>,
-        begin: fn(&Connection, RunId, &str, UnixMs) -> Result<NewRun, Error>,
+        begin: fn(&Connection, RunId, &str, UnixMs) -> Result<NewRun, DbError>,
     ) -> Result<Started, Error> {
         self.refuse_when_draining()?;
         let place = self
@@ -152,7 +153,7 @@ impl Engine {
         conversation: Option<ConversationId>,
         model: String,
         at: UnixMs,
-        write: impl FnOnce(&Connection) -> Result<Begun, Error> + Send + 'static,
+        write: impl FnOnce(&Connection) -> Result<Begun, DbError> + Send + 'static,
     ) -> Result<Started, Error> {
         let engine = self.clone();
         let (answer, answered) = oneshot::channel();
@@ -178,7 +179,7 @@ impl Engine {
         conversation: Option<ConversationId>,
         model: &str,
         at: UnixMs,
-        write: impl FnOnce(&Connection) -> Result<Begun, Error> + Send + 'static,
+        write: impl FnOnce(&Connection) -> Result<Begun, DbError> + Send + 'static,
     ) -> Result<(Started, Option<(NewRun, Arc<Live>)>), Error> {
         // "Is the conversation free?" and "take it" are one step. A new one is nobody else's yet.
         let _locked = match conversation {
@@ -194,7 +195,7 @@ impl Engine {
             if let Begun::New(run) = &begun {
                 // The same command again is answered even while its run is at work.
                 busy?;
-                write_first_entry(db, run, &name, at)?;
+                write_first_entry(db, run, &name, at).map_err(DbError::from)?;
             }
             Ok(begun)
         };
@@ -332,8 +333,13 @@ fn first_event(run: &NewRun, model: &str, at: UnixMs) -> Event {
     }
 }
 
-fn write_first_entry(db: &Connection, run: &NewRun, model: &str, at: UnixMs) -> Result<(), Error> {
+fn write_first_entry(
+    db: &Connection,
+    run: &NewRun,
+    model: &str,
+    at: UnixMs,
+) -> rusqlite::Result<()> {
     let mut packed = Packed::default();
     packed.push(0, &first_event(run, model, at));
-    logs::write_first(db, run.no, &packed).map_err(storage)
+    logs::write_first(db, run.no, &packed)
 }

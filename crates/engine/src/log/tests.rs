@@ -248,7 +248,7 @@ async fn what_is_left_of_a_deleted_run_is_nowhere_even_if_its_task_ends_later() 
             [],
         )
         .unwrap();
-        crate::db::conversations::delete(db, conversation, 0)
+        Ok(crate::db::conversations::delete(db, conversation, 0)?)
     };
     log.writer.erase(delete).await.unwrap();
     log.settle(&live).await;
@@ -257,7 +257,7 @@ async fn what_is_left_of_a_deleted_run_is_nowhere_even_if_its_task_ends_later() 
             .db
             .read_now(|db| {
                 let sql = format!("SELECT count(*) FROM {table}");
-                db.query_row(&sql, [], |row| row.get(0)).map_err(storage)
+                Ok(db.query_row(&sql, [], |row| row.get(0))?)
             })
             .unwrap();
         assert_eq!(rows, 0, "{table}");

@@ -1,8 +1,8 @@
-//! A tool that is a program: the arguments go to its standard input, what it writes is the result.
+//! A tool that is a program. It reads its arguments from standard input, and its output is the result.
 //!
-//! Any language will do, and a program can be tried by hand. It runs in a process group of its own,
-//! and what it starts carries its mark, so that a stop reaches all of it; and it is told nothing of
-//! the server's keys.
+//! Programs can be written in any language and tried by hand. A program runs in its own process group,
+//! and all processes that it starts inherit a mark in their environment, so that a stop ends all of
+//! them. It does not get the keys of the server.
 
 use super::{Tool, USUAL_LIMIT};
 use crate::clock::seconds;
@@ -25,18 +25,17 @@ use tokio::{
 };
 use uuid::Uuid;
 
-mod kin;
+mod descendants;
 
-/// How long what a program wrote before its end is waited for. It is in the pipe already; only a
-/// child in a session of its own can hold the pipe open for longer.
+/// How long to read on after the end of a program. Its output is in the pipe already; only a child in
+/// its own session can keep the pipe open for longer.
 const DRAIN: Duration = Duration::from_millis(250);
 
-/// How much of what a failing program said on standard error the model is told, in bytes.
-const MAX_COMPLAINT: usize = 2048;
+/// How many bytes of a failing program's standard error the model reads, from its end.
+const MAX_STDERR: usize = 2048;
 
-/// Variables that every program gets, where they are set: what it needs to find its way, and no
-/// keys.
-const PASSED: [&str; 8] = [
+/// Environment variables that every program gets if they are set. None of them has a key.
+const INHERITED: [&str; 8] = [
     "PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "SHELL",
 ];
 
@@ -44,19 +43,19 @@ const PASSED: [&str; 8] = [
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct ToolConfig {
-    /// Its name for the model: letters, digits, `_` and `-`, at most 64.
+    /// The name that models see: 1 to 64 letters, digits, `_` or `-`.
     pub name: String,
-    /// For the model: what it does and when to use it.
+    /// Tells models what the tool does and when to use it.
     pub description: String,
-    /// JSON Schema of its arguments; without it, the tool takes none.
+    /// The [JSON Schema](https://json-schema.org) of the arguments. Without it, the tool takes none.
     #[serde(default)]
     pub parameters: Option<Value>,
-    /// The program and its own arguments.
+    /// The program and its command-line arguments. No shell is used.
     pub command: Vec<String>,
-    /// Names of further environment variables that the program gets.
+    /// Names of environment variables that the program gets in addition.
     #[serde(default)]
     pub env: Vec<String>,
-    /// Seconds that a call may take.
+    /// The time limit of a call in seconds, 60 by default.
     #[serde(default)]
     pub timeout: Option<f64>,
 }
@@ -71,10 +70,10 @@ pub struct Program {
 }
 
 impl Program {
-    /// Takes a program from the configuration. It is not looked for before it is called.
+    /// Makes a tool from its configuration. The program is looked up when it is called.
     ///
     /// # Errors
-    /// `invalid_request` for an empty command and for what is no number of seconds.
+    /// `invalid_request` for an empty command, or for a timeout that is no number of seconds.
     pub fn new(config: &ToolConfig) -> Result<Self, Error> {
         let wrong = |why: &str| {
             let sentence = format!("The tool “{}” cannot be used: {why}.", config.name);
@@ -101,7 +100,7 @@ impl Program {
     fn start(&self, arguments: &Value) -> io::Result<Running> {
         let mut command = Command::new(&self.command[0]);
         command.args(&self.command[1..]).env_clear();
-        for name in PASSED
+        for name in INHERITED
             .into_iter()
             .chain(self.env.iter().map(String::as_str))
         {
@@ -111,7 +110,7 @@ impl Program {
         }
         let mark = Uuid::now_v7().to_string();
         let mut child = command
-            .env(kin::MARK, &mark)
+            .env(descendants::MARK, &mark)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -120,7 +119,7 @@ impl Program {
             .spawn()?;
         let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
         let input = arguments.to_string();
-        // Beside each other: a program may write much before it reads, or never read.
+        // Concurrently: a program may write much before it reads, or never read.
         tokio::spawn(async move {
             if let Some(mut stdin) = stdin {
                 let _ = stdin.write_all(input.as_bytes()).await;
@@ -132,20 +131,20 @@ impl Program {
             status: None,
             group,
             output: child.stdout.take(),
-            complaint: tokio::spawn(async move {
+            stderr: tokio::spawn(async move {
                 let mut last = Vec::new();
                 if let Some(mut stderr) = stderr {
                     let mut piece = [0; 4096];
                     while let Ok(length @ 1..) = stderr.read(&mut piece).await {
                         last.extend_from_slice(&piece[..length]);
-                        let surplus = last.len().saturating_sub(MAX_COMPLAINT);
+                        let surplus = last.len().saturating_sub(MAX_STDERR);
                         last.drain(..surplus);
                     }
                 }
                 String::from_utf8_lossy(&last).trim().to_owned()
             }),
             child,
-            held: Vec::new(),
+            incomplete: Vec::new(),
         })
     }
 }
@@ -179,20 +178,21 @@ impl Tool for Program {
     }
 }
 
-/// A program at work. Dropping it kills the program and all that it has started.
+/// A running program. Dropping it kills the program and all processes that it has started.
 struct Running {
     child: Child,
-    /// Tells its children from all other processes.
+    /// The value of [`descendants::MARK`] for this call.
     mark: String,
-    /// How it ended, once it has.
+    /// The exit status, after the end.
     status: Option<io::Result<ExitStatus>>,
-    /// Its process group, until that has been ended.
+    /// The process group, until it has been killed.
     group: Option<Pid>,
-    /// `None` when it has been read to its end.
+    /// `None` after its end.
     output: Option<ChildStdout>,
-    complaint: JoinHandle<String>,
-    /// The beginning of a character whose end has not come yet.
-    held: Vec<u8>,
+    /// Collects the end of standard error.
+    stderr: JoinHandle<String>,
+    /// The first bytes of a character that is not complete yet.
+    incomplete: Vec<u8>,
 }
 
 impl Running {
@@ -207,8 +207,8 @@ impl Running {
         }
     }
 
-    /// More of the output; `None` at its end, which is that of the program: a child that it leaves
-    /// behind with its output open does not prolong the call.
+    /// The next piece of the output, or `None` at its end. The end of the program ends its output: a
+    /// child that it leaves behind with the pipe open does not prolong the call.
     async fn text(&mut self) -> Option<String> {
         let mut piece = [0; 8192];
         loop {
@@ -222,16 +222,16 @@ impl Running {
                     read = output.read(&mut piece) => read,
                     status = self.child.wait() => {
                         self.status = Some(status);
-                        // What it leaves behind would run for ever.
-                        self.end_group();
+                        // Processes that it leaves behind would run for ever.
+                        self.kill_group();
                         continue;
                     }
                 },
             };
             match read {
                 Ok(length @ 1..) => {
-                    self.held.extend_from_slice(&piece[..length]);
-                    let text = take_characters(&mut self.held);
+                    self.incomplete.extend_from_slice(&piece[..length]);
+                    let text = take_characters(&mut self.incomplete);
                     if !text.is_empty() {
                         return Some(text);
                     }
@@ -239,40 +239,43 @@ impl Running {
                 Ok(0) | Err(_) => {
                     self.output = None;
                     let rest =
-                        String::from_utf8_lossy(&std::mem::take(&mut self.held)).into_owned();
+                        String::from_utf8_lossy(&std::mem::take(&mut self.incomplete)).into_owned();
                     return (!rest.is_empty()).then_some(rest);
                 }
             }
         }
     }
 
-    /// Kills all that is left of the program. The system gives the number of a group to nobody else
-    /// while somebody is in it, and hardly within the moment in which it becomes empty.
-    fn end_group(&mut self) {
+    /// Kills what is left of the process group. The system does not give its number to another group
+    /// while a process is in it.
+    fn kill_group(&mut self) {
         if let Some(group) = self.group.take() {
             let _ = kill_process_group(group, Signal::KILL);
         }
     }
 
-    /// How the program ended.
+    /// Waits for the end of the program.
+    ///
+    /// # Errors
+    /// `tool_failed` with the exit status and the end of standard error, unless it succeeded.
     async fn end(&mut self) -> Result<(), Error> {
         let status = match self.status.take() {
             Some(status) => status,
             None => self.child.wait().await,
         };
-        // What it leaves behind would run for ever.
-        self.end_group();
+        // Processes that it leaves behind would run for ever.
+        self.kill_group();
         let ended = match status {
             Ok(status) if status.success() => return Ok(()),
             Ok(status) => format!("The program ended with {status}"),
             Err(why) => format!("The program's end cannot be seen: {why}"),
         };
-        // A child in a session of its own may hold its standard error open.
-        let complaint = timeout(DRAIN, &mut self.complaint).await;
-        let complaint = complaint.ok().and_then(Result::ok).unwrap_or_default();
-        let sentence = match complaint.as_str() {
+        // A child in its own session may keep the pipe open.
+        let stderr = timeout(DRAIN, &mut self.stderr).await;
+        let stderr = stderr.ok().and_then(Result::ok).unwrap_or_default();
+        let sentence = match stderr.as_str() {
             "" => format!("{ended}."),
-            complaint => format!("{ended}: {complaint}"),
+            stderr => format!("{ended}: {stderr}"),
         };
         Err(Error::new(ErrorCode::ToolFailed, sentence))
     }
@@ -280,40 +283,40 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.complaint.abort();
-        // A program that has ended may have left something at work on purpose, in a session of its
-        // own. One that is stopped may not.
+        self.stderr.abort();
+        // A program that has ended may have left a process on purpose, in its own session. A program
+        // that is stopped may not.
         let stopped = self.group.is_some();
-        self.end_group();
+        self.kill_group();
         if stopped {
             let mark = std::mem::take(&mut self.mark);
             match tokio::runtime::Handle::try_current() {
-                Ok(runtime) => drop(runtime.spawn_blocking(move || kin::kill(&mark))),
-                Err(_) => kin::kill(&mark),
+                Ok(runtime) => drop(runtime.spawn_blocking(move || descendants::kill(&mark))),
+                Err(_) => descendants::kill(&mark),
             }
         }
     }
 }
 
-/// Takes all whole characters; what cannot be one becomes U+FFFD.
-fn take_characters(held: &mut Vec<u8>) -> String {
+/// Takes all complete characters from the bytes. Invalid bytes become U+FFFD.
+fn take_characters(bytes: &mut Vec<u8>) -> String {
     let mut text = String::new();
     let mut rest = 0;
-    for chunk in held.utf8_chunks() {
+    for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
         rest += chunk.valid().len();
         let invalid = chunk.invalid();
         if invalid.is_empty() {
             continue;
         }
-        let at_end = rest + invalid.len() == held.len();
+        let at_end = rest + invalid.len() == bytes.len();
         if at_end && std::str::from_utf8(invalid).is_err_and(|why| why.error_len().is_none()) {
             break;
         }
         text.push('\u{fffd}');
         rest += invalid.len();
     }
-    held.drain(..rest);
+    bytes.drain(..rest);
     text
 }
 

@@ -1,9 +1,9 @@
 //! The messages of a branch, all of them or in parts.
 
-use super::{LiveAnswers, belongs, message, no_conversation, optional_uuid};
-use crate::db::{settings, storage};
+use super::{LiveAnswers, belongs, messages::message, no_conversation, optional_uuid};
+use crate::db::{DbError, settings};
 use headwater_protocol::{
-    ConversationId, Error, MessageId,
+    ConversationId, MessageId,
     chat::{Conversation, Message},
 };
 use rusqlite::{Connection, OptionalExtension};
@@ -11,27 +11,27 @@ use rusqlite::{Connection, OptionalExtension};
 /// Which part of a branch is loaded: its newest messages, or those before one of them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Window {
-    /// Only messages before this one, which belongs to the branch; a page ends where the one after
-    /// it began. What is before a message never changes.
+    /// Only messages before this one, which must belong to the conversation. Pass the first message
+    /// of a page to get the page before it: what is before a message never changes.
     pub before: Option<MessageId>,
-    /// How many messages at most; [`DEFAULT_MESSAGES`] if not said, never more than
-    /// [`MAX_MESSAGES`].
+    /// The most messages, [`DEFAULT_MESSAGES`] by default and [`MAX_MESSAGES`] at most.
     pub limit: Option<usize>,
-    /// At least back to this message, if it is among the newest [`MAX_MESSAGES`].
+    /// Load at least back to this message, if it is among the newest [`MAX_MESSAGES`].
     pub back_to: Option<MessageId>,
 }
 
-/// How many messages are loaded where nobody says how many.
+/// How many messages are loaded by default.
 pub const DEFAULT_MESSAGES: usize = 40;
 
 /// The most messages that are loaded at once.
 pub const MAX_MESSAGES: usize = 200;
 
-/// Bytes of text behind which no further messages are loaded: few for a page, which holds them
-/// twice, once to be read and once for its program; more for whoever says how many messages.
+/// Bytes of text after which no further messages are loaded. The first limit is for pages, which
+/// hold each text twice, as HTML and as data for the program; the second is for callers that name a
+/// number of messages.
 const WINDOW_BYTES: [usize; 2] = [32 * 1024, 4 * 1024 * 1024];
 
-/// A turn is a question and its answer. The last one is loaded whatever it weighs.
+/// Messages of a turn: a question and its answer. The last turn is loaded whatever its size.
 const TURN: usize = 2;
 
 /// The messages from the first to `last`, with their texts.
@@ -42,18 +42,18 @@ pub fn branch_to(
     db: &Connection,
     live: &dyn LiveAnswers,
     last: MessageId,
-) -> Result<Vec<Message>, Error> {
+) -> Result<Vec<Message>, DbError> {
     branch_while(db, live, Some(last), |_| true)
 }
 
-/// The messages up to `last`, back to the first or to where `more`, told those that there are from
-/// the last backwards, has enough.
+/// The messages up to `last`, oldest first. Reads backwards from `last` for as long as `more` returns
+/// `true` for the messages so far, or to the first message.
 fn branch_while(
     db: &Connection,
     live: &dyn LiveAnswers,
     last: Option<MessageId>,
     mut more: impl FnMut(&[Message]) -> bool,
-) -> Result<Vec<Message>, Error> {
+) -> Result<Vec<Message>, DbError> {
     let mut messages = Vec::new();
     let mut next = last;
     while let Some(id) = next
@@ -76,7 +76,7 @@ fn window(
     id: ConversationId,
     head: Option<MessageId>,
     window: Window,
-) -> Result<Vec<Message>, Error> {
+) -> Result<Vec<Message>, DbError> {
     let last = match window.before {
         Some(before) => {
             belongs(db, id, before)?;
@@ -102,8 +102,8 @@ fn window(
     })
 }
 
-/// A conversation with a part of its current branch, whose first message has a parent where there
-/// is more before it.
+/// A conversation with a part of its current branch. If the first message has a parent, there are
+/// earlier messages.
 ///
 /// # Errors
 /// `not_found`, `storage`.
@@ -112,22 +112,18 @@ pub fn load(
     live: &dyn LiveAnswers,
     id: ConversationId,
     part: Window,
-) -> Result<Conversation, Error> {
+) -> Result<Conversation, DbError> {
     let (title, model, head, settings) = db
-        .prepare_cached("SELECT title, model, head, settings FROM conversation WHERE id = ?1")
-        .and_then(|mut query| {
-            query
-                .query_row([id.0.as_bytes()], |row| {
-                    Ok((
-                        row.get::<_, String>(0)?,
-                        row.get::<_, Option<String>>(1)?,
-                        optional_uuid(row, 2)?,
-                        settings::of_row(row, 3)?,
-                    ))
-                })
-                .optional()
+        .prepare_cached("SELECT title, model, head, settings FROM conversation WHERE id = ?1")?
+        .query_row([id.0.as_bytes()], |row| {
+            Ok((
+                row.get::<_, String>(0)?,
+                row.get::<_, Option<String>>(1)?,
+                optional_uuid(row, 2)?,
+                settings::of_row(row, 3)?,
+            ))
         })
-        .map_err(storage)?
+        .optional()?
         .ok_or_else(no_conversation)?;
     let messages = window(db, live, id, head.map(MessageId), part)?;
     Ok(Conversation {
@@ -139,10 +135,10 @@ pub fn load(
     })
 }
 
-/// What a message answers.
-fn parent(db: &Connection, message: MessageId) -> Result<Option<MessageId>, Error> {
-    db.prepare_cached("SELECT parent FROM message WHERE id = ?1")
-        .and_then(|mut query| query.query_row([message.0.as_bytes()], |row| optional_uuid(row, 0)))
-        .map(|parent| parent.map(MessageId))
-        .map_err(storage)
+/// The message before a message.
+fn parent(db: &Connection, message: MessageId) -> Result<Option<MessageId>, DbError> {
+    let parent = db
+        .prepare_cached("SELECT parent FROM message WHERE id = ?1")?
+        .query_row([message.0.as_bytes()], |row| optional_uuid(row, 0))?;
+    Ok(parent.map(MessageId))
 }

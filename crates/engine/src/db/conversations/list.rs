@@ -1,38 +1,38 @@
 //! The list of conversations, page by page, and the search in it.
 
 use super::{LiveAnswers, uuid};
-use crate::db::{search, storage};
+use crate::db::{DbError, search};
 use headwater_protocol::{
     ConversationId, Error, ErrorCode,
     chat::{ListPlace, Summary},
 };
 use rusqlite::{Connection, Row, params};
 
-/// How many conversations are listed where nobody says how many.
+/// How many conversations are listed by default.
 pub const DEFAULT_PAGE: usize = 50;
 
 /// The most conversations that are listed at once.
 pub const MAX_PAGE: usize = 200;
 
-/// What is asked of the list.
+/// Which conversations to list.
 #[derive(Clone, Debug, Default)]
 pub struct Listing {
-    /// Only those whose title, questions or answers contain it, as [`search::folded`] sees them;
-    /// nothing and white space stand for all.
+    /// Only conversations whose title, questions or answers contain this text, compared in the form of
+    /// [`search::folded`]. `None`, an empty text and white space stand for all conversations.
     pub query: Option<String>,
-    /// How many at most; [`DEFAULT_PAGE`] if not said, never more than [`MAX_PAGE`].
+    /// The most conversations, [`DEFAULT_PAGE`] by default and [`MAX_PAGE`] at most.
     pub limit: Option<usize>,
-    /// Those behind this place.
+    /// Only conversations after this place in the order.
     pub after: Option<ListPlace>,
 }
 
 impl Listing {
-    /// Whether texts are to be read, which may take long.
+    /// Whether all texts must be read, which may take long.
     pub fn is_search(&self) -> bool {
         !self.words().is_empty()
     }
 
-    /// What is searched for, folded; empty for all conversations.
+    /// The folded text to search for; empty for all conversations.
     fn words(&self) -> String {
         let mut words = search::folded(self.query.as_deref().unwrap_or_default());
         words.truncate(words.trim_end().len());
@@ -40,10 +40,10 @@ impl Listing {
     }
 }
 
-/// Reads [`Listing::after`]; nothing stands for the start.
+/// Parses [`Listing::after`]. `None` and an empty text stand for the start of the list.
 ///
 /// # Errors
-/// `invalid_request`.
+/// `invalid_request` if the text is no place.
 pub fn place_in_list(text: Option<&str>) -> Result<Option<ListPlace>, Error> {
     let text = text.filter(|text| !text.is_empty());
     text.map(str::parse).transpose().map_err(|why| {
@@ -54,8 +54,8 @@ pub fn place_in_list(text: Option<&str>) -> Result<Option<ListPlace>, Error> {
     })
 }
 
-/// Conversations, pinned first, then by time, in the order of [`ListPlace`]. Fewer than the limit
-/// are the last.
+/// A page of conversations in the order of [`ListPlace`]: pinned first, then the newest. A page with
+/// fewer than the limit is the last one.
 ///
 /// # Errors
 /// `storage`.
@@ -63,7 +63,7 @@ pub fn list(
     db: &Connection,
     live: &dyn LiveAnswers,
     listing: &Listing,
-) -> Result<Vec<Summary>, Error> {
+) -> Result<Vec<Summary>, DbError> {
     let words = listing.words();
     let limit = listing.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE);
     let running: Vec<ConversationId> = live.conversations();
@@ -77,7 +77,7 @@ pub fn list(
             running: running.contains(&id),
         })
     };
-    let find = || {
+    let find = || -> rusqlite::Result<_> {
         let from = listing.after.unwrap_or(ListPlace::START);
         let mut query = db.prepare_cached(
             "SELECT id, title, pinned, updated FROM conversation
@@ -99,5 +99,5 @@ pub fn list(
         }
         Ok(found)
     };
-    find().map_err(storage)
+    Ok(find()?)
 }

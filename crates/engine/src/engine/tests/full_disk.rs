@@ -14,8 +14,7 @@ async fn room(engine: &Engine, pages: i64) {
 
 async fn count(engine: &Engine, table: &str) -> i64 {
     let sql = format!("SELECT count(*) FROM {table}");
-    let count =
-        move |db: &rusqlite::Connection| db.query_row(&sql, [], |row| row.get(0)).map_err(storage);
+    let count = move |db: &rusqlite::Connection| Ok(db.query_row(&sql, [], |row| row.get(0))?);
     engine.log.db.read(count).await.unwrap()
 }
 

@@ -1,13 +1,13 @@
-//! The processes that a program has started, also those that left its process group.
+//! The processes that a program has started, including those that left its process group.
 
-/// The variable that marks a program and, since variables are inherited, all that it starts.
+/// The environment variable that marks a program and, because children inherit it, all its descendants.
 pub(super) const MARK: &str = "HEADWATER_CALL";
 
-/// Kills all processes with a mark; blocks for some milliseconds.
+/// Kills all processes with a mark. Blocks for some milliseconds, because it reads `/proc`.
 #[cfg(target_os = "linux")]
 pub(super) fn kill(mark: &str) {
     let mark = format!("{MARK}={mark}");
-    // One of them may start another while we look.
+    // One of them may start another in the meantime.
     for _ in 0..3 {
         let Ok(processes) = std::fs::read_dir("/proc") else {
             return;
@@ -20,8 +20,8 @@ pub(super) fn kill(mark: &str) {
     }
 }
 
-/// Other systems do not show what a process was started with: a child that has left the process
-/// group goes on.
+/// Other systems do not show the environment of a process: a child that has left the process group
+/// goes on.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn kill(_: &str) {}
 
@@ -31,15 +31,15 @@ fn kill_if_marked(pid: i32, mark: &[u8]) -> bool {
     if !is_marked(pid, mark) {
         return false;
     }
-    // Its number may be another's by now: this holds it, and then it is looked at again.
+    // The number may belong to another process by now: the handle pins it, then it is checked again.
     let handle = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
     handle.is_some_and(|handle| {
         is_marked(pid, mark) && pidfd_send_signal(handle, Signal::KILL).is_ok()
     })
 }
 
-/// Whether a process was started with the mark. That of other users cannot be read, and one that has
-/// ended has none.
+/// Whether the environment of a process has the mark. The environment of other users' processes
+/// cannot be read.
 #[cfg(target_os = "linux")]
 fn is_marked(pid: i32, mark: &[u8]) -> bool {
     std::fs::read(format!("/proc/{pid}/environ"))
