@@ -13,7 +13,6 @@
     reason = "each is a field of the form, by its name"
 )]
 
-pub mod change;
 pub mod error;
 #[cfg(feature = "ssr")]
 mod events;

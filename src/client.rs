@@ -3,10 +3,10 @@
 //! ```text
 //! EventSource ──▶ source ──▶ follow (cursor, backoff, watchdog) ──▶ store (fold, signals) ──▶ ui
 //! ```
-//! `store` compiles on the server too, because the server renders the same page from it; the
-//! other two exist in the browser only, apart from their pure parts.
+//! `follow` and `store` compile for the server too, which renders the same page from them; `source`
+//! is for the browser only.
 
 pub mod follow;
 #[cfg(feature = "hydrate")]
-pub mod source;
+mod source;
 pub mod store;

@@ -22,6 +22,7 @@ compile_error!(
 );
 
 pub mod api;
+mod browser;
 pub mod client;
 pub mod ui;
 

@@ -1,7 +1,6 @@
 //! What can be done with an answer.
 
 use super::{
-    browser,
     button::{quiet, worded},
     context::{LayoutContext, PageContext},
     icon::{Icon, icon},
@@ -9,7 +8,10 @@ use super::{
     menu::{item, menu},
     picker,
 };
-use crate::client::store::{Chat, MessageView};
+use crate::{
+    browser,
+    client::store::{Chat, MessageView},
+};
 use headwater_protocol::{FinishReason, ModelInfo, Status};
 use leptos::prelude::*;
 use std::time::Duration;

@@ -1,57 +1,58 @@
 //! Pictures for the next message, and those of messages that were sent.
-//!
-//! Both are written as HTML: as views, the few elements that stand nowhere else would be ten
-//! kilobytes of the browser's program.
 
 use super::{
-    browser,
-    icon::Icon,
+    button::quiet,
+    icon::{Icon, icon},
     live::{part, when},
 };
-use crate::client::store::Chat;
+use crate::{browser, client::store::Chat};
 use headwater_protocol::ImageId;
-use leptos::{ev, prelude::*};
+use leptos::prelude::*;
 
-/// Opens the system's dialog. What is chosen is heard of by [`browser::on_pictures`].
-pub(super) fn attach_button() -> AnyView {
-    let html = [
-        "<label class=\"quiet attach\" title=\"Attach pictures\">\
-         <input type=\"file\" class=\"vh\" accept=\"image/png,image/jpeg,image/webp,image/gif\" \
-         multiple aria-label=\"Attach pictures\">",
-        &drawn(Icon::Picture),
-        "</label>",
-    ];
-    view! { <span inner_html=html.concat()></span> }.into_any()
+/// Opens the system's dialog for files.
+pub(super) fn attach_button(chat: Chat) -> AnyView {
+    view! {
+        <label class="quiet attach" title="Attach pictures">
+            <input
+                type="file"
+                class="vh"
+                accept="image/png,image/jpeg,image/webp,image/gif"
+                multiple
+                aria-label="Attach pictures"
+                on:change=move |event| attach(chat, browser::chosen_pictures(&event))
+            />
+            {icon(Icon::Picture)}
+        </label>
+    }
+    .into_any()
+}
+
+/// Attaches what was chosen, pasted or dropped, if there were pictures in it.
+pub(super) fn attach(chat: Chat, pictures: Vec<browser::File>) {
+    if !pictures.is_empty() {
+        chat.attach(pictures);
+    }
 }
 
 /// The pictures that the next message will have.
 pub(super) fn attached(chat: Chat) -> AnyView {
     let list = move || {
-        let mut html = String::new();
-        for (place, image) in chat.images.get().iter().enumerate() {
-            html.push_str("<li>");
-            push_picture(&mut html, place, image);
-            let place = place.to_string();
-            for part in [
-                "<button type=\"button\" class=\"quiet\" title=\"Remove\" aria-label=\"Remove\" value=\"",
-                &place,
-                "\">",
-                &drawn(Icon::Close),
-                "</button></li>",
-            ] {
-                html.push_str(part);
+        let images = chat.images.get().into_iter().enumerate();
+        let images = images.map(|(place, image)| {
+            view! {
+                <li>
+                    {picture(place, &image)}
+                    {quiet("Remove", Icon::Close, move || chat.detach(place))}
+                </li>
             }
-        }
-        for _ in 0..chat.uploading.get() {
-            html.push_str("<li class=\"coming\" title=\"On its way\"></li>");
-        }
-        let remove = move |event: ev::MouseEvent| {
-            if let Some(place) = browser::value_of_button(&event) {
-                chat.detach(place);
-            }
-        };
+        });
+        let uploading = (0..chat.uploading.get())
+            .map(|_| view! { <li class="coming" title="On its way"></li> });
         view! {
-            <ul class="attached" aria-label="Attached pictures" inner_html=html on:click=remove></ul>
+            <ul class="attached" aria-label="Attached pictures">
+                {images.collect_view()}
+                {uploading.collect_view()}
+            </ul>
         }
         .into_any()
     };
@@ -63,41 +64,24 @@ pub(super) fn attached(chat: Chat) -> AnyView {
 
 /// The pictures of a message; each opens in a tab of its own.
 pub(super) fn pictures(images: RwSignal<Vec<ImageId>>) -> AnyView {
-    part(move || {
-        let mut html = String::new();
-        for (place, image) in images.get().iter().enumerate() {
-            for part in ["<a target=\"_blank\" href=\"", &image.address(), "\">"] {
-                html.push_str(part);
+    let list = move || {
+        let images = images.get().into_iter().enumerate();
+        let images = images.map(|(place, image)| {
+            view! {
+                <a target="_blank" href=image.address()>
+                    {picture(place, &image)}
+                </a>
             }
-            push_picture(&mut html, place, image);
-            html.push_str("</a>");
-        }
-        match html.is_empty() {
-            true => ().into_any(),
-            false => view! { <div class="pictures" inner_html=html></div> }.into_any(),
-        }
-    })
+        });
+        view! { <div class="pictures">{images.collect_view()}</div> }.into_any()
+    };
+    when(
+        move || images.with(|images| !images.is_empty()),
+        move || part(list),
+    )
 }
 
-fn push_picture(html: &mut String, place: usize, image: &ImageId) {
-    let number = (place + 1).to_string();
-    for part in [
-        "<img src=\"",
-        &image.address(),
-        "\" alt=\"Picture ",
-        &number,
-        "\">",
-    ] {
-        html.push_str(part);
-    }
-}
-
-/// As [`super::icon::icon`] draws it.
-fn drawn(icon: Icon) -> String {
-    [
-        "<svg class=\"icon\" viewBox=\"0 0 20 20\" aria-hidden=\"true\"><path d=\"",
-        icon.path(),
-        "\"></path></svg>",
-    ]
-    .concat()
+fn picture(place: usize, image: &ImageId) -> AnyView {
+    let name = ["Picture ", &(place + 1).to_string()].concat();
+    view! { <img src=image.address() alt=name/> }.into_any()
 }

@@ -43,16 +43,6 @@ pub(super) fn AnswerBody(message: MessageView, live: Memo<bool>) -> impl IntoVie
     .into_any()
 }
 
-/// The model's thinking, as it grows. Plain text: it is not meant to be set.
-#[component]
-pub(super) fn Thoughts(message: MessageView) -> impl IntoView {
-    let root: NodeRef<html::Div> = NodeRef::new();
-    let text = message.with_body(|body| body.reasoning.clone());
-    draw::follow_thoughts(message, root, text.len());
-    view! { <div class="thoughts" dir="auto" tabindex="0" node_ref=root inner_html=escaped(&text)></div> }
-        .into_any()
-}
-
 /// Everything there is, for the first drawing.
 fn whole(body: &mut Body) -> String {
     let mut html = String::new();
@@ -98,17 +88,12 @@ fn holds_open_seam(body: &mut Body) -> bool {
     holds_seam(&body.seams, finished, finished.len(), end)
 }
 
-/// A text as the content of an element.
-pub(super) fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;")
-}
-
 #[cfg(feature = "hydrate")]
 mod draw {
     use super::{
         Body, MessageView, SEAM, ev, holds_open_seam, holds_seam, html, push_block, whole,
     };
-    use crate::ui::browser;
+    use crate::browser;
     use headwater_protocol::markdown::Open;
     use leptos::prelude::*;
     use wasm_bindgen::JsCast;
@@ -424,29 +409,6 @@ mod draw {
         }
     }
 
-    pub(super) fn follow_thoughts(message: MessageView, root: NodeRef<html::Div>, drawn: usize) {
-        let drawn = StoredValue::new(drawn);
-        Effect::new(move |_| {
-            message.version.track();
-            let Some(root) = root.get() else { return };
-            message.with_body(|body| {
-                let text = &body.reasoning;
-                let from = drawn.get_value();
-                if from == text.len() {
-                    return;
-                }
-                let last = root
-                    .last_child()
-                    .and_then(|node| node.dyn_into::<Text>().ok());
-                match (text.get(from..), last) {
-                    (Some(new), Some(last)) => drop(last.append_data(new)),
-                    _ => root.set_text_content(Some(text)),
-                }
-                drawn.set_value(text.len());
-            });
-        });
-    }
-
     /// One listener for all code blocks of the answer.
     pub(super) fn copy_code(event: ev::MouseEvent) {
         let button = event
@@ -483,6 +445,5 @@ mod draw {
     }
 
     pub(super) fn follow(_: MessageView, _: NodeRef<html::Div>, _: Drawn) {}
-    pub(super) fn follow_thoughts(_: MessageView, _: NodeRef<html::Div>, _: usize) {}
     pub(super) fn copy_code(_: ev::MouseEvent) {}
 }

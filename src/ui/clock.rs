@@ -1,6 +1,6 @@
 //! A clock that runs only while somebody looks at it.
 
-use super::browser;
+use crate::browser;
 use leptos::{leptos_dom::helpers::set_interval_with_handle, prelude::*};
 use std::time::Duration;
 

@@ -1,8 +1,7 @@
 //! Where the person writes. A plain form that the server understands, taken over after hydration.
 
 use super::{
-    attach::{attach_button, attached},
-    browser,
+    attach::{attach, attach_button, attached},
     button::{quiet, worded},
     context::{LayoutContext, PageContext, Place},
     icon::{Icon, icon},
@@ -11,7 +10,7 @@ use super::{
     queue::Queue,
     words,
 };
-use crate::client::store::Chat;
+use crate::{browser, client::store::Chat};
 use headwater_protocol::{ErrorCode, MAX_TEXT_BYTES};
 use leptos::{ev, html, prelude::*};
 
@@ -152,11 +151,6 @@ pub(super) fn Composer() -> impl IntoView {
         look();
     });
     Effect::new(move |_| {
-        if let Some(area) = area.get() {
-            browser::on_pictures(&area, move |pictures| chat.attach(pictures));
-        }
-    });
-    Effect::new(move |_| {
         let text = chat
             .problem
             .with(|problem| problem.as_ref().and_then(|p| p.text.clone()));
@@ -183,6 +177,9 @@ pub(super) fn Composer() -> impl IntoView {
                 event.prevent_default();
                 submit();
             }
+            on:paste=move |event| attach(chat, browser::pasted_pictures(&event))
+            on:dragover=move |event| attach(chat, browser::dropped_pictures(&event))
+            on:drop=move |event| attach(chat, browser::dropped_pictures(&event))
         >
             {attached(chat)}
             {part(move || hidden("conversation", chat.id.get().map(|id| id.to_string())))}
@@ -208,7 +205,7 @@ pub(super) fn Composer() -> impl IntoView {
             ></textarea>
             <div class="row">
                 <Picker/>
-                {attach_button()}
+                {attach_button(chat)}
                 {when(move || page.running.get(), move || stop_button(chat))}
                 <button
                     type="submit"

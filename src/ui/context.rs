@@ -1,8 +1,8 @@
 //! What the things on the page share: contexts that [`layout`](super::layout) and
 //! [`page`](super::page) provide and everything below them expects.
 
-use super::{browser, scroll::Scroll};
-use crate::api::list_models;
+use super::scroll::Scroll;
+use crate::{api::list_models, browser};
 use headwater_protocol::{Catalog, ConversationId, Error, MessageId};
 use leptos::{prelude::*, task::spawn_local};
 

@@ -1,34 +1,31 @@
 //! What stands above the page: the frame of a dialog, and the question before something that
 //! cannot be undone.
 
-use super::{browser, button::worded, icon::Icon, live::click};
-use leptos::{ev, prelude::*};
+use super::{
+    button::worded,
+    icon::{Icon, icon},
+    live::click,
+};
+use crate::browser;
+use leptos::prelude::*;
 
-/// A modal `<dialog>` with a heading and a cross, for more than a question: markup that may change.
-/// Forms in it with the method `dialog` and Escape close it, and the browser gives the focus back to
-/// where it was. `submitted` hears of every form.
-pub(super) fn sheet(
-    id: &'static str,
-    title: &'static str,
-    html: Signal<String>,
-    submitted: Box<dyn FnMut(ev::SubmitEvent)>,
-) -> AnyView {
+/// A modal `<dialog>` with a heading and a cross, for more than a question. Open it with
+/// [`browser::open_dialog`]; Escape and forms in it with the method `dialog` close it, and the
+/// browser then gives the focus back to where it was.
+pub(super) fn sheet(id: &'static str, title: &'static str, content: AnyView) -> AnyView {
     let title_id = [id, "-title"].concat();
-    let head = [
-        "<h2 id=\"",
-        &title_id,
-        "\">",
-        title,
-        "</h2><form method=\"dialog\"><button class=\"quiet\" aria-label=\"Close\" \
-         title=\"Close\"><svg class=\"icon\" viewBox=\"0 0 20 20\" aria-hidden=\"true\"><path d=\"",
-        Icon::Close.path(),
-        "\"/></svg></button></form>",
-    ]
-    .concat();
+    let labelled = title_id.clone();
     view! {
-        <dialog id=id class="dialog sheet" aria-labelledby=title_id on:submit=submitted>
-            <header inner_html=head></header>
-            <div inner_html=move || html.get()></div>
+        <dialog id=id class="dialog sheet" aria-labelledby=labelled>
+            <header>
+                <h2 id=title_id>{title}</h2>
+                <form method="dialog">
+                    <button class="quiet" aria-label="Close" title="Close">
+                        {icon(Icon::Close)}
+                    </button>
+                </form>
+            </header>
+            <div>{content}</div>
         </dialog>
     }
     .into_any()

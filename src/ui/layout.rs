@@ -1,7 +1,6 @@
 //! The frame that stays while conversations come and go: sidebar beside page.
 
 use super::{
-    browser,
     context::{LayoutContext, Place},
     live::{click, flag},
     page::Page,
@@ -9,6 +8,7 @@ use super::{
 };
 use crate::{
     api::{ApiError, list_conversations, list_models, load_conversation},
+    browser,
     client::store::{Chat, Chats, PAGE},
 };
 use headwater_protocol::{
@@ -49,7 +49,8 @@ pub(super) fn Layout() -> impl IntoView {
 
     go_with_the_address(chat, layout);
     Effect::new(move |_| browser::watch_for_crash());
-    Effect::new(move |_| browser::leave_composing_alone());
+    // The effect owns the listener.
+    Effect::new(move |_| browser::ignore_composing_keys());
     let keys = window_event_listener(ev::keydown, move |event| {
         let ours = event.key() == "Escape" && !event.default_prevented();
         if ours && layout.drawer.get_untracked() && !browser::is_covered() {

@@ -2,10 +2,10 @@
 //! by keyboard, closes with Escape or a click elsewhere, and is never cut off by what scrolls.
 
 use super::{
-    browser,
     icon::{Icon, icon},
     live::{click, when},
 };
+use crate::browser;
 use leptos::{ev, prelude::*};
 
 /// The menu `id`. With a class for `words` its button shows its name, else only its icon. Its

@@ -2,7 +2,6 @@
 
 use super::{
     announcer::Announcer,
-    browser,
     button::{link, quiet_with},
     clock,
     composer::Composer,
@@ -11,12 +10,15 @@ use super::{
     live::{click, flag, part, text, when, word},
     providers::Providers,
     scroll::Scroll,
-    settings::{self, SettingsDialog},
+    settings::{SettingsDialog, SettingsForm},
     status::StatusLine,
     transcript::Transcript,
     welcome::Welcome,
 };
-use crate::client::store::{Chat, Chats};
+use crate::{
+    browser,
+    client::store::{Chat, Chats},
+};
 use leptos::{ev, prelude::*};
 use leptos_meta::Title;
 
@@ -66,6 +68,7 @@ pub(super) fn Page() -> impl IntoView {
     });
     on_cleanup(move || keys.remove());
 
+    let form = SettingsForm::new(chat);
     let scroller = page.scroll.scroller;
     let column = page.scroll.column;
     let title = Memo::new(move |_| chat.title.get());
@@ -78,7 +81,7 @@ pub(super) fn Page() -> impl IntoView {
     view! {
         <Title text=named/>
         <main class="page" class:fresh=flag(move || fresh.get()) inert=flag(move || layout.drawer.get())>
-            <Head title/>
+            <Head title form/>
             <div
                 id="scroller"
                 class="scroller"
@@ -106,7 +109,7 @@ pub(super) fn Page() -> impl IntoView {
                 <Composer/>
             </div>
             <Announcer/>
-            <SettingsDialog/>
+            <SettingsDialog form/>
             <Providers/>
         </main>
     }
@@ -115,7 +118,7 @@ pub(super) fn Page() -> impl IntoView {
 
 /// The bar at the top.
 #[component]
-fn Head(title: Memo<String>) -> impl IntoView {
+fn Head(title: Memo<String>, form: SettingsForm) -> impl IntoView {
     let chat = expect_context::<Chat>();
     let layout = expect_context::<LayoutContext>();
     view! {
@@ -142,7 +145,7 @@ fn Head(title: Memo<String>) -> impl IntoView {
                 "Settings of this chat",
                 Icon::Sliders,
                 true,
-                click(move || settings::open(chat)),
+                click(move || form.open()),
             )}
             <a class="quiet again" href="/" aria-label="Begin another chat" title="New chat">
                 {icon(Icon::Plus)}

@@ -1,10 +1,9 @@
 //! Who can answer: the providers, how they do, and how to connect more of them.
 
 use super::{
-    body::escaped,
     context::{LayoutContext, PROVIDERS},
     dialog::sheet,
-    live::text,
+    live::part,
     words,
 };
 use headwater_protocol::{Catalog, ProviderState};
@@ -14,74 +13,82 @@ use leptos::prelude::*;
 #[component]
 pub(super) fn Providers() -> impl IntoView {
     let layout = expect_context::<LayoutContext>();
-    let list = text(move || layout.catalog.with(list));
-    sheet(PROVIDERS, "Providers", list, Box::new(|_| {}))
+    let content = part(move || layout.catalog.with(list));
+    sheet(PROVIDERS, "Providers", content)
 }
 
-/// Nothing in the list can be pressed, so it is markup and no views.
-fn list(catalog: &Catalog) -> String {
-    let mut html = "<ul class=\"providers\">".to_owned();
-    for provider in &catalog.providers {
-        row(provider, &mut html);
-    }
-    html.push_str("</ul>");
-    if !catalog.connect.is_empty() {
-        html.push_str("<p class=\"hint\">Each of these variables connects one more vendor: ");
-        for (at, name) in catalog.connect.iter().enumerate() {
-            html.push_str(if at > 0 { ", " } else { "" });
-            code(name, &mut html);
+fn list(catalog: &Catalog) -> AnyView {
+    let rows = catalog.providers.iter().map(row).collect_view();
+    let connect = (!catalog.connect.is_empty()).then(|| {
+        let names = catalog.connect.iter().enumerate().map(|(at, name)| {
+            view! {
+                {(at > 0).then_some(", ")}
+                <code>{name.clone()}</code>
+            }
+        });
+        view! {
+            <p class="hint">
+                "Each of these variables connects one more vendor: "
+                {names.collect_view()}
+                ". Set it for the server, and start the server again."
+            </p>
         }
-        html.push_str(". Set it for the server, and start the server again.</p>");
+    });
+    view! {
+        <ul class="providers">{rows}</ul>
+        {connect}
     }
-    html
+    .into_any()
 }
 
-fn row(provider: &ProviderState, html: &mut String) {
+fn row(provider: &ProviderState) -> AnyView {
     let class = match (&provider.problem, provider.models) {
         (None, _) => "well",
         (Some(_), 0) => "bad",
         (Some(_), _) => "uneasy",
     };
-    for piece in [
-        "<li class=\"",
-        class,
-        "\"><b>",
-        &escaped(&provider.name),
-        "</b><span>",
-        &words::counted(provider.models as u64, "model", "models"),
-        "</span>",
-    ] {
-        html.push_str(piece);
+    let models = words::counted(provider.models as u64, "model", "models");
+    let problem = provider.problem.clone();
+    let circuit = provider.circuit_open_s.map(|seconds| {
+        let left = words::elapsed(seconds * 1_000);
+        [
+            "It failed again and again, so others are asked first for ",
+            &left,
+            ".",
+        ]
+        .concat()
+    });
+    let key = provider
+        .needs_key
+        .then(|| key_advice(provider.key_variable.clone()));
+    view! {
+        <li class=class>
+            <b>{provider.name.clone()}</b>
+            <span>{models}</span>
+            {problem.map(|problem| view! { <p>{problem}</p> })}
+            {circuit.map(|circuit| view! { <p>{circuit}</p> })}
+            {key}
+        </li>
     }
-    if let Some(problem) = &provider.problem {
-        html.push_str("<p>");
-        html.push_str(&escaped(problem));
-    }
-    if let Some(seconds) = provider.circuit_open_s {
-        html.push_str("<p>It failed again and again, so others are asked first for ");
-        html.push_str(&words::elapsed(seconds * 1_000));
-        html.push('.');
-    }
-    match &provider.key_variable {
-        Some(variable) if provider.needs_key => {
-            html.push_str("<p>Set ");
-            code(variable, html);
-            html.push_str(" to a key that it accepts, and start the server again.");
-        }
-        None if provider.needs_key => {
-            html.push_str("<p>Name the variable of its key in the configuration, as ");
-            code("key_env", html);
-            html.push('.');
-        }
-        _ => {}
-    }
-    html.push_str("</li>");
+    .into_any()
 }
 
-fn code(name: &str, html: &mut String) {
-    html.push_str("<code>");
-    html.push_str(&escaped(name));
-    html.push_str("</code>");
+fn key_advice(variable: Option<String>) -> AnyView {
+    match variable {
+        Some(variable) => view! {
+            <p>
+                "Set " <code>{variable}</code>
+                " to a key that it accepts, and start the server again."
+            </p>
+        }
+        .into_any(),
+        None => view! {
+            <p>
+                "Name the variable of its key in the configuration, as " <code>"key_env"</code> "."
+            </p>
+        }
+        .into_any(),
+    }
 }
 
 #[cfg(test)]
@@ -97,17 +104,19 @@ mod tests {
             key_variable: Some("A_KEY".into()),
             ..ProviderState::default()
         };
-        let html = list(&Catalog {
+        let catalog = Catalog {
             providers: vec![provider],
             connect: vec!["B_KEY".into()],
             ..Catalog::default()
-        });
+        };
+        // Without the marks by which the browser finds the views again.
+        let html = list(&catalog).to_html().replace("<!>", "");
         assert!(
             html.contains("<b>a&lt;b</b><span>0 models</span>"),
             "{html}"
         );
         assert!(
-            html.contains("<p>&lt;script>&amp;<p>Set <code>A_KEY</code> to"),
+            html.contains("<p>&lt;script&gt;&amp;</p><p>Set <code>A_KEY</code> to"),
             "{html}"
         );
         assert!(html.contains("vendor: <code>B_KEY</code>."), "{html}");

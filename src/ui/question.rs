@@ -4,12 +4,14 @@ use super::{
     actions::copy_button,
     attach::pictures,
     branches::Branches,
-    browser,
     button::{quiet_with, worded},
     icon::Icon,
     live::{click, flag, part},
 };
-use crate::client::store::{Chat, MessageView};
+use crate::{
+    browser,
+    client::store::{Chat, MessageView},
+};
 use leptos::{html, prelude::*};
 
 /// A person's message. Editing it makes another branch; nothing is overwritten.

@@ -1,12 +1,12 @@
 //! The model's thinking, folded.
 
 use super::{
-    body::Thoughts,
+    growing::{escaped, follow},
     live::{text, when},
     words,
 };
 use crate::client::store::MessageView;
-use leptos::prelude::*;
+use leptos::{html, prelude::*};
 
 /// Shown where the model thought aloud.
 #[component]
@@ -45,4 +45,17 @@ pub(super) fn Reasoning(message: MessageView) -> impl IntoView {
         )}
     }
     .into_any()
+}
+
+/// The text, which is not meant to be set: no Markdown.
+#[component]
+fn Thoughts(message: MessageView) -> impl IntoView {
+    let root: NodeRef<html::Div> = NodeRef::new();
+    let text = message.with_body(|body| body.reasoning.clone());
+    let element = move || root.get().map(|root| root.into());
+    follow(message, element, text.len(), |body, show| {
+        show(&body.reasoning);
+    });
+    view! { <div class="thoughts" dir="auto" tabindex="0" node_ref=root inner_html=escaped(&text)></div> }
+        .into_any()
 }

@@ -1,7 +1,6 @@
 //! The list of conversations: a column beside the page, a drawer on small screens.
 
 use super::{
-    browser,
     button::quiet_with,
     context::{LayoutContext, Place},
     dialog::Confirm,
@@ -10,7 +9,7 @@ use super::{
     menu::{item, menu},
     theme::ThemeSwitch,
 };
-use crate::client::store::Chats;
+use crate::{browser, client::store::Chats};
 use headwater_protocol::ConversationId;
 use leptos::{html, leptos_dom::helpers::set_interval_with_handle, prelude::*};
 use std::time::Duration;

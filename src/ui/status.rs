@@ -5,9 +5,12 @@ use super::{
     live::{flag, text},
     words,
 };
-use crate::client::{
-    follow::Link,
-    store::{AnswerState, Chat},
+use crate::{
+    browser,
+    client::{
+        follow::Link,
+        store::{AnswerState, Chat},
+    },
 };
 use headwater_protocol::{Stage, Status, UnixMs};
 use leptos::prelude::*;
@@ -56,11 +59,7 @@ pub(super) fn StatusLine() -> impl IntoView {
     });
     let thinking = Memo::new(move |_| chat.head().is_some_and(|m| m.state.with(|s| s.thinking)));
     Effect::new(move |_| {
-        let since = if thinking.get() {
-            super::browser::now()
-        } else {
-            0
-        };
+        let since = if thinking.get() { browser::now() } else { 0 };
         thinking_since.set(since);
     });
 

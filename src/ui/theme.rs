@@ -1,10 +1,10 @@
 //! Light, dark, or as the system says.
 
 use super::{
-    browser,
     icon::{Icon, icon},
     live::{click, word},
 };
+use crate::browser;
 use leptos::prelude::*;
 
 const THEMES: [(&str, &str, Icon); 3] = [

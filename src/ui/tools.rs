@@ -1,12 +1,12 @@
 //! The tools that an answer called, as cards that fill while they are called and while they run.
-//!
-//! Like the answer's text they are drawn outside of the reactive views: a frame adds what is new to
-//! the end of a card's texts.
 
-use super::{body::escaped, live::when};
+use super::{
+    growing::{escaped, follow},
+    live::{text, when},
+};
 use crate::client::store::{Body, MessageView};
 use headwater_protocol::{
-    BlockKind, Status,
+    BlockKind, BlockNo, RunId, Status,
     chat::{Answer, Arguments, Call},
 };
 use leptos::{html, prelude::*};
@@ -14,62 +14,65 @@ use leptos::{html, prelude::*};
 /// Shown where the model called tools.
 #[component]
 pub(super) fn ToolCards(message: MessageView) -> impl IntoView {
-    let any = Memo::new(move |_| {
+    let cards = Memo::new(move |_| {
         message.version.track();
-        message.with_body(|body| {
-            let mut blocks = body.answers.iter().flat_map(|answer| &answer.blocks);
-            blocks.any(|block| block.kind == BlockKind::ToolInput)
-        })
+        message.with_body(cards)
     });
     when(
-        move || any.get(),
+        move || cards.with(|cards| !cards.is_empty()),
         move || {
-            let root: NodeRef<html::Div> = NodeRef::new();
-            let (html, page) = message.with_body(whole);
-            draw::follow(message, root, page);
-            view! { <div class="tools" node_ref=root inner_html=html></div> }.into_any()
+            view! {
+                <div class="tools">
+                    <For each=move || cards.get() key=|card| card.id let:card>
+                        {tool_card(message, card, cards)}
+                    </For>
+                </div>
+            }
+            .into_any()
         },
     )
 }
 
-/// A call as it is now.
-struct Card<'a> {
-    call: Call<'a>,
-    /// One word on how it does, and a class of the same name.
+/// A call as it is now, but for its texts.
+#[derive(Clone, PartialEq)]
+struct Card {
+    id: CardId,
+    name: String,
+    /// One word on how it does.
     state: &'static str,
 }
 
-/// What is on the page.
-#[cfg_attr(
-    not(feature = "hydrate"),
-    expect(dead_code, reason = "the server draws once")
-)]
-struct Page {
-    /// Of which [`Body::generation`].
+/// The call, and the [`Body::generation`] in which it was drawn.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct CardId {
     generation: u32,
-    cards: Vec<Drawn>,
+    run: Option<RunId>,
+    input: BlockNo,
 }
 
-/// How much of a card is on the page.
-#[cfg_attr(
-    not(feature = "hydrate"),
-    expect(dead_code, reason = "the server draws once")
-)]
-struct Drawn {
-    input: usize,
-    arguments: Arguments,
-    output: usize,
-    state: &'static str,
-}
-
-fn cards(body: &Body) -> Vec<Card<'_>> {
+fn cards(body: &Body) -> Vec<Card> {
     let mut cards = Vec::new();
     for answer in &body.answers {
+        let called = |block: &headwater_protocol::chat::Block| block.kind == BlockKind::ToolInput;
+        if !answer.blocks.iter().any(called) {
+            continue;
+        }
         let calls = answer.calls().into_iter();
         let standing = calls.filter(|call| !answer.is_superseded(call.input.span));
-        cards.extend(standing.map(|call| Card {
-            state: state(answer, &call),
-            call,
+        cards.extend(standing.map(|call| {
+            Card {
+                id: CardId {
+                    generation: body.generation,
+                    run: answer.run,
+                    input: call.input.block,
+                },
+                name: call
+                    .input
+                    .tool
+                    .as_ref()
+                    .map_or_else(String::new, |tool| tool.name.clone()),
+                state: state(answer, &call),
+            }
         }));
     }
     cards
@@ -89,134 +92,102 @@ fn state(answer: &Answer, call: &Call<'_>) -> &'static str {
     }
 }
 
-/// All cards, and what is drawn of them.
-fn whole(body: &Body) -> (String, Page) {
-    let mut page = Page {
-        generation: body.generation,
-        cards: Vec::new(),
-    };
-    let cards = cards(body);
-    let html = cards.iter().map(|card| begin(card, &mut page.cards));
-    (html.collect(), page)
+/// What the model wrote in a call, and what the tool gave so far.
+fn texts(body: &Body, id: CardId) -> Option<(&str, &str)> {
+    let answer = body.answers.iter().find(|answer| answer.run == id.run)?;
+    let call = answer
+        .calls()
+        .into_iter()
+        .find(|call| call.input.block == id.input)?;
+    let output = call.output.map_or("", |output| output.text.as_str());
+    Some((&call.input.text, output))
 }
 
-/// A whole card, and what is drawn of it.
-fn begin(card: &Card<'_>, drawn: &mut Vec<Drawn>) -> String {
-    let (input, output) = (card.call.input, card.call.output);
-    let mut arguments = Arguments::default();
-    arguments.push(&input.text);
-    let name = input.tool.as_ref().map_or("", |tool| tool.name.as_str());
-    // HTML drops the line break right after `<pre>`, and so it would that of a text.
-    let html = [
-        "<details class=\"tool\"><summary><code>",
-        &escaped(name),
-        "</code> <span>",
-        card.state,
-        "</span></summary><pre tabindex=\"0\" aria-label=\"Arguments\">\n",
-        &escaped(arguments.shown()),
-        "</pre><pre tabindex=\"0\" aria-label=\"Result\">\n",
-        &escaped(output.map_or("", |output| output.text.as_str())),
-        "</pre></details>",
-    ]
-    .concat();
-    drawn.push(Drawn {
-        input: input.text.len(),
-        arguments,
-        output: output.map_or(0, |output| output.text.len()),
-        state: card.state,
+fn tool_card(message: MessageView, card: Card, cards: Memo<Vec<Card>>) -> AnyView {
+    let Card { id, name, .. } = card;
+    let state = text(move || {
+        cards.with(|cards| {
+            let card = cards.iter().find(|card| card.id == id);
+            card.map_or("", |card| card.state).to_owned()
+        })
     });
-    html
+    let (input, output) = message.with_body(|body| {
+        let (input, output) = texts(body, id).unwrap_or_default();
+        (input.to_owned(), output.to_owned())
+    });
+    let mut arguments = Arguments::default();
+    arguments.push(&input);
+    let mut read = input.len();
+    let shown = arguments.shown().to_owned();
+    let arguments = move |body: &Body, show: &mut dyn FnMut(&str)| {
+        if let Some((input, _)) = texts(body, id) {
+            arguments.push(input.get(read..).unwrap_or_default());
+            read = input.len();
+            show(arguments.shown());
+        }
+    };
+    let result = move |body: &Body, show: &mut dyn FnMut(&str)| {
+        if let Some((_, output)) = texts(body, id) {
+            show(output);
+        }
+    };
+    view! {
+        <details class="tool">
+            <summary>
+                <code>{name}</code>
+                " "
+                <span>{state}</span>
+            </summary>
+            {growing(message, "Arguments", &shown, arguments)}
+            {growing(message, "Result", &output, result)}
+        </details>
+    }
+    .into_any()
 }
 
-#[cfg(feature = "hydrate")]
-mod draw {
-    use super::{Body, Card, Drawn, MessageView, Page, begin, cards, html, whole};
-    use leptos::prelude::*;
-    use wasm_bindgen::JsCast;
-    use web_sys::{Element, Text};
-
-    pub(super) fn follow(message: MessageView, root: NodeRef<html::Div>, page: Page) {
-        let page = StoredValue::new_local(page);
-        Effect::new(move |_| {
-            message.version.track();
-            let Some(root) = root.get() else { return };
-            page.update_value(|page| message.with_body(|body| update(&root, body, page)));
-        });
-    }
-
-    fn update(root: &Element, body: &Body, page: &mut Page) {
-        if page.generation != body.generation {
-            let (html, anew) = whole(body);
-            root.set_inner_html(&html);
-            *page = anew;
-            return;
-        }
-        for (at, card) in cards(body).iter().enumerate() {
-            match page.cards.get_mut(at) {
-                Some(drawn) => grow(root, at, card, drawn),
-                None => {
-                    let html = begin(card, &mut page.cards);
-                    let _ = root.insert_adjacent_html("beforeend", &html);
-                }
-            }
-        }
-    }
-
-    /// Adds what is new.
-    fn grow(root: &Element, at: usize, card: &Card<'_>, drawn: &mut Drawn) {
-        let (input, output) = (&card.call.input.text, card.call.output);
-        let output = output.map_or("", |output| output.text.as_str());
-        let is_new = |text: &str, drawn: usize| text.len() > drawn;
-        if !is_new(input, drawn.input) && !is_new(output, drawn.output) && drawn.state == card.state
-        {
-            return;
-        }
-        let Some(element) = root.children().item(u32::try_from(at).unwrap_or(u32::MAX)) else {
-            return;
-        };
-        let part = |which| element.query_selector(which).ok().flatten();
-        if let Some(new) = input.get(drawn.input..) {
-            let before = drawn.arguments.shown().len();
-            drawn.arguments.push(new);
-            drawn.input = input.len();
-            append(part("pre"), &drawn.arguments.shown()[before..]);
-        }
-        if let Some(new) = output.get(drawn.output..) {
-            drawn.output = output.len();
-            append(part("pre + pre"), new);
-        }
-        if drawn.state != card.state {
-            drawn.state = card.state;
-            if let Some(state) = part("span") {
-                state.set_text_content(Some(card.state));
-            }
-        }
-    }
-
-    /// Lengthens the text in place, so that a selection stays.
-    fn append(element: Option<Element>, new: &str) {
-        let Some(element) = element.filter(|_| !new.is_empty()) else {
-            return;
-        };
-        let last = element.last_child();
-        match last.and_then(|node| node.dyn_into::<Text>().ok()) {
-            Some(text) => drop(text.append_data(new)),
-            None => element.set_text_content(Some(new)),
-        }
-    }
-}
-
-#[cfg(not(feature = "hydrate"))]
-mod draw {
-    use super::{MessageView, NodeRef, Page, html};
-
-    pub(super) fn follow(_: MessageView, _: NodeRef<html::Div>, _: Page) {}
+/// A text of a card, of which `shown` is there already.
+fn growing(
+    message: MessageView,
+    name: &'static str,
+    shown: &str,
+    read: impl FnMut(&Body, &mut dyn FnMut(&str)) + 'static,
+) -> AnyView {
+    let root: NodeRef<html::Pre> = NodeRef::new();
+    let element = move || root.get().map(|root| root.into());
+    follow(message, element, shown.len(), read);
+    // HTML drops the line break right after `<pre>`, and so it would that of a text.
+    let html = ["\n", &escaped(shown)].concat();
+    view! { <pre tabindex="0" aria-label=name node_ref=root inner_html=html></pre> }.into_any()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use headwater_protocol::{Event, SpanKind, ToolCall};
+    use headwater_protocol::{
+        Event, MessageId, SpanKind, ToolCall,
+        chat::{Message, Role},
+    };
+
+    /// The cards as the server sends them, without the marks by which the browser finds the views
+    /// again.
+    fn drawn(answer: &Answer) -> String {
+        let id = MessageId(uuid::Uuid::nil());
+        let message = Message {
+            id,
+            parent: None,
+            role: Role::Assistant,
+            created: 0,
+            text: String::new(),
+            images: Vec::new(),
+            answers: vec![answer.clone()],
+            branches: vec![id],
+        };
+        Owner::new().with(|| {
+            let message = MessageView::new(message);
+            let cards = view! { <ToolCards message/> };
+            cards.to_html().replace("<!>", "")
+        })
+    }
 
     #[test]
     fn a_card_says_how_its_call_does() {
@@ -225,9 +196,7 @@ mod tests {
         let mut body = |event: Event| {
             seq += 1;
             answer.apply(seq, &event);
-            let body = Body::new(vec![answer.clone()]);
-            let (html, _) = whole(&body);
-            html
+            drawn(&answer)
         };
         let tool = || {
             Some(ToolCall {
@@ -250,7 +219,7 @@ mod tests {
         body(begun(1, 1, BlockKind::ToolInput));
         let html = body(said(1, "{\"q\": \"a<b"));
         assert!(
-            html.contains("<code>&lt;search></code> <span>called</span>"),
+            html.contains("<code>&lt;search&gt;</code> <span>called</span>"),
             "{html}"
         );
         assert!(html.contains(">\nq: a&lt;b</pre>"), "{html}");

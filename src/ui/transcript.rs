@@ -1,7 +1,10 @@
 //! The messages, oldest first.
 
-use super::{answer::AnswerTurn, browser, button::worded, live::when, question::Question};
-use crate::client::store::{Chat, MessageView};
+use super::{answer::AnswerTurn, button::worded, live::when, question::Question};
+use crate::{
+    browser,
+    client::store::{Chat, MessageView},
+};
 use headwater_protocol::chat::Role;
 use leptos::prelude::*;
 

@@ -223,11 +223,12 @@ impl Renderer {
         })
     }
 
-    /// Makes the next [`open`](Self::open) show all there is, for a pause in the stream.
-    pub fn refresh(&mut self) {
-        if let Some(draft) = &mut self.draft {
-            draft.view.refresh();
-        }
+    /// Makes the next [`open`](Self::open) show all there is, for a pause in the stream. Says
+    /// whether the last one left something out.
+    pub fn refresh(&mut self) -> bool {
+        self.draft
+            .as_mut()
+            .is_some_and(|draft| draft.view.refresh())
     }
 
     /// Up to where the source will not be read differently, so that it can be read aloud (see

@@ -83,6 +83,11 @@ impl Body {
         self.words.count()
     }
 
+    /// Whether nothing visible has come yet.
+    pub fn is_empty(&self) -> bool {
+        self.words() == 0 && self.reasoning.is_empty()
+    }
+
     /// Applies an entry of the last run.
     pub fn apply(&mut self, seq: Seq, event: &Event) -> Applied {
         let Some(answer) = self.answers.last_mut() else {

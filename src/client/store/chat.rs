@@ -1,9 +1,9 @@
 //! What is on the screen, and how it changes without a flicker.
 
 use super::{
-    AnswerState, Body, Chat, Inner, Link, MessageOwners, MessageView, Problem, Queued, browser,
+    Chat, Inner, Link, MessageOwners, MessageView, Problem, Queued, live, retry::with_retries,
 };
-use crate::api;
+use crate::{api, browser};
 use headwater_protocol::{
     ConversationId, ErrorCode, MessageId,
     chat::{Conversation, Message, Role},
@@ -50,11 +50,9 @@ impl Chat {
                 hydrated: false,
                 fetching: false,
             }),
-            #[cfg(feature = "hydrate")]
-            page: StoredValue::new_local(super::live::Page::default()),
+            live: StoredValue::new(Default::default()),
         };
-        #[cfg(feature = "hydrate")]
-        chat.listen();
+        live::listen(chat);
         chat
     }
 
@@ -94,7 +92,7 @@ impl Chat {
         };
         let edition = self.edition();
         browser::spawn(async move {
-            let loaded = browser::persist(4, || api::load_conversation(id, None, None)).await;
+            let loaded = with_retries(4, || api::load_conversation(id, None, None)).await;
             if self.edition_or_gone() != Some(edition) {
                 return;
             }
@@ -117,8 +115,7 @@ impl Chat {
         if first == Some(true) && self.queue.with_untracked(Vec::is_empty) {
             self.queue.set(self.stored_queue());
         }
-        #[cfg(feature = "hydrate")]
-        self.follow();
+        live::follow(self);
     }
 
     /// Whether an answer is being written. Tracked.
@@ -261,7 +258,7 @@ impl Chat {
         let stay: std::collections::HashSet<MessageId> = stay.into_iter().collect();
         let gone = self
             .inner
-            .try_update_value(|inner| inner.owners.leave(|id| stay.contains(&id)));
+            .try_update_value(|inner| inner.owners.remove(|id| stay.contains(&id)));
         let gone = gone.unwrap_or_default();
         if !gone.is_empty() {
             browser::spawn(async move {
@@ -273,11 +270,11 @@ impl Chat {
 
     /// A view of a message that is not on the screen yet.
     pub(super) fn make(self, message: Message) -> MessageView {
-        let room = self
+        let owner = self
             .inner
-            .try_update_value(|inner| inner.owners.room(message.id));
-        match room {
-            Some(room) => room.with(|| MessageView::new(message)),
+            .try_update_value(|inner| inner.owners.add(message.id));
+        match owner {
+            Some(owner) => owner.with(|| MessageView::new(message)),
             None => MessageView::new(message),
         }
     }
@@ -334,36 +331,5 @@ impl Chat {
     /// See [`Inner::screen`]; `None` where the chat itself has gone.
     pub(super) fn screen(self) -> Option<u64> {
         self.inner.try_with_value(|inner| inner.screen)
-    }
-
-    /// Changes the queue, here and where it survives a reload.
-    pub(super) fn change_queue<R>(self, change: impl FnOnce(&mut Vec<Queued>) -> R) -> Option<R> {
-        let result = self.queue.try_update(change);
-        if let Some(id) = self.id.get_untracked() {
-            self.queue
-                .with_untracked(|queue| browser::store_queue(id, queue));
-        }
-        result
-    }
-
-    fn stored_queue(self) -> Vec<Queued> {
-        self.id
-            .get_untracked()
-            .map(browser::stored_queue)
-            .unwrap_or_default()
-    }
-}
-
-impl AnswerState {
-    /// Whether there is a run and it has not ended.
-    pub fn is_running(&self) -> bool {
-        self.run.is_some() && self.status.is_none()
-    }
-}
-
-impl Body {
-    /// Whether nothing visible has come yet.
-    pub fn is_empty(&self) -> bool {
-        self.words() == 0 && self.reasoning.is_empty()
     }
 }

@@ -1,7 +1,10 @@
 //! The sidebar's list of conversations.
 
-use super::{browser, browser::News};
-use crate::api::{self, ApiError, change::Change};
+use super::news::News;
+use crate::{
+    api::{self, ApiError},
+    browser::{self, Channel, Listener},
+};
 use headwater_protocol::{
     ConversationId, Error,
     chat::{ListPlace, Summary},
@@ -38,15 +41,13 @@ pub struct Chats {
     fetching: StoredValue<bool>,
     /// The problem shown is that of a refresh, so the next one that works takes it away.
     stale: StoredValue<bool>,
-    #[cfg(feature = "hydrate")]
-    page: StoredValue<Page, LocalStorage>,
+    live: StoredValue<Option<Live>>,
 }
 
-#[cfg(feature = "hydrate")]
-#[derive(Default)]
-struct Page {
-    channel: Option<browser::Channel>,
-    _listener: Option<browser::Listener>,
+/// What keeps the list up to date.
+struct Live {
+    channel: Option<Channel>,
+    _listener: Listener,
 }
 
 impl Chats {
@@ -68,23 +69,19 @@ impl Chats {
             renew: StoredValue::new(false),
             fetching: StoredValue::new(false),
             stale: StoredValue::new(false),
-            #[cfg(feature = "hydrate")]
-            page: StoredValue::new_local(Page::default()),
+            live: StoredValue::new(None),
         };
-        #[cfg(feature = "hydrate")]
-        chats.page.set_value(Page {
-            channel: browser::Channel::new(move |news, id| {
-                if news == News::Deleted {
-                    chats.leave_out(id);
-                }
-                chats.renew();
-            }),
-            _listener: browser::Listener::new("visibilitychange", move |_| {
-                if !browser::hidden() {
+        chats.live.set_value(Some(Live {
+            channel: Channel::open(move |message| {
+                if let Some((news, id)) = News::decode(message) {
+                    if news == News::Deleted {
+                        chats.leave_out(id);
+                    }
                     chats.renew();
                 }
             }),
-        });
+            _listener: browser::on_visible(move || chats.renew()),
+        }));
         chats
     }
 
@@ -148,40 +145,19 @@ impl Chats {
     pub fn rename(self, id: ConversationId, title: String) {
         let shown = title.clone();
         self.change(id, move |summary| summary.title = shown);
-        self.command(
-            id,
-            News::Changed,
-            "/api/conversations/rename",
-            Change {
-                title: Some(title),
-                ..Change::of(id)
-            },
-        );
+        self.command(id, News::Changed, api::rename_conversation(id, title));
     }
 
     /// Keeps a conversation at the top, or no longer.
     pub fn pin(self, id: ConversationId, pinned: bool) {
         self.change(id, |summary| summary.pinned = pinned);
-        self.command(
-            id,
-            News::Changed,
-            "/api/conversations/pin",
-            Change {
-                pinned: Some(pinned),
-                ..Change::of(id)
-            },
-        );
+        self.command(id, News::Changed, api::pin_conversation(id, pinned));
     }
 
     /// Deletes a conversation. A [`super::Chat`] that shows it, in any tab, is cleared.
     pub fn delete(self, id: ConversationId) {
         self.leave_out(id);
-        self.command(
-            id,
-            News::Deleted,
-            "/api/conversations/delete",
-            Change::of(id),
-        );
+        self.command(id, News::Deleted, api::delete_conversation(id));
     }
 
     fn leave_out(self, id: ConversationId) {
@@ -198,10 +174,16 @@ impl Chats {
         });
     }
 
-    fn command(self, id: ConversationId, news: News, path: &'static str, change: Change) {
+    /// Sends a command, tells the others of it, and asks for the list again.
+    fn command(
+        self,
+        id: ConversationId,
+        news: News,
+        command: impl Future<Output = Result<(), ApiError>> + 'static,
+    ) {
         self.problem.set(None);
         browser::spawn(async move {
-            let answer = change.send(path).await;
+            let answer = command.await;
             if self.problem.is_disposed() {
                 return;
             }
@@ -218,18 +200,14 @@ impl Chats {
     }
 
     fn tell(self, news: News, id: ConversationId) {
-        #[cfg(feature = "hydrate")]
-        self.page.with_value(|page| {
-            if let Some(channel) = &page.channel {
-                channel.tell(news, id);
+        self.live.with_value(|live| {
+            if let Some(channel) = live.as_ref().and_then(|live| live.channel.as_ref()) {
+                channel.post(&news.encode(id));
             }
         });
-        #[cfg(not(feature = "hydrate"))]
-        let _ = (news, id);
     }
 
     /// Asks for everything that is listed: any of it may have changed.
-    #[cfg(feature = "hydrate")]
     fn renew(self) {
         if self.renew.try_set_value(true).is_none() {
             self.ask_soon();

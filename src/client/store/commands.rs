@@ -3,8 +3,11 @@
 //! Every command is one request. What it changes comes back as events and as a loaded
 //! conversation; until then only what the person typed is shown ahead of the answer.
 
-use super::{Chat, MessageView, Problem, Queued, browser, browser::News};
-use crate::api::{self, ApiError, change::Change};
+use super::{Chat, MessageView, Problem, Queued, news::News, queue, retry::with_retries};
+use crate::{
+    api::{self, ApiError},
+    browser,
+};
 use headwater_protocol::{
     ConversationId, Error, ErrorCode, ImageId, MessageId, RunId, Started,
     chat::{Message, Role, Settings},
@@ -29,51 +32,8 @@ pub(super) fn json(settings: Settings) -> String {
 }
 
 impl Chat {
-    /// Sends a message, or queues it while an answer is being written.
-    pub fn send(self, text: String) {
-        let images = self.images.with_untracked(Vec::clone);
-        if text.trim().is_empty() && images.is_empty() {
-            return;
-        }
-        self.images.set(Vec::new());
-        let message = Queued {
-            client_id: browser::random_id().to_string(),
-            text,
-            images,
-        };
-        if self.sending.get_untracked() || self.running_view().is_some() {
-            self.change_queue(|queue| queue.push(message));
-        } else {
-            self.start_at_head(message);
-        }
-    }
-
-    /// Sends what waits in the queue, after a stop or a failure held it.
-    pub fn send_queued(self) {
-        if self.sending.get_untracked() || self.running_view().is_some() {
-            return;
-        }
-        let next = self.change_queue(|queue| (!queue.is_empty()).then(|| queue.remove(0)));
-        if let Some(message) = next.flatten() {
-            self.start_at_head(message);
-        }
-    }
-
-    /// Takes a message out of the queue and gives its text back; its pictures go to the next message.
-    pub fn unqueue(self, client_id: &str) -> Option<String> {
-        let taken = self.change_queue(|queue| {
-            let at = queue
-                .iter()
-                .position(|queued| queued.client_id == client_id)?;
-            Some(queue.remove(at))
-        });
-        let Queued { text, images, .. } = taken.flatten()?;
-        self.take_back(images);
-        Some(text)
-    }
-
     /// Adds pictures of a message that was not sent to the next one's.
-    fn take_back(self, images: Vec<ImageId>) {
+    pub(super) fn take_back(self, images: Vec<ImageId>) {
         if !images.is_empty() {
             self.images.update(|here| here.extend(images));
         }
@@ -123,7 +83,7 @@ impl Chat {
         view.state.update(|state| state.stopping = true);
         let seen = view.with_body(super::Body::painted);
         browser::spawn(async move {
-            let stopped = browser::persist(3, || api::stop_run(run, Some(seen))).await;
+            let stopped = with_retries(3, || api::stop_run(run, Some(seen))).await;
             if view.state.is_disposed() || view.state.with_untracked(|state| state.run != Some(run))
             {
                 return;
@@ -219,11 +179,7 @@ impl Chat {
         };
         let screen = self.screen();
         browser::spawn(async move {
-            let change = Change {
-                settings: Some(settings.clone()),
-                ..Change::of(id)
-            };
-            let set = change.send("/api/conversations/settings").await;
+            let set = api::set_conversation(id, settings.clone()).await;
             if self.screen() != screen {
                 return;
             }
@@ -240,7 +196,7 @@ impl Chat {
         });
     }
 
-    fn start_at_head(self, message: Queued) {
+    pub(super) fn start_at_head(self, message: Queued) {
         let views = self.messages.get_untracked();
         let parent = views.last().map(|view| view.id);
         self.start(message, parent, views, false);
@@ -266,7 +222,7 @@ impl Chat {
         self.set_messages(views.into_iter().chain([pending]).collect());
         let screen = self.screen();
         browser::spawn(async move {
-            let started = browser::persist(SEND_TRIES, || {
+            let started = with_retries(SEND_TRIES, || {
                 let Queued {
                     client_id,
                     text,
@@ -406,9 +362,9 @@ impl Chat {
             }
             (Ok(_), _) => {}
             (Err(_), Some(id)) => {
-                let mut queue = browser::stored_queue(id);
-                queue.insert(0, message);
-                browser::store_queue(id, &queue);
+                let mut waiting = queue::stored(id);
+                waiting.insert(0, message);
+                queue::store(id, &waiting);
             }
             (Err(error), None) if self.screen().is_some() => {
                 self.take_back(message.images);
@@ -424,9 +380,6 @@ impl Chat {
 
     /// Tells the other tabs and the sidebar.
     pub(super) fn tell(self, news: News, conversation: ConversationId) {
-        #[cfg(feature = "hydrate")]
-        self.page.with_value(|page| page.tell(news, conversation));
-        #[cfg(not(feature = "hydrate"))]
-        let _ = (news, conversation);
+        self.live.with_value(|live| live.tell(news, conversation));
     }
 }

@@ -23,16 +23,16 @@ impl MessageOwners {
         }
     }
 
-    /// An owner for what belongs to a message.
-    pub(super) fn room(&mut self, id: MessageId) -> Owner {
+    /// Makes an owner for the signals of a message.
+    pub(super) fn add(&mut self, id: MessageId) -> Owner {
         let owner = self.root.child();
         self.owners.push((id, owner.clone()));
         owner
     }
 
-    /// Gives up the owners of the messages that are not in `stay`. The caller drops them once
+    /// Takes out the owners of the messages that do not `stay`. The caller drops them once
     /// nothing on the screen reads their signals any more.
-    pub(super) fn leave(&mut self, stay: impl Fn(MessageId) -> bool) -> Vec<Owner> {
+    pub(super) fn remove(&mut self, stay: impl Fn(MessageId) -> bool) -> Vec<Owner> {
         self.owners
             .extract_if(.., |(id, _)| !stay(*id))
             .map(|(_, owner)| owner)

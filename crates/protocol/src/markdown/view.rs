@@ -27,6 +27,8 @@ pub(super) struct View {
     /// Up to where it was when `tail` was rendered, and what the next time will cost.
     shown: usize,
     cost: usize,
+    /// The last look left something out.
+    lags: bool,
     /// It turned out not to be made of pieces, and is shown as a whole.
     whole: bool,
     /// Whether the paragraph in `settled` is written right to left.
@@ -47,15 +49,18 @@ impl View {
         self.refresh();
     }
 
-    /// Makes the next look render.
-    pub(super) fn refresh(&mut self) {
+    /// Makes the next look render. Says whether the last one left something out.
+    pub(super) fn refresh(&mut self) -> bool {
         self.shown = 0;
         self.cost = 0;
+        std::mem::take(&mut self.lags)
     }
 
     /// Whether the text up to `end` is worth rendering, given what was shown before.
-    fn due(&self, end: usize) -> bool {
-        end != self.shown && end.abs_diff(self.shown) * SHARE >= self.cost
+    fn due(&mut self, end: usize) -> bool {
+        let enough = end.abs_diff(self.shown) * SHARE >= self.cost;
+        self.lags = end != self.shown && !enough;
+        end != self.shown && enough
     }
 
     fn rendered(&mut self, end: usize, cost: usize) {

@@ -252,3 +252,19 @@ fn the_last_look_is_the_finished_block() {
         assert_eq!(ends(shown), ends(last), "{name}");
     }
 }
+
+/// A long block may lag behind while text comes; in a pause it is caught up with.
+#[test]
+fn a_pause_shows_the_last_words_of_a_long_block() {
+    let mut renderer = Renderer::new();
+    let sentence = "No end *in sight ";
+    renderer.push(&sentence.repeat(100));
+    let shown =
+        |renderer: &mut Renderer| renderer.open().map(|open| open.html()).unwrap_or_default();
+    shown(&mut renderer);
+    renderer.push("but this");
+    assert!(!shown(&mut renderer).contains("but this"));
+    assert!(renderer.refresh());
+    assert!(shown(&mut renderer).contains("but this"));
+    assert!(!renderer.refresh(), "nothing is left out now");
+}

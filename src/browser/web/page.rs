@@ -1,0 +1,200 @@
+//! The document: its looks, focus, dialogs and menus.
+
+use super::save;
+use leptos::prelude::{document, request_animation_frame, window};
+use wasm_bindgen::{JsCast, JsValue};
+use web_sys::{Element, HtmlDialogElement, HtmlDocument, HtmlElement, HtmlTextAreaElement, Text};
+
+/// Light, dark, or (anything else) what the system says.
+pub(crate) fn set_theme(theme: &str) {
+    let Some(root) = document().document_element() else {
+        return;
+    };
+    let _ = match theme {
+        "light" | "dark" => root.set_attribute("data-theme", theme),
+        _ => root.remove_attribute("data-theme"),
+    };
+}
+
+/// Takes the sidebar away from a wide page, or brings it back. Like the theme this is known
+/// before the first paint, so it is an attribute of the document.
+pub(crate) fn fold_sidebar(folded: bool) {
+    save("sidebar", if folded { "folded" } else { "open" });
+    if let Some(root) = document().document_element() {
+        let _ = match folded {
+            true => root.set_attribute("data-sidebar", "folded"),
+            false => root.remove_attribute("data-sidebar"),
+        };
+    }
+}
+
+/// Puts text into the clipboard, by the old way where the page is not served securely.
+pub(crate) fn copy(text: &str) {
+    if window().is_secure_context() {
+        let _ = window().navigator().clipboard().write_text(text);
+        return;
+    }
+    let Some(body) = document().body() else {
+        return;
+    };
+    let Some(area) = document()
+        .create_element("textarea")
+        .ok()
+        .and_then(|element| element.dyn_into::<HtmlTextAreaElement>().ok())
+    else {
+        return;
+    };
+    area.set_value(text);
+    area.set_class_name("vh");
+    let _ = body.append_child(&area);
+    area.select();
+    if let Ok(html) = document().dyn_into::<HtmlDocument>() {
+        let _ = html.exec_command("copy");
+    }
+    area.remove();
+}
+
+/// An element by its id.
+pub(crate) fn by_id(id: &str) -> Option<Element> {
+    document().get_element_by_id(id)
+}
+
+/// Puts the keyboard's focus on an element without scrolling to it.
+pub(crate) fn focus(id: &str) {
+    let Some(element) = by_id(id).and_then(|e| e.dyn_into::<HtmlElement>().ok()) else {
+        return;
+    };
+    let options = web_sys::FocusOptions::new();
+    options.set_prevent_scroll(true);
+    let _ = element.focus_with_options(&options);
+}
+
+/// The same once the page has been brought up to date.
+pub(crate) fn focus_soon(id: &'static str) {
+    request_animation_frame(move || focus(id));
+}
+
+/// Whether nothing has the keyboard's focus, so that it may be given away.
+pub(crate) fn is_idle() -> bool {
+    document()
+        .active_element()
+        .is_none_or(|element| element.tag_name() == "BODY")
+}
+
+/// Whether the list of conversations is a drawer over the page, as the style sheet has it.
+pub(crate) fn is_narrow() -> bool {
+    matches("(max-width: 50rem)")
+}
+
+fn matches(query: &str) -> bool {
+    window()
+        .match_media(query)
+        .ok()
+        .flatten()
+        .is_some_and(|query| query.matches())
+}
+
+/// Whether the reader's main pointer is a finger, where a focus would open the keyboard.
+pub(crate) fn is_touch() -> bool {
+    matches("(pointer: coarse)")
+}
+
+/// Whether a menu or a dialog is open, to which the Escape key belongs.
+pub(crate) fn is_covered() -> bool {
+    matches!(
+        document().query_selector("[popover]:popover-open, dialog[open]"),
+        Ok(Some(_))
+    )
+}
+
+/// Opens a `<dialog>` above everything.
+pub(crate) fn open_dialog(id: &str) {
+    if let Some(dialog) = dialog(id) {
+        let _ = dialog.show_modal();
+    }
+}
+
+/// Closes a `<dialog>`.
+pub(crate) fn close_dialog(id: &str) {
+    if let Some(dialog) = dialog(id) {
+        dialog.close();
+    }
+}
+
+fn dialog(id: &str) -> Option<HtmlDialogElement> {
+    by_id(id)?.dyn_into().ok()
+}
+
+/// Appends what is new of a growing text to an element that has `drawn` bytes of it. The text node
+/// stays, and with it a selection.
+pub(crate) fn grow_text(element: &Element, text: &str, drawn: usize) {
+    let last = element.last_child();
+    let last = last.and_then(|node| node.dyn_into::<Text>().ok());
+    match (text.get(drawn..), last) {
+        (Some(""), _) => {}
+        (Some(new), Some(last)) => drop(last.append_data(new)),
+        (Some(_) | None, _) => element.set_text_content(Some(text)),
+    }
+}
+
+/// Lets a text area grow with its text where the style sheet cannot (`field-sizing`).
+pub(crate) fn fit(area: &HtmlTextAreaElement) {
+    if web_sys::css::supports_with_value("field-sizing", "content").unwrap_or(false) {
+        return;
+    }
+    let style = HtmlElement::style(area);
+    let _ = style.set_property("height", "auto");
+    let _ = style.set_property(
+        "height",
+        &[&area.scroll_height().to_string(), "px"].concat(),
+    );
+}
+
+/// Puts an open menu beside the button that opens it: under it, or above in the lower half.
+pub(crate) fn place(menu: &str, button: &str) {
+    let (Some(menu), Some(button)) = (by_id(menu), by_id(button)) else {
+        return;
+    };
+    let Ok(menu) = menu.dyn_into::<HtmlElement>() else {
+        return;
+    };
+    let size = |value: Result<JsValue, JsValue>| {
+        value
+            .ok()
+            .and_then(|value| value.as_f64())
+            .unwrap_or_default()
+    };
+    let (width, height) = (size(window().inner_width()), size(window().inner_height()));
+    let at = button.get_bounding_client_rect();
+    let px = |value: f64| [&(value as i32).to_string(), "px"].concat();
+    let style = menu.style();
+    let (above, under) = if at.bottom() > height * 0.6 {
+        (px(height - at.top() + 4.0), "auto".to_owned())
+    } else {
+        ("auto".to_owned(), px(at.bottom() + 4.0))
+    };
+    let (left, right) = if at.left() > width * 0.5 {
+        ("auto".to_owned(), px(width - at.right()))
+    } else {
+        (px(at.left()), "auto".to_owned())
+    };
+    for (name, value) in [
+        ("bottom", above),
+        ("top", under),
+        ("left", left),
+        ("right", right),
+    ] {
+        let _ = style.set_property(name, &value);
+    }
+}
+
+/// Says so when the page's program has broken, by uncovering the banner of the shell.
+pub(crate) fn watch_for_crash() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        before(info);
+        if let Some(banner) = by_id("crash") {
+            let _ = banner.remove_attribute("hidden");
+        }
+    }));
+}

@@ -1,0 +1,195 @@
+//! A message on the screen, and the facts of an answer.
+
+use super::Body;
+use headwater_protocol::{
+    Error, ImageId, MessageId, RunId, Stage, Status, Timing, UnixMs, Usage,
+    chat::{Message, Role},
+};
+use leptos::prelude::*;
+
+/// A message on the screen. Cheap to clone; equal by identity for keyed lists.
+#[derive(Clone, Copy)]
+pub struct MessageView {
+    /// Its identifier.
+    pub id: MessageId,
+    /// What it answers.
+    pub parent: Option<MessageId>,
+    /// Who wrote it.
+    pub role: Role,
+    /// When.
+    pub created: UnixMs,
+    /// A person's words.
+    pub text: RwSignal<String>,
+    /// The pictures with them; those that the model made, where it is the assistant's message.
+    pub images: RwSignal<Vec<ImageId>>,
+    /// Messages that answer the same parent, this one included.
+    pub branches: RwSignal<Vec<MessageId>>,
+    /// Facts about the answer, changed at most once per animation frame.
+    pub state: RwSignal<AnswerState>,
+    /// Grows by one whenever the answer's text changed, at most once per animation frame; the view
+    /// then asks [`MessageView::with_body`] for what is new.
+    pub version: RwSignal<u64>,
+    pub(super) body: StoredValue<Body>,
+}
+
+impl PartialEq for MessageView {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for MessageView {}
+
+impl MessageView {
+    /// A message's signals in the current owner.
+    pub(crate) fn new(message: Message) -> Self {
+        let body = Body::new(message.answers);
+        let images = match message.role {
+            Role::User => message.images,
+            Role::Assistant => body.pictures.clone(),
+        };
+        let mut state = AnswerState::default();
+        body.tell(&mut state);
+        Self {
+            id: message.id,
+            parent: message.parent,
+            role: message.role,
+            created: message.created,
+            text: RwSignal::new(message.text),
+            images: RwSignal::new(images),
+            branches: RwSignal::new(message.branches),
+            state: RwSignal::new(state),
+            version: RwSignal::new(0),
+            body: StoredValue::new(body),
+        }
+    }
+
+    /// Reads the text of an answer. Not tracked: subscribe to [`MessageView::version`] for changes.
+    pub fn with_body<R>(self, f: impl FnOnce(&Body) -> R) -> R {
+        self.body.with_value(f)
+    }
+
+    /// Reads the text of an answer and lets the renderer settle what it draws. Not tracked.
+    pub fn with_body_mut<R>(self, f: impl FnOnce(&mut Body) -> R) -> R {
+        let mut result = None;
+        self.body.update_value(|body| result = Some(f(body)));
+        result.expect("a message's text lives as long as its view")
+    }
+
+    /// Takes over what the server says of this message, as far as it is news.
+    pub(super) fn update(&mut self, message: Message) {
+        self.parent = message.parent;
+        self.created = message.created;
+        if self.text.with_untracked(|text| *text != message.text) {
+            self.text.set(message.text);
+        }
+        if self.role == Role::User {
+            self.set_images(&message.images);
+        }
+        if self
+            .branches
+            .with_untracked(|branches| *branches != message.branches)
+        {
+            self.branches.set(message.branches);
+        }
+        if self
+            .body
+            .try_update_value(|body| body.adopt(message.answers))
+            == Some(true)
+        {
+            self.paint(true, |_| {});
+        }
+    }
+
+    /// Lets the screen show what the fold knows. `text`: whether text has come.
+    pub(super) fn paint(self, text: bool, adjust: impl FnOnce(&mut AnswerState)) {
+        let mut state = self.state.get_untracked();
+        let anew = self.body.try_update_value(|body| {
+            let anew = body.paint();
+            body.tell(&mut state);
+            anew
+        });
+        if self.role == Role::Assistant {
+            let pictures = self.body.with_value(|body| body.pictures.clone());
+            self.set_images(&pictures);
+        }
+        adjust(&mut state);
+        if self.state.with_untracked(|old| *old != state) {
+            self.state.set(state);
+        }
+        if text || anew == Some(true) {
+            self.version.update(|version| *version += 1);
+        }
+    }
+
+    /// Shows what the renderer left out of a long block when it was last looked at, if anything.
+    #[cfg(feature = "hydrate")]
+    pub(super) fn draw_rest(self) {
+        let rest = |body: &mut Body| body.text.refresh();
+        if self.body.try_update_value(rest) == Some(true) {
+            self.version.update(|version| *version += 1);
+        }
+    }
+
+    fn set_images(self, new: &[ImageId]) {
+        if self.images.with_untracked(|images| images != new) {
+            self.images.set(new.to_vec());
+        }
+    }
+
+    /// The run that writes this message now.
+    pub(super) fn running(self) -> Option<RunId> {
+        self.state
+            .with_untracked(|state| state.run.filter(|_| state.status.is_none()))
+    }
+}
+
+/// The facts that the status line, the error and the receipt are made of.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AnswerState {
+    /// The last run that writes this message.
+    pub run: Option<RunId>,
+    /// `provider/model`.
+    pub model: String,
+    /// Whether that is another model than the one that was asked, which could not answer.
+    pub stand_in: bool,
+    /// How it ended; `None` while it runs.
+    pub status: Option<Status>,
+    /// Why the model ended, where it said so.
+    pub finish: Option<headwater_protocol::Finish>,
+    /// Where it stands before and between tokens.
+    pub stage: Option<Stage>,
+    /// When that stage began.
+    pub stage_since: UnixMs,
+    /// When the last piece of text came; 0 before the first.
+    pub last_text: UnixMs,
+    /// Whether the model is thinking (its newest block is reasoning).
+    pub thinking: bool,
+    /// Whether a stop was asked for and is not confirmed yet.
+    pub stopping: bool,
+    /// How long the provider took to close after a stop, in milliseconds.
+    pub stopped_in_ms: Option<u64>,
+    /// Words that came while the page was away, to be said once.
+    pub caught_up_words: Option<u64>,
+    /// Words of visible text.
+    pub words: u64,
+    /// How many old messages did not fit into the model's context.
+    pub trimmed: u32,
+    /// Tokens.
+    pub usage: Usage,
+    /// Times, known at the end.
+    pub timing: Option<Timing>,
+    /// What went wrong; the text is kept.
+    pub error: Option<Error>,
+    /// When the run was accepted.
+    pub accepted: UnixMs,
+    /// How often the stream had to be resumed in this page.
+    pub reconnects: u32,
+}
+
+impl AnswerState {
+    /// Whether there is a run and it has not ended.
+    pub fn is_running(&self) -> bool {
+        self.run.is_some() && self.status.is_none()
+    }
+}
