@@ -71,7 +71,7 @@ impl Recorder {
 
     async fn keep_picture(&self, id: ImageId, image: Image) -> Result<(), Error> {
         let run = self.live.no;
-        let keep = move |db: &Connection| images::keep_of_run(db, run, &id, &image);
+        let keep = move |db: &Connection| Ok(images::keep_of_run(db, run, &id, &image)?);
         self.writer.write(keep).await
     }
 }
