@@ -39,7 +39,7 @@ pub fn too_large() -> Error {
 
 /// The identifier of an image: the SHA-256 of its bytes, in hex.
 pub fn id_of(data: &[u8]) -> ImageId {
-    ImageId(hex(&Sha256::digest(data)))
+    ImageId(hex::encode(Sha256::digest(data)))
 }
 
 /// Stores an image that a model made, with the message that its run writes. `run` is the number of
@@ -65,10 +65,6 @@ pub fn keep_of_run(db: &Connection, run: i64, id: &ImageId, image: &Image) -> Re
     )?
     .execute(params![run, id.0])?;
     Ok(())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Stores an image, and deletes images that have waited for a message for too long.

@@ -12,12 +12,7 @@ pub fn fold(log: &Packed) -> Answer {
 
 /// SHA-256 of a text in hexadecimal, as [`Event::RunFinished`] carries it.
 pub fn hash(text: &str) -> String {
-    use std::fmt::Write;
-    let mut out = String::with_capacity(64);
-    for byte in Sha256::digest(text.as_bytes()) {
-        let _ = write!(out, "{byte:02x}");
-    }
-    out
+    hex::encode(Sha256::digest(text.as_bytes()))
 }
 
 pub(crate) fn interrupted() -> Error {
