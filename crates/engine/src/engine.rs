@@ -1,4 +1,4 @@
-//! The way in: an open data folder, and what can be asked of it.
+//! The entry point: an open data folder, and all commands on it.
 
 mod builder;
 mod conversation_locks;
@@ -29,27 +29,26 @@ pub use start::StartRun;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{RwLock, Semaphore};
 
-/// How many uploads may wait for the log's thread at once: they are not to hold up the tokens that
-/// go the same way.
+/// How many uploads may wait for the writer's thread at once, so that they do not hold up tokens.
 static UPLOADS: Semaphore = Semaphore::const_new(2);
 
 /// An open data folder, the providers and tools of a [`Config`], and the runs that are being worked on.
 ///
 /// Share it in an [`Arc`]. It needs a tokio runtime.
 pub struct Engine {
-    /// All runs.
+    /// The logs of all runs, and the database.
     pub log: Arc<Log>,
-    /// All providers.
+    /// The providers.
     pub registry: Registry,
-    /// How event streams behave.
+    /// Pings and the lifetime of event streams.
     pub delivery: Delivery,
     /// What to do about failures of providers.
     pub recovery: Recovery,
-    /// System prompt of every conversation.
+    /// The system prompt of conversations without their own.
     pub system: Option<String>,
-    /// What models may call.
+    /// The tools that models may call.
     pub tools: Tools,
-    /// The way out.
+    /// Ends the engine.
     pub shutdown: Shutdown,
     /// Held by commands that need a conversation to stay free, or to keep its runs.
     conversations: ConversationLocks,
@@ -61,9 +60,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Opens a data folder, closing what a dead process left open, and makes the providers and tools
-    /// of `config`. From then on the engine looks from time to time for answers that nobody writes,
-    /// and closes them.
+    /// Opens a data folder, closes answers that a dead process left open, and makes the providers and
+    /// tools of `config`. From then on the engine closes answers that nobody writes.
     ///
     /// # Errors
     /// `storage` (also where another process has the folder) or `invalid_request`, with a sentence
@@ -72,12 +70,12 @@ impl Engine {
         Self::builder(config.clone()).open()
     }
 
-    /// Begins an engine with providers or tools that are not in a [`Config`].
+    /// Builds an engine with providers or tools that are not in a [`Config`].
     pub fn builder(config: Config) -> Builder {
         Builder::new(config)
     }
 
-    /// Puts parts together that were made one by one.
+    /// An engine of parts that were made before. Without a lock on the folder.
     fn of(log: Log, registry: Registry, tools: Tools, config: &Config) -> Self {
         Self {
             log: Arc::new(log),
@@ -93,14 +91,14 @@ impl Engine {
         }
     }
 
-    /// Tells other processes that want the folder where this one serves.
+    /// Notes the address of the server in the folder, for other processes that want to open it.
     pub fn publish(&self, address: &str) {
         if let Some(lock) = &self.lock {
             lock.publish(address);
         }
     }
 
-    /// Whether new runs are taken: the engine is not ending, and its log can be written.
+    /// Whether new runs are accepted: the engine is not ending, and its log can be written.
     ///
     /// # Errors
     /// `shutting_down` or `storage`, with a sentence that says why not.
@@ -120,7 +118,7 @@ impl Engine {
         }
     }
 
-    /// A ping, with the trouble of the log if there is any.
+    /// A ping, with a notice if the log cannot be written.
     pub fn ping(&self) -> Event {
         let trouble = self.log.writer.trouble();
         let notice = trouble.borrow().as_ref().map(|why| why.message.clone());
@@ -128,11 +126,13 @@ impl Engine {
     }
 }
 
-/// How long a stop waits for the log's last entry before it says that the disk is the trouble.
+/// How long a stop waits for the last entry of the log before it reports that the disk does not take
+/// it.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
 impl Engine {
-    /// Stops a run and returns when its provider is closed and its last entry is in the log.
+    /// Stops a run. Returns when its provider is closed and its last entry is in the log. `seen` is the
+    /// last entry that the person has seen: the answer keeps the text up to there.
     ///
     /// # Errors
     /// `not_found`; `storage` if the disk does not take the last entry.
@@ -180,7 +180,7 @@ impl Engine {
             .await
     }
 
-    /// Makes another branch the current one, and returns the conversation, back to `message`.
+    /// Makes another branch the current one, and returns the conversation from `message` on.
     ///
     /// # Errors
     /// `conflict` while an answer is being written, `not_found`, `storage`.
@@ -234,9 +234,9 @@ impl Engine {
             .await
     }
 
-    /// Deletes a conversation; a running answer is stopped first. Where the disk does not take the
-    /// answer's end, it is not waited for: deleting may be what makes room. Once it is begun, it is
-    /// done even if whoever asked for it goes away.
+    /// Deletes a conversation. A running answer is stopped first. If the disk does not take the end of
+    /// that answer, the deletion does not wait for it, because it may be what makes room. A deletion
+    /// that has begun is done even if whoever asked for it goes away.
     ///
     /// # Errors
     /// `not_found`, `storage`.
@@ -247,8 +247,7 @@ impl Engine {
             let _locked = engine.conversations.lock(id).await;
             for live in engine.log.running() {
                 if live.conversation == id {
-                    // Whatever of it is written from here on is written only where there still is a
-                    // run.
+                    // Entries that come from here on are stored only while the run is there.
                     let mut trouble = engine.log.writer.trouble();
                     tokio::select! {
                         biased;
@@ -269,8 +268,8 @@ impl Engine {
         work.await.unwrap_or_else(|_| Err(failed()))
     }
 
-    /// Closes answers that are stored as running and that no task is writing: whatever went wrong
-    /// with them, they get their last entry. Returns how many there were.
+    /// Closes answers that are stored as running and that no task writes, whatever went wrong with
+    /// them: each gets its last entry. Returns their number.
     ///
     /// # Errors
     /// `storage`.
@@ -279,10 +278,10 @@ impl Engine {
         self.log.close_lost().await
     }
 
-    /// Keeps a picture for a message to come, for a day if none comes.
+    /// Stores a picture for the next message. It is removed after a day if no message shows it.
     ///
     /// # Errors
-    /// `too_large` beyond [`MAX_IMAGE_BYTES`], `invalid_request` for what is no picture, `storage`.
+    /// `too_large` beyond [`MAX_IMAGE_BYTES`], `invalid_request` for other data, `storage`.
     pub async fn keep_image(&self, data: Bytes) -> Result<ImageId, Error> {
         if data.len() > MAX_IMAGE_BYTES {
             return Err(images::too_large());
@@ -305,7 +304,7 @@ impl Engine {
         Ok(id)
     }
 
-    /// A picture, or `None` if it is not there any more.
+    /// Reads a picture. `None` if it is not there any more.
     ///
     /// # Errors
     /// `storage`.
@@ -313,7 +312,7 @@ impl Engine {
         self.log.db.read(move |db| images::read(db, &id)).await
     }
 
-    /// Sets how the answers of a conversation are asked for, from the next one on.
+    /// Changes the settings of a conversation. They hold from the next answer on.
     ///
     /// # Errors
     /// `invalid_request` with a sentence that names the field, `not_found`, `storage`.
@@ -325,13 +324,13 @@ impl Engine {
             .await
     }
 
-    /// What can be chosen.
+    /// The models and what is known of their providers.
     pub async fn catalog(&self) -> Catalog {
         self.registry.catalog().await
     }
 }
 
-/// Asks a run to stop, and waits for its last entry.
+/// Stops a run, and waits for its last entry.
 async fn stop_and_wait(live: &Live, seen: Option<Seq>) -> Result<(), Error> {
     live.control.stop(seen);
     let finished = tokio::time::timeout(STOP_DEADLINE, live.finished()).await;
@@ -344,7 +343,7 @@ async fn stop_and_wait(live: &Live, seen: Option<Seq>) -> Result<(), Error> {
     })
 }
 
-/// What is said where a task of ours panicked.
+/// The error for a task of ours that panicked.
 fn failed() -> Error {
     Error::new(
         ErrorCode::Internal,

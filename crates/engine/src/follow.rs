@@ -1,7 +1,7 @@
-//! Following a run: a cursor on its log, turned into frames of an event stream.
+//! Follows a run: a cursor on its log, as entries or as frames of an event stream.
 //!
-//! A reader is a cursor and not a queue. The stream is pulled: when the socket has room, it asks
-//! the log what comes after the cursor; a reader that is slow costs nothing but its socket.
+//! A reader is a cursor and not a queue. When its socket has room, it asks the log for what comes after
+//! the cursor, so a slow reader costs nothing but its socket.
 
 use super::log::{Source, frame, live::Head};
 use crate::Engine;
@@ -16,13 +16,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 impl Engine {
-    /// The entries of a run after `after`, to its last one: those that are there at once, those to
-    /// come as soon as they are stored. The stream ends after [`Event::RunFinished`].
-    ///
-    /// It is a cursor and not a queue: one that is not polled costs nothing and loses nothing.
+    /// The entries of a run after `after`. Entries to come follow as soon as they are stored, and the
+    /// stream ends after [`Event::RunFinished`]. A stream that is not polled costs nothing and loses
+    /// nothing.
     ///
     /// # Errors
-    /// `not_found`; `conflict` if the cursor is beyond the log's head.
+    /// `not_found`; `conflict` if `after` is beyond the end of the log.
     pub async fn follow(
         &self,
         run: RunId,
@@ -37,12 +36,12 @@ impl Engine {
         Ok(batches.flatten())
     }
 
-    /// The same as frames of an event stream, with pings, to the run's end or to the end of the
-    /// connection's time ([`Delivery`]). With `snapshot`, the state so far comes as one event in
-    /// place of its history.
+    /// The same as frames of an event stream, with pings. It ends with the run, or when the connection
+    /// has lasted as long as it may ([`crate::config::Delivery`]). With `snapshot`, the state so far
+    /// comes as one event in place of the entries that led to it.
     ///
     /// # Errors
-    /// As [`Engine::follow`].
+    /// See [`Engine::follow`].
     pub async fn event_stream(
         &self,
         run: RunId,
@@ -71,7 +70,7 @@ impl Engine {
     }
 }
 
-/// Where to read a run after `after`.
+/// The log of a run, which has to reach as far as `after`.
 async fn source(engine: &Engine, run: RunId, after: Seq) -> Result<Source, Error> {
     let source = engine.log.source(run).await?;
     if after > source.head().seq {
@@ -83,8 +82,8 @@ async fn source(engine: &Engine, run: RunId, after: Seq) -> Result<Source, Error
     Ok(source)
 }
 
-/// The first bytes: a ping, so that the reader's watchdog hears something before the first token,
-/// and the pause for readers that reconnect by the browser's own means.
+/// The first bytes: a ping, so that the watchdog of the reader hears something before the first
+/// token, and the pause before a browser reconnects by itself, in milliseconds.
 fn hello(engine: &Engine) -> Bytes {
     let mut out = BytesMut::from(&b"retry:1000\n"[..]);
     frame::encode(None, &engine.ping(), &mut out);
@@ -101,7 +100,7 @@ struct Reader {
     end: Instant,
     draining: CancellationToken,
     drained: CancellationToken,
-    /// Whether the reader knows that the server is about to end.
+    /// Whether the reader was told that the server is about to end.
     told: bool,
     /// Whether nothing comes after what is ready.
     last: bool,
@@ -152,13 +151,13 @@ impl Reader {
         }
     }
 
-    /// Waits for more of the log, and says what a reader must hear while there is none.
+    /// Waits for more of the log, and sends what a reader has to know meanwhile.
     async fn wait(&mut self) {
         let Some(watch) = &mut self.watch else { return };
         tokio::select! {
             biased;
             _ = watch.changed() => {}
-            // Without a writer there is no news of it, and no reason to wake.
+            // Without a writer nothing more is said of it.
             Ok(()) = self.trouble.changed() => self.say_ping(),
             () = self.draining.cancelled(), if !self.told => {
                 self.told = true;
@@ -167,8 +166,8 @@ impl Reader {
                 self.say(&Event::Ping { notice: Some(notice.into()) });
             }
             () = sleep_until(self.end) => self.go_away("lifetime", 0),
-            // The run's last entry comes within moments of the end of the grace; a reader that
-            // does not get it comes back to the next process.
+            // The last entry of the run comes moments after the end of the grace period. A reader
+            // that does not get it comes back to the next process.
             () = after(&self.drained, Duration::from_secs(2)) => self.go_away("shutdown", 1000),
             _ = self.ping.tick() => self.say_ping(),
         }
@@ -201,7 +200,7 @@ async fn after(token: &CancellationToken, pause: Duration) {
     tokio::time::sleep(pause).await;
 }
 
-/// Between nine and ten tenths of `duration`. The clock's last digits are chance enough for this.
+/// Between 90 and 100 % of `duration`. The last digits of the clock are random enough for this.
 fn jitter(duration: Duration) -> Duration {
     let nanos = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)

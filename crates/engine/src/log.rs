@@ -36,33 +36,33 @@ use std::{
 use tokio::sync::watch;
 use writer::Writer;
 
-/// The pause after a first try to store a finished run in one piece, and the longest one.
+/// The pause after the first failed try to store a finished run in one piece, and the longest pause.
 const SETTLE_AGAIN: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(30)];
 
-/// How many entries a reader of entries gets at once.
+/// The most entries that [`Source::entries_after`] returns.
 const BATCH: usize = 64;
 
-/// All logs. One for each process; share it in an [`Arc`].
+/// The logs of all runs. A process has one; share it in an [`Arc`].
 #[derive(Debug)]
 pub struct Log {
-    /// To read conversations and finished runs.
+    /// Reads conversations and finished runs.
     pub db: Arc<Db>,
-    /// To write.
+    /// Writes everything.
     pub writer: Writer,
     live: Mutex<HashMap<RunId, Arc<Live>>>,
 }
 
-/// Where a reader reads: a run that is being written, or one that is finished.
+/// The log of one run, for readers.
 #[derive(Clone, Debug)]
 pub enum Source {
-    /// In memory, growing.
+    /// A run that is being written.
     Live(Arc<Live>),
-    /// Whole.
+    /// A run that is finished.
     Stored(Arc<Packed>),
 }
 
 impl Source {
-    /// How far the log is.
+    /// The end of the log as far as it is written.
     pub fn head(&self) -> Head {
         match self {
             Self::Live(live) => live.head(),
@@ -73,7 +73,7 @@ impl Source {
         }
     }
 
-    /// Hears of more; `None` where no more can come.
+    /// Notifies of more entries. `None` if the run is finished.
     pub fn watch(&self) -> Option<watch::Receiver<Head>> {
         match self {
             Self::Live(live) => Some(live.watch()),
@@ -81,7 +81,7 @@ impl Source {
         }
     }
 
-    /// The next frames after `after` and the cursor that they lead to.
+    /// Adds the next frames after `after` to `out`, and returns the cursor that they lead to.
     pub fn read(&self, after: Seq, out: &mut VecDeque<Bytes>) -> Seq {
         match self {
             Self::Live(live) => live.read(after, out),
@@ -95,8 +95,7 @@ impl Source {
         }
     }
 
-    /// The entries after `after`, up to 64 of them. Waits where there is none yet; none at all where
-    /// none can come.
+    /// At most 64 entries after `after`. Waits if there is none yet; returns none behind the last one.
     pub async fn entries_after(&self, after: Seq) -> Vec<Entry> {
         match self {
             Self::Live(live) => live.entries_after(after).await,
@@ -104,7 +103,7 @@ impl Source {
         }
     }
 
-    /// Looks at the fold of everything so far without copying it.
+    /// Looks at the fold of all entries so far without a copy.
     pub fn with_answer<R>(&self, look: impl FnOnce(&Answer) -> R) -> R {
         match self {
             Self::Live(live) => live.with_answer(look),
@@ -112,7 +111,7 @@ impl Source {
         }
     }
 
-    /// The fold of everything so far.
+    /// The fold of all entries so far.
     pub fn answer(&self) -> Answer {
         match self {
             Self::Live(live) => live.answer(),
@@ -132,15 +131,16 @@ impl LiveAnswers for Log {
 }
 
 impl Log {
-    /// Opens the database in `dir` and closes every run that a dead process left open, so that
-    /// each log has its last entry. Returns how many there were.
+    /// Opens the database in `dir`, and closes every run that a dead process left open, so that each
+    /// log has its last entry. Returns the number of these runs as well. `limit_mb` is the largest
+    /// size of the database file in megabytes, or 0 for no limit.
     ///
     /// # Errors
     /// `storage`, with a sentence for whoever starts the server.
     pub fn open(dir: &Path, limit_mb: u64) -> Result<(Self, usize), Error> {
         let (db, mut connection) = Db::open(dir, limit_mb)?;
         let closed = recovery::close_all(&mut connection)?;
-        // A process that was killed may have left there what was deleted.
+        // A process that was killed may have left deleted data in the journal.
         db::empty_journal(&connection, Duration::ZERO);
         let log = Self {
             db: Arc::new(db),
@@ -150,7 +150,7 @@ impl Log {
         Ok((log, closed))
     }
 
-    /// Makes a run that is stored with its first entry visible.
+    /// Makes a run visible whose first entry is stored.
     pub fn begin(&self, live: Arc<Live>) {
         self.live.lock().insert(live.run, live);
     }
@@ -160,12 +160,12 @@ impl Log {
         self.live.lock().get(&run).cloned()
     }
 
-    /// Runs being written now.
+    /// All runs that are being written.
     pub fn running(&self) -> Vec<Arc<Live>> {
         self.live.lock().values().cloned().collect()
     }
 
-    /// Conversations in which an answer is being written now.
+    /// All conversations in which an answer is being written.
     pub fn running_conversations(&self) -> Vec<ConversationId> {
         self.live
             .lock()
@@ -175,9 +175,9 @@ impl Log {
             .collect()
     }
 
-    /// Stores a finished run's log in one piece and lets go of it. Readers that hold it go on. A
-    /// disk that does not take it is asked again until it does: the log is whole in its segments
-    /// and in memory meanwhile, and the next start stores it if this process does not come to it.
+    /// Stores the log of a finished run in one piece, and removes the run from memory. Readers that
+    /// have it go on. If the disk does not take it, this tries again until it does: meanwhile the log
+    /// is complete in its segments and in memory. If the process ends before, the next start does it.
     pub async fn settle(&self, live: &Arc<Live>) {
         let [mut pause, longest] = SETTLE_AGAIN;
         while let Err(why) = self.store_whole(live).await {
@@ -203,15 +203,15 @@ impl Log {
             .await
     }
 
-    /// Lets go of all runs of a conversation that was deleted.
+    /// Removes all runs of a deleted conversation from memory.
     pub fn forget(&self, conversation: ConversationId) {
         self.live
             .lock()
             .retain(|_, live| live.conversation != conversation);
     }
 
-    /// Closes what is stored as running and is not being written by anybody. Returns how many runs
-    /// that were. Nothing may begin meanwhile.
+    /// Closes runs that are stored as running and that nobody writes. Returns their number. No run may
+    /// begin meanwhile.
     ///
     /// # Errors
     /// `storage`.
@@ -233,7 +233,7 @@ impl Log {
         self.writer.write(close).await.map(|()| count)
     }
 
-    /// Where to read a run.
+    /// Finds the log of a run.
     ///
     /// # Errors
     /// `not_found`, or `storage`.

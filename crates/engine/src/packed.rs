@@ -160,7 +160,7 @@ impl Packed {
         }
     }
 
-    /// Reads what [`Packed::as_bytes`] gave.
+    /// Reads the bytes of [`Packed::as_bytes`].
     ///
     /// # Errors
     /// `storage`, if the bytes are not a log: the file was damaged or written by something else.
@@ -210,7 +210,8 @@ impl Packed {
         })
     }
 
-    /// The entries after `after` without a copy of their texts.
+    /// The entries after `after`, oldest first, without a copy of their texts: number, milliseconds
+    /// since the run was accepted, event.
     pub fn items_after(&self, after: Seq) -> impl Iterator<Item = (Seq, u64, Item<'_>)> + '_ {
         let place = self.index.partition_point(|mark| mark.after <= after);
         let mark = place.checked_sub(1).map(|place| &self.index[place]);
@@ -228,14 +229,14 @@ impl Packed {
     }
 }
 
-/// An entry as it lies in the packed form.
+/// An event in its packed form.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Item<'a> {
     /// A piece of text.
     Delta {
         /// The span that wrote it.
         span: SpanNo,
-        /// The block it extends.
+        /// The block at whose end it stands.
         block: BlockNo,
         /// The text.
         text: &'a str,
@@ -245,7 +246,7 @@ pub enum Item<'a> {
 }
 
 impl Item<'_> {
-    /// The event itself; a kind that this version does not know becomes [`Event::Unknown`].
+    /// Decodes the event. A kind that this version does not know becomes [`Event::Unknown`].
     pub fn into_event(self) -> Event {
         match self {
             Self::Delta { span, block, text } => Event::Delta {

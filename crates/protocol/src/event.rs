@@ -1,33 +1,33 @@
-//! What a run can tell a reader: the entries of its log.
+//! The entries of a run's log, and the events of its delivery to a reader.
 
 use crate::{BlockNo, ConversationId, Error, MessageId, RunId, Seq, SpanNo, Timing, UnixMs, Usage};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// One line of a run's log.
+/// One entry of a run's log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Place in the log, from 1 without a gap.
+    /// The number in the log, from 1 without a gap.
     pub seq: Seq,
-    /// Milliseconds since the run was accepted; never goes back.
+    /// Milliseconds since the run was accepted. Never decreases.
     pub at: u64,
     /// What happened.
     pub event: Event,
 }
 
-/// Everything a run can tell a reader, in the order it happened.
+/// Everything that a reader can learn of a run, in the order in which it happens.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
     /// Always the first entry.
     RunStarted {
-        /// [`PROTOCOL_VERSION`] of the server that wrote the log.
+        /// [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION) of the server that wrote the log.
         protocol: u32,
         /// The run itself, so that a recorded stream names its run.
         run: RunId,
-        /// The conversation it belongs to.
+        /// The conversation of the run.
         conversation: ConversationId,
-        /// The assistant's message that this run writes.
+        /// The assistant's message that the run writes.
         message: MessageId,
         /// The message that is answered.
         parent: MessageId,
@@ -35,102 +35,103 @@ pub enum Event {
         model: String,
         /// When the run was accepted.
         at: UnixMs,
-        /// The earlier run of the same message that this one goes on from.
+        /// The earlier run of the same message that this run continues.
         #[serde(skip_serializing_if = "Option::is_none")]
         continues: Option<RunId>,
     },
-    /// A unit of work began: a call of a model, a tool, a chain of them.
+    /// A unit of work began: a call of a model or of a tool, or a group of such calls.
     SpanStarted {
-        /// Its number.
+        /// The number of the span: from 1 without a gap.
         span: SpanNo,
-        /// The span it is part of.
+        /// The span that contains this one.
         #[serde(skip_serializing_if = "Option::is_none")]
         parent: Option<SpanNo>,
-        /// What sort of work.
+        /// The kind of work.
         kind: SpanKind,
-        /// A short name for people: the model, the tool.
+        /// A short name for people, such as that of the model or the tool.
         name: String,
-        /// Labels to filter by.
+        /// Labels for filters.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         tags: Vec<String>,
-        /// Facts about it, any JSON.
+        /// Facts about the work, any JSON.
         #[serde(skip_serializing_if = "Value::is_null")]
         metadata: Value,
-        /// What it was given, any JSON.
+        /// The input of the work, any JSON.
         #[serde(skip_serializing_if = "Value::is_null")]
         input: Value,
-        /// The earlier span whose place it takes; that one's text is no longer shown.
+        /// The earlier span whose place this one takes. The text of that span is not shown any more.
         #[serde(skip_serializing_if = "Option::is_none")]
         replaces: Option<SpanNo>,
     },
     /// A piece of output began. Its text follows in [`Event::Delta`]s.
     BlockStarted {
-        /// The span that writes it.
+        /// The span that writes the block.
         span: SpanNo,
-        /// Its number; blocks are shown in this order.
+        /// The number of the block: from 1 without a gap. Blocks are shown in this order.
         block: BlockNo,
-        /// What sort of text it is.
+        /// The kind of text.
         kind: BlockKind,
-        /// Which tool call it belongs to.
+        /// The call of a tool that the block belongs to.
         #[serde(skip_serializing_if = "Option::is_none")]
         tool: Option<ToolCall>,
     },
-    /// More text at the end of a block. The hot one: at most 60 bytes on the wire beside its text.
+    /// More text at the end of a block. The most frequent event: it takes at most 60 bytes on the wire
+    /// beside its text.
     Delta {
-        /// The span that wrote it.
+        /// The span that wrote the text.
         span: SpanNo,
-        /// The block it extends.
+        /// The block that grows.
         block: BlockNo,
         /// The text, never empty.
         text: String,
-        /// In delivery only: the first of several log entries that this frame carries as one. The
-        /// frame's own number is that of the last. A reader that is behind gets merged deltas.
+        /// In delivery only: the number of the first of several entries that this frame merges, for a
+        /// reader that is behind. The number of the frame is that of the last entry.
         #[serde(skip_serializing_if = "Option::is_none")]
         from: Option<Seq>,
     },
-    /// A block is whole.
+    /// A block is complete.
     BlockFinished {
-        /// The span that wrote it.
+        /// The span that wrote the block.
         span: SpanNo,
-        /// The block.
+        /// The number of the block.
         block: BlockNo,
-        /// Its length in bytes of UTF-8.
+        /// The length of the text in bytes of UTF-8.
         length: u64,
-        /// Its final value where it is more than its text: parsed arguments, citations.
+        /// The final value where it is more than the text, such as parsed arguments or citations.
         #[serde(skip_serializing_if = "Value::is_null")]
         value: Value,
     },
-    /// What a block holds turned out to be of another kind: text that was thinking, because its
-    /// beginning was not marked. It is that from its first letter on.
+    /// A block turned out to be of another kind, from its first character on: text that was
+    /// reasoning, because the beginning of the reasoning was not marked.
     BlockRelabelled {
-        /// The span that wrote it.
+        /// The span that wrote the block.
         span: SpanNo,
-        /// The block.
+        /// The number of the block.
         block: BlockNo,
-        /// What it holds.
+        /// The actual kind.
         kind: BlockKind,
     },
-    /// Where the work stands; the facts that only the server knows.
+    /// The work has entered another stage, which only the server can know.
     Progress {
-        /// The span concerned.
+        /// The span of the work.
         span: SpanNo,
-        /// Since when, in milliseconds since the run was accepted.
+        /// When the stage began, in milliseconds since the run was accepted.
         at: u64,
-        /// Where it stands now.
+        /// The stage.
         stage: Stage,
     },
-    /// Tokens counted so far by a span: cumulative, so that the last one counts.
+    /// The tokens that a span used so far. The counts are cumulative, so the last ones are valid.
     Usage {
-        /// The span concerned.
+        /// The span that used them.
         span: SpanNo,
-        /// The counts.
+        /// The counts so far.
         usage: Usage,
     },
-    /// Anything a tool or an observer wants to tell.
+    /// Any other message of a tool or an observer.
     Custom {
-        /// The span concerned.
+        /// The span that the message is about.
         span: SpanNo,
-        /// What it is.
+        /// The kind of message.
         name: String,
         /// Any JSON.
         data: Value,
@@ -139,23 +140,23 @@ pub enum Event {
     ApprovalRequested {
         /// The tool's span.
         span: SpanNo,
-        /// The call that waits.
+        /// The waiting call.
         tool: ToolCall,
     },
     /// The person decided.
     ApprovalGiven {
         /// The tool's span.
         span: SpanNo,
-        /// The call decided on.
+        /// The call in question.
         tool: ToolCall,
-        /// Whether it may run.
+        /// Whether the call may run.
         approved: bool,
     },
     /// A unit of work ended.
     SpanFinished {
-        /// The span.
+        /// The number of the span.
         span: SpanNo,
-        /// How it ended.
+        /// How the span ended.
         status: Status,
         /// Output that is not in the span's blocks, any JSON. Where a stop ended the span, the field
         /// `provider_closed_ms` says how many milliseconds after the stop the provider (or the tool)
@@ -165,54 +166,54 @@ pub enum Event {
         /// Why the model ended.
         #[serde(skip_serializing_if = "Option::is_none")]
         finish: Option<Finish>,
-        /// Its final counts.
+        /// The tokens that the span used in all.
         #[serde(skip_serializing_if = "Option::is_none")]
         usage: Option<Usage>,
-        /// When its parts happened.
+        /// When the parts of the run happened, up to the end of this span.
         #[serde(skip_serializing_if = "Option::is_none")]
         timing: Option<Timing>,
         /// What went wrong.
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<Error>,
     },
-    /// Always the last entry, and there is exactly one.
+    /// Always the last entry. Every log has exactly one.
     RunFinished {
         /// How the run ended.
         status: Status,
-        /// Tokens of all attempts together.
+        /// The tokens of all attempts together.
         usage: Usage,
-        /// When its parts happened.
+        /// When the parts of the run happened.
         timing: Timing,
-        /// What went wrong; the text before it is kept.
+        /// What went wrong. The text before it is kept.
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<Error>,
-        /// Length of the visible text in bytes. Text beyond it is dropped: a stop keeps what the
-        /// reader had seen, although the log may have gone on for a moment.
+        /// The length of the visible text in bytes. Text beyond it is dropped: a stop keeps what the
+        /// person had seen, although the log may have gone on for a moment.
         length: u64,
-        /// SHA-256 of the visible text in hexadecimal, so that every reader can check itself.
+        /// SHA-256 of the visible text in hexadecimal, so that every reader can check its text.
         hash: String,
     },
-    /// Delivery only: the stream is alive. Carries a sentence when the server is in trouble.
+    /// Delivery only: the stream is alive.
     Ping {
-        /// Trouble that a reader should show, such as a full disk.
+        /// A sentence to be shown while the server is in trouble, such as with a full disk.
         #[serde(skip_serializing_if = "Option::is_none")]
         notice: Option<String>,
     },
-    /// Delivery only: the state after `seq` entries, in place of those entries.
+    /// Delivery only: the fold of the first entries, in place of those entries.
     Snapshot {
-        /// The last entry that is contained.
+        /// The number of the last of these entries.
         seq: Seq,
-        /// The folded state: a [`crate::chat::Answer`] as JSON.
+        /// The fold: a [`crate::chat::Answer`] as JSON.
         answer: Value,
     },
-    /// Delivery only: this connection ends, the run does not. Come back with the cursor.
+    /// Delivery only: the connection ends, and the run does not. Reconnect with the cursor.
     GoingAway {
-        /// Why: `lifetime` (the connection's age) or `shutdown` (the server's).
+        /// `lifetime` (the connection is old) or `shutdown` (the server ends).
         reason: String,
-        /// When to come back, in milliseconds from now.
+        /// When to reconnect, in milliseconds from now.
         retry_ms: u64,
     },
-    /// A kind that this reader does not know; it is counted and passed over.
+    /// An event of a kind that this reader does not know. It counts as an entry and is ignored.
     Unknown,
 }
 
@@ -223,7 +224,8 @@ impl Event {
     }
 }
 
-/// What sort of work a span is. The words of LangChain's `astream_events`.
+/// The kind of work of a span, in the words of LangChain's
+/// [`astream_events`](https://reference.langchain.com/python/langchain_core/runnables/).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SpanKind {
@@ -246,29 +248,29 @@ pub enum SpanKind {
     Unknown,
 }
 
-/// What sort of text a block holds.
+/// The kind of text in a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BlockKind {
-    /// The answer, Markdown.
+    /// The answer as Markdown.
     Text,
     /// The model's thinking.
     Reasoning,
-    /// Arguments of a tool call, JSON as it comes.
+    /// The arguments of a tool call, as the model writes them: JSON, if it makes no mistake.
     ToolInput,
-    /// What a tool gave back.
+    /// The output of a tool.
     ToolOutput,
-    /// The model declines.
+    /// The words with which a model declines.
     Refusal,
-    /// Anything else. Its value says what: a picture is `{"image": id, "media_type": type}`, to be
-    /// had at [`ImageId::address`].
+    /// Anything else; the value says what. An image is `{"image": id, "media_type": type}`, and is
+    /// served at [`ImageId::address`](crate::ImageId::address).
     Data,
     /// A kind this reader does not know.
     #[serde(other)]
     Unknown,
 }
 
-/// Which call of which tool.
+/// A call of a tool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolCall {
     /// The provider's identifier of the call.
@@ -277,46 +279,46 @@ pub struct ToolCall {
     pub name: String,
 }
 
-/// Where a run stands before and between its tokens.
+/// What a run is doing before and between its tokens.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "stage", rename_all = "snake_case")]
 pub enum Stage {
-    /// Waiting for a free place; `ahead` others come first.
+    /// The run waits in a queue.
     Queued {
-        /// How many come first.
+        /// How many others come first.
         ahead: u32,
     },
     /// Opening a connection to the provider, or loading the model.
     Connecting,
     /// The model reads the prompt.
     ReadingPrompt {
-        /// How far it is, 0 to 100.
+        /// The progress, 0 to 100.
         percent: u8,
     },
     /// The provider fetches the model.
     Downloading {
-        /// How far it is, 0 to 100.
+        /// The progress, 0 to 100.
         percent: u8,
     },
-    /// Everything is sent; no token yet.
+    /// The provider has the request, and no token came yet.
     Waiting,
-    /// The oldest turns did not fit into the model's context and were left out.
+    /// The oldest messages did not fit into the model's context and were left out.
     ContextTrimmed {
-        /// How many messages were left out.
+        /// The number of these messages.
         messages: u32,
     },
     /// A tool is at work for the model.
     RunningTool {
-        /// Its name.
+        /// The name of the tool.
         name: String,
     },
-    /// An attempt failed and the next one comes by itself.
+    /// An attempt failed, and the next one follows.
     Retrying {
-        /// When, in milliseconds from this entry.
+        /// The pause before it, in milliseconds.
         in_ms: u64,
-        /// Which attempt comes, from 2.
+        /// The number of the next attempt, at least 2.
         attempt: u32,
-        /// Why the last one failed.
+        /// Why the last attempt failed.
         error: Error,
     },
     /// A stage this reader does not know.
@@ -327,9 +329,9 @@ pub enum Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// Whole.
+    /// Completed.
     Ok,
-    /// Failed; what was written is kept.
+    /// Failed. What was written is kept.
     Error,
     /// Stopped by the person.
     Cancelled,
@@ -339,30 +341,30 @@ pub enum Status {
     Superseded,
 }
 
-/// Why a model ended: a closed word, and the provider's own beside it.
+/// Why a model ended its answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finish {
-    /// The closed word.
+    /// The reason, as one of a closed set.
     pub reason: FinishReason,
-    /// What the provider said, verbatim.
+    /// The provider's own word for it.
     pub word: String,
 }
 
-/// Closed set of reasons for a model's end.
+/// The reasons for which a model ends its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
-    /// It was done.
+    /// The answer was complete.
     Stop,
     /// The limit of tokens was reached.
     Length,
-    /// It wants tools to run.
+    /// The model waits for the results of tools.
     ToolCalls,
-    /// A filter of the provider cut it.
+    /// A filter of the provider ended the answer.
     ContentFilter,
-    /// It declined.
+    /// The model declined.
     Refusal,
-    /// Something else; see the provider's word.
+    /// Another reason; see [`Finish::word`].
     #[serde(other)]
     Other,
 }

@@ -1,4 +1,4 @@
-//! How an [`Engine`] is put together.
+//! Puts an [`Engine`] together.
 
 use super::Engine;
 use crate::{
@@ -15,10 +15,10 @@ use std::{
     time::Duration,
 };
 
-/// How often answers are looked for that nobody writes. There should be none.
+/// How often the engine looks for answers that nobody writes. There should be none.
 const LOST: Duration = Duration::from_secs(10);
 
-/// An engine that is not open yet: a [`Config`], and what is made in Rust beside it.
+/// An engine that is not open yet: a [`Config`] with the providers and tools that are made in Rust.
 pub struct Builder {
     config: Config,
     providers: Vec<(String, Arc<dyn Provider>)>,
@@ -36,8 +36,8 @@ impl Builder {
         }
     }
 
-    /// Adds a provider. Its models are chosen as `name/model`. Providers are asked for a default
-    /// model in the order in which they are added, those of the [`Config`] first.
+    /// Adds a provider. Its models are named `name/model`. The default model is that of the first
+    /// provider that has one: first those of the [`Config`], then the others in the order of this call.
     pub fn provider(mut self, name: impl Into<String>, provider: impl Provider) -> Self {
         self.providers.push((name.into(), Arc::new(provider)));
         self
@@ -49,16 +49,16 @@ impl Builder {
         self
     }
 
-    /// Uses a folder that was taken by [`lock::take`] before.
+    /// Uses a folder that [`lock::take`] has locked already.
     pub fn locked(mut self, lock: Lock) -> Self {
         self.lock = Some(lock);
         self
     }
 
-    /// Opens the engine, inside of a tokio runtime.
+    /// Opens the engine.
     ///
     /// # Errors
-    /// As [`Engine::open`]; `invalid_request` also for a name that is taken or not allowed.
+    /// See [`Engine::open`]; `invalid_request` also for a name that is taken or not allowed.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -95,7 +95,7 @@ impl Builder {
     }
 }
 
-/// Looks from time to time for answers that are stored as running and that nobody writes.
+/// Closes, from time to time, answers that are stored as running and that nobody writes.
 async fn close_lost(engine: Weak<Engine>) {
     loop {
         tokio::time::sleep(LOST).await;

@@ -23,35 +23,35 @@ use rusqlite::Connection;
 use std::{panic::AssertUnwindSafe, sync::Arc};
 use tokio::sync::oneshot;
 
-/// The arguments of [`headwater::api::start_run`].
+/// A message to be answered: the arguments of [`Engine::start`].
 #[derive(Clone, Debug, Default)]
 pub struct StartRun {
-    /// The message.
+    /// What the person wrote.
     pub text: String,
-    /// The pictures with it; a message of pictures alone needs no text.
+    /// The pictures with the message. A message with pictures needs no text.
     pub images: Vec<ImageId>,
-    /// `None` begins a new conversation.
+    /// The conversation, or `None` for a new one.
     pub conversation: Option<ConversationId>,
-    /// The message answered.
+    /// The message that is answered. Without `branch` it has to be the last one of the conversation.
     pub parent: Option<MessageId>,
-    /// `provider/model`.
+    /// The model as `provider/model`, or `None` for the default.
     pub model: Option<String>,
-    /// Idempotency key.
+    /// An idempotency key of 1 to 100 characters: the same key starts one run only.
     pub client_id: Option<String>,
     /// Whether this becomes another branch below `parent`.
     pub branch: bool,
-    /// How a new conversation is set, as JSON; see [`settings::check`].
+    /// The settings of a new conversation as JSON; see [`settings::check`].
     pub settings: Option<String>,
 }
 
 impl Engine {
-    /// Stores a message and starts the run that answers it. The same `client_id` again is answered
-    /// with the run that it started, whatever the server and its providers are doing.
+    /// Stores a message and starts the run that answers it. A `client_id` that came before returns the
+    /// run that it started, in whatever state the server and its providers are.
     ///
     /// # Errors
-    /// `invalid_request` (empty text, unknown words), `too_large`, `not_found`, `conflict` (also
-    /// for a `client_id` that came with another message), `shutting_down`, `storage`. Nothing is
-    /// stored then.
+    /// `invalid_request` (empty text, unknown settings), `too_large`, `not_found`, `conflict` (an
+    /// answer is being written, or the `client_id` came with another message), `shutting_down`,
+    /// `storage`. Nothing is stored then.
     pub async fn start(self: &Arc<Self>, command: StartRun) -> Result<Started, Error> {
         check_text(&command.text, !command.images.is_empty())?;
         if command
@@ -100,10 +100,10 @@ impl Engine {
         self.begin(conversation, model, at, write).await
     }
 
-    /// Answers the same message anew, as another branch.
+    /// Answers the same message again, as another branch.
     ///
     /// # Errors
-    /// As [`Engine::start`].
+    /// See [`Engine::start`].
     pub async fn retry(
         self: &Arc<Self>,
         run: RunId,
@@ -112,10 +112,10 @@ impl Engine {
         self.again(run, model, conversations::begin_retry).await
     }
 
-    /// Goes on with a message in the same message.
+    /// Continues an answer in the same message.
     ///
     /// # Errors
-    /// As [`Engine::start`]; `conflict` for an answer that is whole, or that others follow.
+    /// See [`Engine::start`]; `conflict` also for an answer that is complete, or that messages follow.
     pub async fn continue_run(
         self: &Arc<Self>,
         run: RunId,
@@ -146,8 +146,8 @@ impl Engine {
         self.begin(Some(place.conversation), model, at, write).await
     }
 
-    /// Stores a run with `write` and works on it, in a task of its own: whoever asked may go away
-    /// at any moment, and what is stored has a task all the same.
+    /// Stores a run with `write` and works on it, in a separate task: whoever asked may go away at any
+    /// moment, and what is stored has a task nevertheless.
     async fn begin(
         self: &Arc<Self>,
         conversation: Option<ConversationId>,
@@ -173,7 +173,7 @@ impl Engine {
         answered.await.unwrap_or_else(|_| Err(failed()))
     }
 
-    /// Stores a run and makes it visible, unless the same command had come before.
+    /// Stores a run and makes it visible, unless the same command came before.
     async fn store(
         &self,
         conversation: Option<ConversationId>,
@@ -227,7 +227,7 @@ impl Engine {
         }
     }
 
-    /// Reads what the model needs to know.
+    /// Reads all that the run needs from the database.
     async fn job(&self, new: &NewRun, model: &str, live: Arc<Live>) -> Result<Job, Error> {
         let candidates = self.registry.candidates(model)?;
         let log = self.log.clone();
@@ -268,7 +268,7 @@ impl Engine {
         })
     }
 
-    /// The model asked for, or the default, checked against the providers there are.
+    /// The requested model or the default one. Its provider has to exist.
     async fn model(&self, asked: Option<String>) -> Result<String, Error> {
         let model = match asked.filter(|name| !name.is_empty()) {
             Some(model) => model,
@@ -299,7 +299,7 @@ impl Engine {
     }
 }
 
-/// `pictures`: whether there are any, so that no word is needed.
+/// `pictures` says whether there are any: no text is needed then.
 fn check_text(text: &str, pictures: bool) -> Result<(), Error> {
     if text.trim().is_empty() && !pictures {
         return Err(Error::new(

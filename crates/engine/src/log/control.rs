@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 /// A request to stop a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Stop {
-    /// When it came.
+    /// The time of the request.
     pub at: std::time::Instant,
     /// The last entry that was on the screen of whoever stopped, where that is known.
     pub seen: Option<Seq>,
@@ -24,13 +24,13 @@ pub struct Control {
 }
 
 impl Control {
-    /// Asks for a stop. Only the first one counts.
+    /// Asks for a stop. Only the first request counts.
     pub fn stop(&self, seen: Option<Seq>) {
         self.asked.lock().get_or_insert((Instant::now(), seen));
         self.stop.cancel();
     }
 
-    /// How long it took from the request to stop until the provider was closed.
+    /// The time from the request to stop until the provider was closed.
     pub fn closed_after(&self) -> Option<Duration> {
         self.closed.get().copied()
     }

@@ -1,16 +1,17 @@
-//! How an entry looks on the wire of an event stream.
+//! The form of an entry in an event stream, by the
+//! [HTML standard](https://html.spec.whatwg.org/multipage/server-sent-events.html).
 //!
-//! `id:` is the entry's number, `data:` its JSON on one line. Events without a number (ping,
-//! snapshot, going away) have no `id:` and so never move a reader's cursor; a snapshot has one,
-//! because the cursor after it is that of its last entry.
+//! `id:` is the number of the entry, `data:` its JSON on one line. Pings and notices that the
+//! connection ends have no `id:`, so they never move the cursor of a reader. A snapshot has the number
+//! of the last entry in it.
 
 use crate::packed::{Item, Packed};
 use bytes::{BufMut, Bytes, BytesMut};
 use headwater_protocol::{BlockNo, Event, Seq, SpanNo};
 use std::io::Write;
 
-/// The most text that one merged delta carries, in bytes: large enough to catch up in few frames,
-/// small enough that a page stays responsive between two of them.
+/// The most bytes of text in one merged delta: a reader catches up in few frames, and a page stays
+/// responsive between two of them.
 const MERGED_TEXT: usize = 16 * 1024;
 
 /// Encodes one entry.
@@ -24,7 +25,7 @@ pub fn encode(seq: Option<Seq>, event: &Event, out: &mut BytesMut) {
     out.put_slice(b"\n\n");
 }
 
-/// Encodes an event of the delivery itself.
+/// Encodes an event that belongs to the delivery and not to the log.
 pub fn delivery(event: &Event) -> Bytes {
     let mut out = BytesMut::new();
     let seq = match event {
@@ -35,9 +36,9 @@ pub fn delivery(event: &Event) -> Bytes {
     out.freeze()
 }
 
-/// Encodes the entries after `after` for a reader that is behind: runs of deltas of one block
-/// become one delta that says where it begins. Stops after about `limit` bytes and returns the
-/// frames with the cursor that they lead to.
+/// Encodes the entries after `after` for a reader that is behind. Successive deltas of one block
+/// become one delta with the number of the first in `from`. Stops after about `limit` bytes, and
+/// returns the frames with the cursor that they lead to.
 pub fn merged(log: &Packed, after: Seq, limit: usize) -> (Bytes, Seq) {
     let mut out = BytesMut::new();
     let mut run: Option<Merge> = None;

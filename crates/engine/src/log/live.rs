@@ -51,17 +51,17 @@ struct State {
     answer: Answer,
 }
 
-/// How far a log is.
+/// The end of a log as far as it is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Head {
-    /// The last entry.
+    /// The number of the last entry.
     pub seq: Seq,
-    /// Whether that is the last one there will be.
+    /// Whether no more entries will come.
     pub finished: bool,
 }
 
 impl Live {
-    /// A log with the entries that are already stored.
+    /// A log with the entries that are stored already.
     pub fn new(
         run: RunId,
         conversation: ConversationId,
@@ -114,23 +114,23 @@ impl Live {
         });
     }
 
-    /// How far the log is.
+    /// The end of the log as far as it is written.
     pub fn head(&self) -> Head {
         *self.head.borrow()
     }
 
-    /// Hears of every change of [`Live::head`].
+    /// Notifies of every change of [`Live::head`].
     pub fn watch(&self) -> watch::Receiver<Head> {
         self.head.subscribe()
     }
 
-    /// Waits for the end.
+    /// Waits for the last entry.
     pub async fn finished(&self) {
         // The sender lives in `self`, so this cannot fail.
         let _ = self.watch().wait_for(|head| head.finished).await;
     }
 
-    /// The fold of everything so far, with the cursor that goes with it.
+    /// The fold of all entries so far. [`Answer::seq`] is the cursor behind them.
     pub fn answer(&self) -> Answer {
         self.lock().answer.clone()
     }
@@ -140,7 +140,7 @@ impl Live {
         look(&self.lock().answer)
     }
 
-    /// The log itself, to be stored in one piece.
+    /// A copy of the log, to be stored in one piece.
     pub fn packed(&self) -> Packed {
         self.lock().packed.clone()
     }
@@ -160,8 +160,7 @@ impl Live {
         head.max(after)
     }
 
-    /// The entries after `after`, a bounded number of them. Waits for the next one where there is
-    /// none yet, and is empty behind the last one.
+    /// Some of the entries after `after`. Waits if there is none yet; returns none behind the last one.
     pub(super) async fn entries_after(&self, after: Seq) -> Vec<Entry> {
         // The sender lives in `self`, so this cannot fail.
         let mut watch = self.watch();
@@ -172,8 +171,8 @@ impl Live {
     }
 
     /// How many bytes of the text that is visible now were there with entry `seen`, or `until`
-    /// milliseconds after the run was accepted, whichever is more. What has been replaced since is
-    /// not counted, and text of which a later block was there counts as a whole.
+    /// milliseconds after the run was accepted, whichever is more. Text that was replaced since does
+    /// not count. A block counts as a whole if a later one was there.
     pub fn visible_length_at(&self, seen: Seq, until: Option<u64>) -> u64 {
         let state = self.lock();
         let mut lengths: HashMap<BlockNo, u64> = HashMap::new();

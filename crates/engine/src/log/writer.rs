@@ -26,7 +26,7 @@ use rusqlite::Connection;
 use std::sync::Arc;
 use thread::Thread;
 use tokio::sync::{mpsc, oneshot, watch};
-use work::{Care, Command, Work};
+use work::{Command, Durability, Work};
 
 /// How many appends and how many commands may wait. 200 runs at 50 tokens a second fill this in half
 /// a second.
@@ -130,7 +130,7 @@ impl Writer {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        self.queue(Care::Synced, work).await
+        self.queue(Durability::Synced, work).await
     }
 
     /// The same as [`Writer::write`] without the sync, for data that is stored elsewhere as well.
@@ -141,7 +141,7 @@ impl Writer {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        self.queue(Care::Unsynced, work).await
+        self.queue(Durability::Unsynced, work).await
     }
 
     /// The same as [`Writer::write`], for deletions: what was deleted is removed from the journal as
@@ -153,16 +153,16 @@ impl Writer {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        self.queue(Care::Erased, work).await
+        self.queue(Durability::Erased, work).await
     }
 
     async fn queue<T: Send + 'static>(
         &self,
-        care: Care,
+        durability: Durability,
         work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
-        let command = Work::new(care, work, reply);
+        let command = Work::new(durability, work, reply);
         let gone = || Error::new(ErrorCode::ShuttingDown, "The server is ending.");
         self.commands
             .send(Box::new(command))

@@ -1,4 +1,4 @@
-//! What a packed log comes to, and the end of one that breaks off.
+//! The fold of a packed log, and the end of one that breaks off.
 
 use super::Packed;
 use headwater_protocol::{Entry, Error, ErrorCode, Event, Status, Timing, Usage, chat::Answer};
@@ -23,7 +23,8 @@ pub(crate) fn interrupted() -> Error {
     .at("writing")
 }
 
-/// Adds the last entries to a log that breaks off because of `why`, and returns how it ends.
+/// Adds the missing last entries to a log that breaks off because of `why`. Returns the status of the
+/// run.
 pub fn end(packed: &mut Packed, why: Error) -> Status {
     let at = packed.items_after(0).last().map_or(0, |(_, at, _)| at);
     let status = match why.code {

@@ -1,27 +1,27 @@
-//! How much a run may hold: what comes from outside has an end.
+//! Limits of a run, because a provider may send without end.
 //!
-//! A run is kept in memory while it is written (its log, its frames and its fold), and every page
-//! that shows it holds it again. A provider that never ends would fill all of that within its time.
+//! A run is in memory while it is written (its log and its fold), and again in every page that shows
+//! it.
 
 use headwater_protocol::{Error, ErrorCode, Event, MAX_IMAGE_BYTES, ToolCall};
 use serde_json::Value;
 
-/// The most text of a run in bytes, thoughts, arguments and output of tools included: about four
-/// million tokens, thirty times what the largest models write in one answer.
+/// The most text of a run in bytes, including thoughts, arguments and output of tools. That is about
+/// four million tokens, thirty times what the largest models write in one answer.
 pub const MAX_TEXT: usize = 16_000_000;
 
-/// The most blocks of a run: 25 rounds of 32 calls with their results, and more. A call is a block,
-/// so this bounds the calls of an answer as well.
+/// The most blocks of a run: more than 25 rounds of 32 calls with their results. A call is a block, so
+/// this also bounds the calls of an answer.
 pub const MAX_BLOCKS: u32 = 2048;
 
-/// The most entries of a run: each costs about a hundred bytes in memory beside its text.
+/// The most entries of a run.
 pub const MAX_ENTRIES: u64 = 1_000_000;
 
-/// The most that the pictures of a run have together, in bytes: ten of the largest. They are not in its
-/// log, but in memory until they are stored, and on the disk from then on.
+/// The most bytes of all pictures of a run: ten of the largest. They are in memory until they are
+/// stored, and not in the log.
 pub const MAX_PICTURES: usize = 10 * MAX_IMAGE_BYTES;
 
-/// What a run holds so far.
+/// The size of a run so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Held {
     text: usize,
@@ -31,7 +31,7 @@ pub struct Held {
 }
 
 impl Held {
-    /// Counts an event.
+    /// Adds an event.
     pub fn count(&mut self, event: &Event) {
         self.entries += 1;
         match event {
@@ -46,7 +46,7 @@ impl Held {
         }
     }
 
-    /// Counts a picture of so many bytes.
+    /// Adds a picture of this many bytes.
     pub fn count_picture(&mut self, bytes: usize) {
         self.pictures = self.pictures.saturating_add(bytes);
     }
@@ -55,7 +55,8 @@ impl Held {
         self.text = self.text.saturating_add(bytes);
     }
 
-    /// Why the run has to end, if it holds more than it may: by one event at most, which is kept.
+    /// Why the run has to end, if it is too large. It exceeds a limit by one event at most, which is
+    /// kept.
     pub fn excess(&self) -> Option<Error> {
         let what = if self.text > MAX_TEXT {
             format!("{} MB of text", MAX_TEXT / 1_000_000)
@@ -74,12 +75,12 @@ impl Held {
     }
 }
 
-/// How many bytes the names of a call take.
+/// The bytes of a call's identifier and name.
 pub(super) fn call_weight(call: &ToolCall) -> usize {
     call.id.len() + call.name.len()
 }
 
-/// About how many bytes a value takes.
+/// The approximate size of a value in bytes.
 pub(super) fn weight(value: &Value) -> usize {
     match value {
         Value::Null => 0,

@@ -4,13 +4,13 @@ use headwater_protocol::{Error, ErrorCode, Stage};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long the engine waits for a provider.
+/// How long a run waits for a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadlines {
-    /// From the request to the first token, not counting time in a queue; every sign of progress
-    /// in reading the prompt starts it again.
+    /// From the request to the first token, without time in a queue. Every sign of progress, such as
+    /// another percent of the prompt, starts it again.
     pub first_token: Duration,
-    /// Between two tokens. What keeps a connection alive is no token.
+    /// Between two tokens. Bytes that only keep the connection alive are no token.
     pub between_tokens: Duration,
     /// For the whole attempt.
     pub total: Duration,
@@ -28,7 +28,7 @@ impl Default for Deadlines {
     }
 }
 
-/// The deadlines of one attempt.
+/// Knows when the next deadline of one attempt is.
 #[derive(Debug)]
 pub(super) struct Clock {
     deadlines: Deadlines,
@@ -38,8 +38,8 @@ pub(super) struct Clock {
     ending: bool,
 }
 
-/// How long the end of an answer may take once the provider has said why it ends: much longer than
-/// providers here wait for what follows, so that it ends only those that never come to it.
+/// How long the end of an answer may take once the provider has said why it ends. Providers give up
+/// waiting for the rest much sooner, so this ends only those that hang.
 const ENDING: Duration = Duration::from_secs(30);
 
 impl Clock {
@@ -70,7 +70,7 @@ impl Clock {
         }
     }
 
-    /// Takes a token.
+    /// Notes a token.
     pub(super) fn content(&mut self) {
         self.content = true;
         if self.ending {
@@ -79,19 +79,20 @@ impl Clock {
         self.silence = Some(Instant::now() + self.deadlines.between_tokens);
     }
 
-    /// The answer is whole but for its counts, so no silence makes it less.
+    /// Notes that the answer is complete and only the counts of tokens are to come. From here on,
+    /// silence is no failure.
     pub(super) fn ending(&mut self) {
         self.ending = true;
         self.silence = None;
         self.end = Instant::now() + ENDING;
     }
 
-    /// Whether the answer is whole but for its counts.
+    /// Whether only the counts of tokens are to come.
     pub(super) fn is_ending(&self) -> bool {
         self.ending
     }
 
-    /// What to say when a deadline is over.
+    /// The error for the deadline that is over.
     pub(super) fn error(&self) -> Error {
         let seconds = |duration: Duration| duration.as_secs_f32().ceil() as u64;
         if Instant::now() >= self.end {

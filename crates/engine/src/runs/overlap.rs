@@ -1,16 +1,16 @@
-//! Removes what a model says again when it is asked in words to go on.
+//! Removes the repetition at the beginning of a continuation that a model was asked for in words.
 
-/// The shortest repetition that is taken for one, in bytes: shorter ones happen by chance.
+/// The shortest repetition that is removed, in bytes. Shorter ones happen by chance.
 const LEAST: usize = 6;
 
-/// How much of a continuation is looked at, in bytes. Text is held back until that much is there.
+/// How many bytes of a continuation are compared. At most this much text is held back.
 const WINDOW: usize = 240;
 
-/// Holds back the beginning of a continuation until it is known whether it repeats the end of what
-/// was written before.
+/// Holds back the beginning of a continuation until it is certain whether it repeats the end of the
+/// text before it.
 #[derive(Debug)]
 pub struct Overlap {
-    /// The end of the earlier text; empty once the matter is settled.
+    /// The end of the earlier text. Empty once the comparison is done.
     tail: String,
     held: String,
 }
@@ -28,7 +28,7 @@ impl Overlap {
         }
     }
 
-    /// Takes a piece of the continuation, returns what may be shown of it.
+    /// Takes a piece of the continuation, and returns the text that is certain to stay.
     pub fn push(&mut self, text: String) -> String {
         if self.tail.is_empty() {
             return text;
@@ -40,7 +40,7 @@ impl Overlap {
         self.finish()
     }
 
-    /// The continuation is over, or long enough: returns what is left.
+    /// Ends the comparison, and returns the held text without the repetition.
     pub fn finish(&mut self) -> String {
         let held = std::mem::take(&mut self.held);
         let tail = std::mem::take(&mut self.tail);
@@ -55,7 +55,7 @@ impl Overlap {
         held[repeated..].to_owned()
     }
 
-    /// Whether what is held may still grow into a repetition of the tail's end.
+    /// Whether the held text can still become a repetition.
     fn may_repeat(&self) -> bool {
         self.tail
             .char_indices()

@@ -1,42 +1,43 @@
-//! What to do when an attempt fails: a pure decision, so that every case can be tested by data.
+//! Decides what follows a failed attempt. The decision is a pure function, so every case can be
+//! tested with data.
 
 use headwater_protocol::{Error, ErrorCode};
 use serde::Deserialize;
 use std::time::Duration;
 
-/// What is done about an answer that breaks after text was written.
+/// What to do about an answer that breaks off after its first text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnBreak {
-    /// Go on where it broke off, with a visible seam; after that it is the person's decision.
+    /// Continue where it broke off, with a visible seam. If that fails, too, the person decides.
     #[default]
     Continue,
-    /// Begin anew; the old text is no longer shown.
+    /// Begin again. The old text is not shown any more.
     Restart,
-    /// Keep the text and leave it to the person.
+    /// Keep the text, and let the person decide.
     Stop,
 }
 
-/// How hard the engine tries.
+/// How failures are answered.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Recovery {
-    /// Attempts with one model before its first text, 1 or more.
+    /// The most attempts with one model before its first text; at least 1.
     pub attempts: u32,
-    /// The pause before the second attempt; each later one is twice as long.
+    /// The pause before the second attempt. It doubles before each further one.
     pub pause: Duration,
-    /// The longest pause. A provider that asks for a longer one is given up, and the person decides.
+    /// The longest pause. A provider that asks for a longer one is not asked again.
     pub longest: Duration,
     /// What to do after the first text.
     pub on_break: OnBreak,
-    /// How often an answer is continued or restarted by itself.
+    /// How often an answer is continued or restarted without the person.
     pub max_recoveries: u32,
-    /// Ask the next model as well when the first text takes longer than it usually does.
+    /// Ask the next model as well when the first text takes longer than usual.
     pub hedge: bool,
 }
 
 impl Default for Recovery {
-    /// Three attempts, half a second and a second apart, and one continuation: enough for what
-    /// passes by itself, short enough that nobody waits long for what does not.
+    /// Three attempts with pauses of half a second and a second, and one continuation. That is enough
+    /// for short outages, and nobody waits long for what does not pass.
     fn default() -> Self {
         Self {
             attempts: 3,
@@ -49,39 +50,39 @@ impl Default for Recovery {
     }
 }
 
-/// What has happened in a run when an attempt fails.
+/// What happened in a run before the decision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SoFar {
     /// Whether the failed attempt wrote text that the person has seen.
     pub wrote: bool,
-    /// Attempts with this model since the last text, the failed one included.
+    /// Attempts with this model since the last text, including the failed one.
     pub attempts: u32,
-    /// Continuations and restarts so far.
+    /// The number of continuations and restarts so far.
     pub recoveries: u32,
     /// Whether another model is left to ask.
     pub more_models: bool,
-    /// Whether the provider has failed so often that its circuit is open.
+    /// Whether the circuit of the provider is open, because it failed repeatedly.
     pub circuit_open: bool,
 }
 
 /// What comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// The same model again, after a pause; nothing that was shown changes.
+    /// Ask the same model again after a pause. Nothing was shown yet.
     Again(Duration),
-    /// The next model.
+    /// Ask the next model.
     NextModel,
-    /// A continuation of the text by the same model, after a pause.
+    /// Let the same model continue its text after a pause.
     GoOn(Duration),
-    /// A new attempt in place of the text, after a pause.
+    /// Replace the text by a new attempt after a pause.
     Restart(Duration),
-    /// The end; the person decides.
+    /// End the run. The person decides.
     GiveUp,
 }
 
 impl Recovery {
-    /// Decides what follows a failure. `chance` is a random number from 0 to 1: the pauses of many
-    /// clients must not end at the same moment.
+    /// Decides what follows a failure. `chance` is a random number from 0 to 1. It spreads the pauses,
+    /// so that many clients do not come back at the same moment.
     pub fn decide(&self, error: &Error, so_far: SoFar, chance: f64) -> Step {
         if so_far.wrote {
             if so_far.recoveries >= self.max_recoveries || !error.retryable || is_ours(error.code) {
@@ -108,8 +109,8 @@ impl Recovery {
         Step::GiveUp
     }
 
-    /// The pause after the `failed`-th failure; `None` where the provider wants a longer one than
-    /// anybody would wait for. Between half and all of the full pause, by chance.
+    /// The pause after the `failed`-th failure: 50 to 100 % of the full one by chance, or what the
+    /// provider asks for. `None` if it asks for more than the longest pause.
     fn pause(&self, error: &Error, failed: u32, chance: f64) -> Option<Duration> {
         let full = self
             .pause
@@ -121,7 +122,7 @@ impl Recovery {
     }
 }
 
-/// Failures on our side, which no other attempt mends.
+/// Whether the failure is on our side, where no other attempt helps.
 fn is_ours(code: ErrorCode) -> bool {
     matches!(
         code,
@@ -134,8 +135,8 @@ fn is_ours(code: ErrorCode) -> bool {
     )
 }
 
-/// Whether another model may answer what this one could not. What a filter or a model declined is
-/// not taken elsewhere behind the person's back, and a wrong request is wrong everywhere.
+/// Whether another model may answer. What a filter or a model declined is not asked elsewhere without
+/// the person, and a wrong request is wrong everywhere.
 fn another_may_do(code: ErrorCode) -> bool {
     !is_ours(code)
         && !matches!(

@@ -319,7 +319,7 @@ async fn the_log_says_when_a_full_disk_begins_and_ends() {
 struct Broken;
 
 impl Command for Broken {
-    fn care(&self) -> Care {
+    fn durability(&self) -> Durability {
         panic!("as a test wants it");
     }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Append,
-    work::{Care, Command},
+    work::{Command, Durability},
 };
 use crate::{
     db::{logs, storage},
@@ -151,7 +151,7 @@ impl Thread {
     }
 
     fn settle(&mut self, command: &mut dyn Command, committed: Result<(), Error>) {
-        if committed.is_ok() && command.care() == Care::Erased {
+        if committed.is_ok() && command.durability() == Durability::Erased {
             self.erase_journal();
         }
         command.settle(committed);
@@ -200,7 +200,9 @@ impl Thread {
         }
         self.sync(
             appends.iter().any(|append| append.batch.is_last())
-                || commands.iter().any(|one| one.care() != Care::Unsynced),
+                || commands
+                    .iter()
+                    .any(|one| one.durability() != Durability::Unsynced),
         )?;
         self.db.execute_batch("BEGIN IMMEDIATE").map_err(storage)?;
         let written = self.write(appends, commands);

@@ -1,47 +1,51 @@
-//! What others have the writer's thread do: a piece of work inside of its transaction, undone by
-//! itself if it fails, and answered when the transaction is committed.
+//! Commands: work that others give to the writer's thread. It runs inside of a transaction, undoes
+//! only itself if it fails, and is answered when the transaction is committed.
 
 use crate::db::storage;
 use headwater_protocol::{Error, ErrorCode};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-/// What a command wants of the disk.
+/// How safely a command is stored before it is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Care {
-    /// It may be missing after a power cut, because everything in it is stored in another place.
+pub(super) enum Durability {
+    /// A power cut may take it back, because everything in it is stored elsewhere as well.
     Unsynced,
-    /// It is on the disk before it is answered.
+    /// It is synced to the disk.
     Synced,
-    /// So it is, and what it deletes is neither in the database nor in its journal any more.
+    /// It is synced, and what it deletes is neither in the database nor in its journal any more.
     Erased,
 }
 
-/// Something to write and somebody who waits for it.
+/// Work with somebody who waits for its result.
 pub(super) trait Command: Send + std::fmt::Debug {
-    /// What it wants of the disk.
-    fn care(&self) -> Care;
-    /// Writes, inside the transaction. An error says that the transaction is lost, with all that
-    /// was written in it before.
+    /// How safely it is stored.
+    fn durability(&self) -> Durability;
+    /// Runs inside of the transaction. An error means that the whole transaction is lost; a failure
+    /// of the work itself is kept for the answer.
     fn run(&mut self, db: &Connection) -> Result<(), Error>;
-    /// Whether it was run; it can be run once only.
+    /// Whether it was run. It can be run only once.
     fn has_run(&self) -> bool;
-    /// Answers, after the transaction.
+    /// Answers, with the outcome of the transaction.
     fn settle(&mut self, committed: Result<(), Error>);
 }
 
 pub(super) struct Work<T, F> {
-    care: Care,
+    durability: Durability,
     work: Option<F>,
     result: Option<Result<T, Error>>,
     reply: Option<oneshot::Sender<Result<T, Error>>>,
 }
 
 impl<T, F> Work<T, F> {
-    /// `reply` hears of what `work` returned, or why nothing is stored.
-    pub(super) fn new(care: Care, work: F, reply: oneshot::Sender<Result<T, Error>>) -> Self {
+    /// `reply` gets the result of `work`, or the reason why nothing is stored.
+    pub(super) fn new(
+        durability: Durability,
+        work: F,
+        reply: oneshot::Sender<Result<T, Error>>,
+    ) -> Self {
         Self {
-            care,
+            durability,
             work: Some(work),
             result: None,
             reply: Some(reply),
@@ -56,8 +60,8 @@ impl<T, F> std::fmt::Debug for Work<T, F> {
 }
 
 impl<T: Send, F: FnOnce(&Connection) -> Result<T, Error> + Send> Command for Work<T, F> {
-    fn care(&self) -> Care {
-        self.care
+    fn durability(&self) -> Durability {
+        self.durability
     }
 
     fn run(&mut self, db: &Connection) -> Result<(), Error> {
