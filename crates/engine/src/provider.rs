@@ -1,8 +1,8 @@
 //! What a model looks like to the engine.
 //!
 //! A provider turns a [`ChatRequest`] into a stream of [`ProviderEvent`]s. It knows its vendor's
-//! format and nothing of time: deadlines, stops and retries are the engine's. Dropping the stream
-//! is the one way to cancel, and must close the socket or idle the thread within 100 ms.
+//! format and nothing about time: deadlines, stops and retries belong to the engine. Dropping the
+//! stream is the only way to cancel. It must close the socket, or idle the thread, within 100 ms.
 
 pub use blocks::made_up_id;
 use futures::{future::BoxFuture, stream::BoxStream};
@@ -39,64 +39,64 @@ pub mod sse;
 pub(super) mod testing;
 mod think;
 
-/// Between the text before a round of tools and the text behind it, which are two paragraphs for
-/// whoever reads the answer.
+/// Stands between the text before a round of tools and the text after it, which are two paragraphs of
+/// the answer.
 pub const PARAGRAPH: &str = "\n\n";
 
 /// A source of answers.
 pub trait Provider: Send + Sync + 'static {
-    /// The models that can be chosen now. [`ModelInfo::id`] is the bare model name here; the
-    /// registry puts the provider's name before it.
+    /// The models that can be chosen now. [`ModelInfo::id`] is the bare name of the model; the
+    /// registry puts the provider's name in front of it.
     fn models(&self) -> BoxFuture<'_, Result<Vec<ModelInfo>, Error>>;
 
-    /// Starts an answer. The stream begins its work when it is first polled, yields
-    /// [`ProviderEvent::Finished`] exactly once if the provider said that it was the end, and ends
-    /// after that or after an error. An end without either is a truncation, which the engine sees.
+    /// Starts an answer. The stream begins its work when it is first polled. It ends after
+    /// [`ProviderEvent::Finished`], which it yields once if the provider said that the answer is
+    /// whole, or after an error. An end without either is a truncation; the engine notices it.
     fn stream(&self, request: ChatRequest) -> BoxStream<'static, Result<ProviderEvent, Error>>;
 
-    /// Whether this model can go on from a half-written answer ([`ChatRequest::prefill`]). Where it
-    /// cannot, the engine asks in words instead.
+    /// Whether this model can continue a half-written answer ([`ChatRequest::prefill`]). If it
+    /// cannot, the engine asks for the rest in words.
     fn can_prefill(&self, model: &str) -> bool {
         let _ = model;
         false
     }
 
-    /// Whether its models can call tools ([`ChatRequest::tools`]).
+    /// Whether the provider's models can call tools ([`ChatRequest::tools`]).
     fn can_call_tools(&self) -> bool {
         true
     }
 }
 
-/// What is asked of a model.
+/// A request to a model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ChatRequest {
-    /// The provider's own name of the model.
+    /// The model, as the provider calls it.
     pub model: String,
-    /// Names one conversation, so that a provider may reuse what it computed for it.
+    /// Identifies the conversation, so that a provider may reuse what it computed for it.
     pub conversation: String,
     /// The system prompt.
     pub system: Option<String>,
-    /// The turns, oldest first; the last is the one to answer.
+    /// The turns, oldest first. The last one is to be answered.
     pub messages: Vec<ChatMessage>,
-    /// The assistant's half-written answer to go on from, after `messages`.
+    /// The half-written answer to continue, after `messages`.
     pub prefill: Option<String>,
-    /// What the model may call.
+    /// The tools that the model may call.
     pub tools: Vec<ToolDefinition>,
     /// How to sample.
     pub sampling: Sampling,
 }
 
-/// One turn.
+/// One turn of a conversation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChatMessage {
-    /// Who spoke. What a tool gave back is the person's turn.
+    /// Who spoke. The results of tools are in the person's turns.
     pub role: Role,
-    /// What it is made of, in order.
+    /// The parts of the turn, in order.
     pub parts: Vec<Part>,
 }
 
 impl ChatMessage {
-    /// A turn of text alone.
+    /// A turn that is only text.
     pub fn new(role: Role, text: impl Into<String>) -> Self {
         Self {
             role,
@@ -109,13 +109,13 @@ impl ChatMessage {
         self.texts().collect()
     }
 
-    /// Length of [`ChatMessage::text`] in bytes.
+    /// The length of [`ChatMessage::text`] in bytes.
     pub fn text_len(&self) -> usize {
         self.texts().map(str::len).sum()
     }
 
-    /// Whether it asks about pictures. Those before a [paragraph](PARAGRAPH)
-    /// of its own belong to earlier messages that nobody answered.
+    /// Whether the turn asks about images. Images before a part that is a [`PARAGRAPH`] do not count:
+    /// they belong to earlier messages that were not answered.
     pub fn shows_pictures(&self) -> bool {
         let mut parts = self.parts.iter().rev();
         let is_break = |part: &Part| matches!(part, Part::Text(text) if text == PARAGRAPH);
@@ -136,46 +136,47 @@ impl ChatMessage {
 pub enum Part {
     /// Words.
     Text(String),
-    /// A picture.
+    /// An image.
     Image(Image),
-    /// What this very model thought in an earlier turn, or gave beside its words to be given back.
+    /// What this same model thought in an earlier turn, or gave beside its words to get it back.
     Reasoning {
-        /// The thinking as far as the provider shows it.
+        /// The thinking, as far as the provider shows it.
         text: String,
-        /// What the provider gave with [`ProviderEvent::BlockFinished`]: signatures and the like,
-        /// which it wants back unchanged. Where it belongs to a call of this turn, its field `call`
-        /// is the call's identifier.
+        /// The value of [`ProviderEvent::BlockFinished`], such as a signature. The provider wants it
+        /// back unchanged. If it belongs to a call of this turn, its field `call` is the call's
+        /// identifier.
         value: Value,
     },
-    /// A call of a tool that the model made.
+    /// A tool call that the model made.
     ToolCall {
-        /// Which tool.
+        /// The identifier of the call and the name of the tool.
         call: ToolCall,
         /// The arguments, a JSON object.
         arguments: Value,
     },
-    /// What a tool gave back.
+    /// The result of a tool call.
     ToolResult {
-        /// The call that is answered.
+        /// The call that this answers.
         call: ToolCall,
-        /// What it gave.
+        /// What the tool said, or why it failed.
         text: String,
-        /// Whether it failed.
+        /// Whether the tool failed.
         failed: bool,
     },
 }
 
-/// A picture for the model.
+/// An image for the model, or one that it made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
     /// `image/png`, `image/jpeg`, `image/webp` or `image/gif`.
     pub media_type: String,
-    /// The file.
+    /// The bytes of the file.
     pub data: bytes::Bytes,
 }
 
 impl Image {
-    /// What a picture's first bytes say it is; `None` for what is no picture that is kept.
+    /// The media type that a file's first bytes show; `None` if it is not an image of a supported
+    /// type.
     pub fn media_type_of(data: &[u8]) -> Option<&'static str> {
         match data {
             [0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, ..] => Some("image/png"),
@@ -201,14 +202,15 @@ impl Image {
     }
 }
 
-/// What a model is told of a tool.
+/// What a model is told about a tool.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ToolDefinition {
-    /// Its name: letters, digits, `_` and `-`, at most 64 (the strictest provider's rule, OpenAI's).
+    /// The name: at most 64 letters, digits, `_` and `-`. That is OpenAI's rule, the strictest
+    /// (<https://platform.openai.com/docs/api-reference/chat/create>).
     pub name: String,
-    /// For the model: what it does and when to use it.
+    /// What the tool does and when to use it, for the model.
     pub description: String,
-    /// JSON Schema of its arguments.
+    /// The JSON Schema of the arguments.
     pub parameters: Value,
 }
 
@@ -221,70 +223,70 @@ pub enum Role {
     Assistant,
 }
 
-/// How to sample; `None` leaves the choice to the provider.
+/// How to sample. `None` leaves a setting to the provider.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sampling {
-    /// 0 is the likeliest token each time.
+    /// From 0, which always takes the most likely token, to 1 or 2, depending on the provider.
     pub temperature: Option<f32>,
-    /// Share of probability to choose from.
+    /// Nucleus sampling: the share of probability to choose from, from 0 to 1.
     pub top_p: Option<f32>,
     /// The most tokens to write.
     pub max_tokens: Option<u32>,
-    /// How much to think before answering, for models that can.
+    /// How much to think before the answer, for models that can.
     pub effort: Option<Effort>,
 }
 
-/// What a provider tells while it answers.
+/// What a provider yields while it answers.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ProviderEvent {
-    /// Where the work stands. Before the first token it starts that deadline again; a place in a
-    /// queue suspends it.
+    /// The stage of the work. Before the first token it restarts the deadline for that token; a
+    /// place in a queue suspends the deadline.
     Stage(Stage),
-    /// The provider answered (headers are there); content may still take its time.
+    /// The head of the provider's answer came. Content may still take a while.
     Connected,
-    /// A block began. `index` is the provider's, unique within this stream.
+    /// A block began.
     BlockStarted {
-        /// Number of the block within this stream.
+        /// The number of the block, unique within this stream.
         index: u32,
-        /// What it holds.
+        /// What the block holds.
         kind: BlockKind,
-        /// Which tool call it belongs to.
+        /// The tool call that the block belongs to.
         tool: Option<ToolCall>,
     },
-    /// More text of a block that began.
+    /// More text of an open block.
     Delta {
-        /// The block.
+        /// The number of the block.
         index: u32,
-        /// The text; an empty one is no content.
+        /// The new text. Empty text does not count as content.
         text: String,
     },
-    /// What an open block holds turned out to be of another kind: text that was thinking.
+    /// An open block turned out to be of another kind, such as text that was thinking.
     BlockRelabelled {
-        /// The block.
+        /// The number of the block.
         index: u32,
-        /// What it holds.
+        /// What the block holds.
         kind: BlockKind,
     },
-    /// A picture that the model made: a whole block by itself, without a number.
+    /// An image that the model made. It is a whole block of its own, without a number.
     Picture(Image),
-    /// A block is whole. Blocks still open at the end are closed by the engine.
+    /// A block is whole. The engine closes the blocks that are still open at the end.
     BlockFinished {
-        /// The block.
+        /// The number of the block.
         index: u32,
-        /// Its final value where that is more than its text: parsed arguments, signatures that a
+        /// The final value, if it is more than the text: parsed arguments, or signatures that the
         /// next turn must carry.
         value: Value,
     },
-    /// Cumulative counts; the last one is true.
+    /// Counts of tokens since the start of the answer. The last ones are true.
     Usage(Usage),
-    /// The provider said why it ends, so the answer is whole. At most counts may follow, and
+    /// The provider said why it ends, so the answer is whole. Only counts may follow, and
     /// [`ProviderEvent::Finished`] comes by itself after a short wait for them.
     Ending,
     /// The provider said that the answer is whole.
     Finished {
-        /// The closed word.
+        /// The reason, as one of a fixed set.
         reason: FinishReason,
-        /// The provider's own word.
+        /// The provider's own word for the reason.
         word: String,
     },
 }

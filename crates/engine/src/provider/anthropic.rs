@@ -4,7 +4,7 @@
 //! - `traits`: what a model's name tells about it.
 //! - `variant`: what models disagree about in a request, and what to try when one refuses.
 //! - `request`: the body.
-//! - `decode`: pieces of an answer to blocks.
+//! - `decode`, `blocks`: pieces of an answer to blocks.
 //! - `models`: the list.
 
 use super::{
@@ -21,8 +21,10 @@ use serde::Serialize;
 use traits::Traits;
 use variant::RequestVariant;
 
+mod blocks;
 mod decode;
 mod models;
+mod open_block;
 mod request;
 mod traits;
 mod variant;

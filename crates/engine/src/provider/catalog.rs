@@ -1,4 +1,4 @@
-//! The list of models of a provider that is reached over HTTP, fetched now and then.
+//! The list of models of a provider that is reached over HTTP, and its cache.
 
 use super::{api_client::ApiClient, endpoint::Endpoint, http};
 use headwater_protocol::{Error, ErrorCode, ModelInfo};
@@ -6,13 +6,13 @@ use reqwest::Url;
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
-/// How long a list is good.
+/// How long a list is used before it is fetched again.
 const FRESH: Duration = Duration::from_secs(60);
 
-/// How long a failure is good: the page asks often, and a dead host answers slowly.
+/// How long a failure is used: the page asks often, and a dead host answers slowly.
 const FAILURE_FRESH: Duration = Duration::from_secs(5);
 
-/// How long a list may take.
+/// How long a document may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The most bytes of a document. No list of models is that long.
@@ -24,7 +24,7 @@ const MAX_PAGES: usize = 20;
 /// A list or a failure, and when it came.
 type Fetched = (Instant, Result<Vec<ModelInfo>, Error>);
 
-/// The models that are set, or what was fetched last.
+/// The models of the configuration, or the list that was fetched last.
 #[derive(Debug, Default)]
 pub(super) struct Catalog {
     fixed: Option<Vec<String>>,
@@ -32,7 +32,7 @@ pub(super) struct Catalog {
 }
 
 impl Catalog {
-    /// A list that is these models, or is to be fetched.
+    /// A list of these models, or one that is fetched.
     pub(super) fn new(fixed: Option<Vec<String>>) -> Self {
         Self {
             fixed,
@@ -40,7 +40,7 @@ impl Catalog {
         }
     }
 
-    /// The list, fetched when it is old. Who asks meanwhile waits for the same answer.
+    /// The list, fetched if it is old. Concurrent callers wait for the same answer.
     pub(super) async fn list(
         &self,
         endpoint: &Endpoint,
@@ -103,7 +103,7 @@ pub(super) async fn pages(
     Ok(())
 }
 
-/// The error for a document that is no list of models.
+/// The error for a document that is not a list of models.
 pub(super) fn no_list(endpoint: &Endpoint) -> Error {
     Error::new(
         ErrorCode::Malformed,
@@ -115,7 +115,7 @@ pub(super) fn no_list(endpoint: &Endpoint) -> Error {
     )
 }
 
-/// One model of the list. `context` is in tokens.
+/// A model of the list. `context` is its context window in tokens.
 pub(super) fn info(
     endpoint: &Endpoint,
     id: &str,

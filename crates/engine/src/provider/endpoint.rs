@@ -1,4 +1,4 @@
-//! Who is asked: the name, the address and the key of a provider that is reached over HTTP.
+//! The name, the address and the key of a provider that is reached over HTTP.
 
 use super::secret::Secret;
 use headwater_protocol::{Error, ErrorCode};
@@ -7,21 +7,22 @@ use reqwest::{
     header::{HeaderMap, HeaderName, HeaderValue},
 };
 
-/// A provider as it is named, reached and quoted.
+/// How a provider is named and reached.
 #[derive(Clone, Debug)]
 pub(super) struct Endpoint {
     /// The provider's name for people.
     pub(super) name: String,
-    /// Its base address.
+    /// The base address.
     pub(super) url: Url,
-    /// The key, so that it can be sent, and kept out of what is quoted.
+    /// The key, which is sent with requests and removed from what is quoted.
     pub(super) key: Option<Secret>,
-    /// A sentence that helps whoever set a wrong address.
+    /// A sentence that helps to correct a wrong address.
     pub(super) hint: &'static str,
 }
 
 impl Endpoint {
-    /// Reads the settings that all providers have. An empty key is none.
+    /// Checks the settings that all providers have. `example` is an address for the error. An empty
+    /// key counts as none.
     pub(super) fn new(
         name: String,
         base_url: &str,
@@ -65,7 +66,7 @@ impl Endpoint {
         Ok(headers)
     }
 
-    /// The address of a call; a query that the base URL has stays.
+    /// The address of a call. The base address keeps its query.
     pub(super) fn at(&self, path: &[&str]) -> Url {
         let mut url = self.url.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
@@ -74,7 +75,7 @@ impl Endpoint {
         url
     }
 
-    /// Whether the last part of the base address's path is this one.
+    /// Whether this is the last part of the base address's path.
     pub(super) fn ends_with(&self, part: &str) -> bool {
         self.url
             .path_segments()
@@ -82,7 +83,7 @@ impl Endpoint {
             .is_some_and(|last| last == part)
     }
 
-    /// The error for an answer that ends with a failure that nothing more is said about.
+    /// The error for a failure at the end of an answer that the provider says nothing about.
     pub(super) fn broke_off(&self) -> Error {
         Error::new(
             ErrorCode::ProviderError,
@@ -91,7 +92,7 @@ impl Endpoint {
         .at("reading the answer")
     }
 
-    /// The error for something that this provider's protocol does not know.
+    /// The error for data that is not this provider's protocol.
     pub(super) fn malformed(&self) -> Error {
         Error::new(
             ErrorCode::Malformed,

@@ -1,8 +1,9 @@
 //! Google's Gemini, by its [own protocol](https://ai.google.dev/api/generate-content).
 //!
-//! - `request`: the body, and what to leave out for a model that does not take it.
+//! - `variant`: what models disagree about in a request, and what to try when one refuses.
+//! - `request`: the body.
 //! - `models`: the list, and what a model's name tells.
-//! - `decode`: pieces of an answer to blocks.
+//! - `decode`, `parts`: pieces of an answer to blocks.
 //!
 //! # Signatures
 //!
@@ -29,13 +30,15 @@ use super::{
 };
 use decode::Decoder;
 use headwater_protocol::{Error, ModelInfo};
-use request::RequestVariant;
 use reqwest::{Url, header::HeaderName};
 use serde::Serialize;
+use variant::RequestVariant;
 
 mod decode;
 mod models;
+mod parts;
 mod request;
+mod variant;
 
 /// The address of Google itself.
 pub const BASE_URL: &str = "https://generativelanguage.googleapis.com";

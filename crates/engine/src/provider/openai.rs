@@ -5,7 +5,8 @@
 //! These servers agree only roughly on the format. The parts of this module deal with what they add
 //! or leave out:
 //!
-//! - `request`: the body, and what to leave out for a server that does not know it.
+//! - `variant`: what servers disagree about in a request, and what to try when one refuses.
+//! - `request`: the body.
 //! - `decode`, `content`, `calls`, `words`: pieces of an answer to blocks.
 //! - `extras`: what a server wants back with the next request.
 //! - `models`: the list.
@@ -17,9 +18,9 @@ use super::{
 use decode::Decoder;
 use headwater_protocol::{Error, ModelInfo};
 use parking_lot::Mutex;
-use request::RequestVariant;
 use reqwest::{Url, header::AUTHORIZATION};
 use serde::Serialize;
+use variant::RequestVariant;
 
 mod calls;
 mod content;
@@ -27,6 +28,7 @@ mod decode;
 mod extras;
 pub(super) mod models;
 pub(super) mod request;
+pub(super) mod variant;
 mod words;
 
 /// The hint in errors about a wrong address.

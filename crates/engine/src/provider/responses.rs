@@ -5,7 +5,7 @@
 //! go along in the encrypted form in which they came.
 //!
 //! - `request`: the body, and what to leave out for a model that refuses it.
-//! - `decode`, `blocks`: pieces of an answer to blocks.
+//! - `decode`, `items`, `blocks`: pieces of an answer to blocks.
 
 use super::{
     ChatRequest, api_client::ApiClient, endpoint::Endpoint, exchange::Vendor,
@@ -19,6 +19,7 @@ use serde::Serialize;
 
 mod blocks;
 mod decode;
+mod items;
 mod request;
 
 /// The address of OpenAI itself.

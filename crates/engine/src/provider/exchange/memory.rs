@@ -1,12 +1,12 @@
-//! Remembers what servers took, so that a refusal costs one request and not one for each answer.
+//! Remembers what servers accepted, so that a refusal costs one request and not one for each answer.
 
 use parking_lot::Mutex;
 use std::collections::HashMap;
 
-/// How many shapes are remembered.
-const MOST: usize = 256;
+/// How many keys are remembered.
+const MAX_KEYS: usize = 256;
 
-/// The shapes that were taken last, by what they depend on: the model and the like.
+/// What was accepted last, by what it depends on, such as the model.
 #[derive(Debug)]
 pub(in crate::provider) struct Memory<S>(Mutex<HashMap<String, S>>);
 
@@ -17,32 +17,33 @@ impl<S> Default for Memory<S> {
 }
 
 impl<S: Copy + PartialEq> Memory<S> {
-    /// The shape that was taken last.
+    /// What was accepted last.
     pub(in crate::provider) fn get(&self, key: &str) -> Option<S> {
         let known = self.0.lock();
         known.get(key).copied()
     }
 
-    /// Remembers a shape, unless it is the one that would be tried first anyway.
-    pub(in crate::provider) fn keep(&self, key: String, shape: S, likely: S) {
+    /// Remembers a value, unless it is the one that would be tried first anyway.
+    pub(in crate::provider) fn keep(&self, key: String, value: S, likely: S) {
         let mut known = self.0.lock();
-        if shape == likely {
+        if value == likely {
             known.remove(&key);
         } else {
-            insert(&mut known, key, shape);
+            insert(&mut known, key, value);
         }
     }
 
-    /// Remembers a shape.
-    pub(in crate::provider) fn set(&self, key: String, shape: S) {
+    /// Remembers a value.
+    pub(in crate::provider) fn set(&self, key: String, value: S) {
         let mut known = self.0.lock();
-        insert(&mut known, key, shape);
+        insert(&mut known, key, value);
     }
 }
 
-/// Names of models are whatever is asked for. What there is no room for is found out again.
-fn insert<S>(known: &mut HashMap<String, S>, key: String, shape: S) {
-    if known.len() < MOST || known.contains_key(&key) {
-        known.insert(key, shape);
+/// Anybody can ask for any name of a model, so the number of keys is limited. What finds no room is
+/// found out again the next time.
+fn insert<S>(known: &mut HashMap<String, S>, key: String, value: S) {
+    if known.len() < MAX_KEYS || known.contains_key(&key) {
+        known.insert(key, value);
     }
 }

@@ -1,12 +1,12 @@
 //! Turns the pieces of an answer into events.
 
+use super::parts::{Shown, shown};
 use crate::provider::{
     ProviderEvent,
     blocks::Blocks,
     endpoint::Endpoint,
     exchange::{Decode, Flow, Ready, body_json, event_json},
     fault, http,
-    media::Media,
     pieces::Prose,
     sse,
 };
@@ -239,37 +239,6 @@ fn responses(document: &Value) -> &[Value] {
     document
         .as_array()
         .map_or(std::slice::from_ref(document), Vec::as_slice)
-}
-
-/// What of a part is neither words nor a call.
-enum Shown {
-    Media(Media),
-    /// A program that the model ran, or what came of it, as Markdown.
-    Code(String),
-}
-
-fn shown(part: &Value) -> Option<Shown> {
-    let text = |path: &str| part.pointer(path).and_then(Value::as_str);
-    if let Some(data) = text("/inlineData/data") {
-        let kind = text("/inlineData/mimeType").unwrap_or_default();
-        return Some(Shown::Media(Media::from_base64(data, kind)));
-    }
-    if let Some(address) = text("/fileData/fileUri") {
-        return Some(Shown::Media(Media::from_address(address)));
-    }
-    if let Some(code) = text("/executableCode/code") {
-        let language = text("/executableCode/language").unwrap_or_default();
-        return Some(Shown::Code(fenced(&language.to_lowercase(), code)));
-    }
-    let output = text("/codeExecutionResult/output")?;
-    Some(Shown::Code(fenced("", output)))
-}
-
-/// Code as a block of Markdown, within a fence that is longer than any in it.
-fn fenced(language: &str, code: &str) -> String {
-    let runs = code.split(|letter| letter != '`').map(str::len);
-    let fence = "`".repeat(runs.max().unwrap_or(0).max(2) + 1);
-    format!("\n\n{fence}{language}\n{}\n{fence}\n\n", code.trim_end())
 }
 
 /// The closed word for a reason to end.

@@ -30,6 +30,6 @@ fn provider(server: &Server) -> HttpProvider<OpenAi> {
 
 /// What is sent for a request.
 pub(in crate::provider) fn body(request: &ChatRequest, prefill: bool) -> serde_json::Value {
-    let variant = request::RequestVariant::for_url(&"http://acme.example/v1".parse().unwrap());
+    let variant = RequestVariant::for_url(&"http://acme.example/v1".parse().unwrap());
     serde_json::to_value(request::body(request, variant, prefill)).unwrap()
 }

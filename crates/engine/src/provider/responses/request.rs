@@ -3,7 +3,10 @@
 use crate::provider::{
     ChatMessage, ChatRequest, Part, Role,
     exchange::short,
-    openai::request::{data_url, effort_word, next_effort},
+    openai::{
+        request::data_url,
+        variant::{effort_word, next_effort},
+    },
 };
 use serde_json::{Map, Value, json};
 

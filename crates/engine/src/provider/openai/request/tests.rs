@@ -1,5 +1,5 @@
 use super::*;
-use crate::provider::Sampling;
+use crate::provider::{Effort, Sampling};
 use headwater_protocol::ToolCall;
 
 fn written(request: &ChatRequest, variant: RequestVariant, prefill: bool) -> Value {
