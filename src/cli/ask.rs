@@ -1,5 +1,5 @@
-//! `headwater ask`: the smallest reader there is. It starts a run and follows it with a cursor,
-//! through the server that is running, or through one that it starts for itself.
+//! `headwater ask`: the smallest reader. It starts a run and follows it with a cursor, through the
+//! running server or through one that it starts itself.
 
 use super::{logging, printed::Printed, serve::Server};
 use crate::server::config::Config;
@@ -18,13 +18,13 @@ use std::{
     time::Duration,
 };
 
-/// Pauses between two tries to reach a server that went away.
+/// The pause between two attempts to reach a server that went away.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// How often it is tried; the next process needs some seconds to start.
+/// The most attempts in a row: half a minute, in which a server restarts.
 const TRIES: u32 = 60;
 
-/// The longest silence on an event stream before it is taken for dead; the server pings.
+/// The longest silence on an event stream before it counts as dead. The server pings every 5 s.
 const WATCHDOG: Duration = Duration::from_secs(20);
 
 pub(super) async fn ask(
@@ -34,7 +34,7 @@ pub(super) async fn ask(
     images: Vec<PathBuf>,
 ) -> Result<(), Error> {
     logging::init(config.log_format, "error");
-    // Before anything is started: most mistakes are in a name.
+    // Before anything is started, because a wrong file name is the most likely mistake.
     let images = images.iter().map(read_image).collect::<Result<_, _>>()?;
     let (address, server) = match lock::take(&config.engine.data)? {
         Holder::Other(address) if !address.is_empty() => (address, None),
@@ -60,7 +60,7 @@ pub(super) async fn ask(
 struct Asker {
     http: reqwest::Client,
     address: String,
-    /// Whether standard error is a terminal, so that the state can be shown there.
+    /// Whether standard error is a terminal, on which the state can be shown.
     shows_state: bool,
 }
 
@@ -144,7 +144,7 @@ impl Asker {
         }
     }
 
-    /// One connection: prints what comes until it ends.
+    /// Prints what one connection delivers until it ends.
     async fn follow(&self, started: &Started, printed: &mut Printed<Stdout>) -> Result<(), Error> {
         let url = format!(
             "{}/api/runs/events?run={}&after={}",
@@ -181,7 +181,7 @@ impl Asker {
         Ok(())
     }
 
-    /// Shows where things stand on the terminal's last line, and takes it away again.
+    /// Replaces the state on the last line of the terminal.
     fn state(&self, words: &str) {
         if self.shows_state {
             eprint!("\r\x1b[2K{words}");

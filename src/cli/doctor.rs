@@ -1,4 +1,4 @@
-//! `headwater doctor`: what works and what does not, each in one line.
+//! `headwater doctor`: checks the installation, one line for each check.
 
 use super::logging;
 use crate::server::config::Config;
@@ -77,7 +77,7 @@ pub(super) async fn doctor(config: Config) -> Result<(), Error> {
     }
 }
 
-/// What of the data folder others on this machine can read.
+/// The data folder and those of its files that other users of this machine can read.
 #[cfg(unix)]
 fn open_to_others(data: &std::path::Path) -> Vec<std::path::PathBuf> {
     let files = db::FILES.iter().map(|name| data.join(name));

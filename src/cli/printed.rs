@@ -1,8 +1,7 @@
 //! An answer on standard output: what the page shows, as far as a terminal can show it.
 //!
-//! Both print by the one fold. A terminal takes nothing back, though: where text that was printed is
-//! not part of the answer any more, standard error says so, and the text that stands is printed on a
-//! new line.
+//! Both use the same fold. A terminal cannot take text back, though. If printed text does not belong to
+//! the answer any more, standard error says so, and the current text is printed on a new line.
 
 use headwater_protocol::{
     Event, Seq, Status,
@@ -15,7 +14,7 @@ use std::io::{self, Write};
 pub(super) struct Printed<W> {
     out: W,
     answer: Answer,
-    /// The text of the answer as it was printed last, behind whatever is of no account any more.
+    /// The current text of the answer as far as it was printed.
     text: String,
     /// Whether [`Printed::text`] may not be what the answer begins with.
     stale: bool,

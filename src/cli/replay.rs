@@ -1,4 +1,4 @@
-//! `headwater replay`: a stored answer at its true pace.
+//! `headwater replay`: prints a stored answer at the pace at which it was written.
 
 use crate::server::config::Config;
 use headwater_engine::{db::Db, db::logs::stored};
@@ -9,8 +9,7 @@ use headwater_protocol::{
 use std::{collections::HashMap, io::Write, ops::RangeInclusive, time::Duration};
 use tokio::time::{Instant, sleep_until};
 
-/// How many times faster an answer can be played; slower, the oldest would take longer than clocks
-/// go on.
+/// The possible factors of speed. A slower replay could take longer than a clock can measure.
 const SPEEDS: RangeInclusive<f64> = 0.001..=1e9;
 
 pub(super) async fn replay(
@@ -46,15 +45,15 @@ pub(super) async fn replay(
         };
         let written = out.write_all(line.as_bytes()).and_then(|()| out.flush());
         if written.is_err() {
-            // Whoever read this has gone away.
+            // The reader of standard output has gone.
             return Ok(());
         }
     }
     Ok(())
 }
 
-/// How many bytes of each block are part of the answer in the end: nothing of an attempt that was
-/// replaced, and after a stop no more than was kept.
+/// How many bytes of each block belong to the final answer: none of a replaced attempt, and after a stop
+/// only what was kept.
 fn kept(answer: &Answer) -> HashMap<BlockNo, usize> {
     let blocks = answer.blocks.iter();
     blocks
@@ -63,7 +62,7 @@ fn kept(answer: &Answer) -> HashMap<BlockNo, usize> {
         .collect()
 }
 
-/// As much of a piece of a block as is kept.
+/// The part of a delta that belongs to the final answer.
 fn take<'t>(left: &mut HashMap<BlockNo, usize>, block: BlockNo, text: &'t str) -> &'t str {
     let left = left.entry(block).or_default();
     let text = beginning(text, *left);

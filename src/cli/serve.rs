@@ -1,4 +1,4 @@
-//! `headwater serve`.
+//! `headwater serve`: the web server, until a signal ends it.
 
 use super::logging;
 use crate::server::{config::Config, connections, guard::Hosts, router};
@@ -17,10 +17,10 @@ use std::{
 };
 use tokio::net::TcpListener;
 
-/// How long connections may take to close after the last run has ended.
+/// How long connections may take to close once no run is left.
 const CLOSE: Duration = Duration::from_secs(4);
 
-/// Serves until a signal, then ends in order.
+/// Serves until a signal, then shuts down in order.
 pub(super) async fn serve(config: Config) -> Result<(), Error> {
     logging::init(config.log_format, "info");
     let lock = match lock::take(&config.engine.data)? {
@@ -64,7 +64,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Opens everything and listens. The data folder is locked by the caller.
+    /// Opens the engine and listens. The caller has locked the data folder.
     pub(super) async fn start(config: &Config, lock: Lock) -> Result<Self, Error> {
         let listener = bind(config.addr).await?;
         let local = listener.local_addr().unwrap_or(config.addr);
@@ -97,8 +97,7 @@ impl Server {
     }
 }
 
-/// The address to open, for one that we listen on: who listens on all addresses has none that can
-/// be asked, but this machine's own is among them.
+/// The address to open in a browser: loopback if the server listens on all addresses.
 fn reachable(listening: SocketAddr) -> SocketAddr {
     let ip = match listening.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::from(Ipv4Addr::LOCALHOST),
@@ -121,8 +120,8 @@ async fn bind(addr: SocketAddr) -> Result<TcpListener, Error> {
     })
 }
 
-/// Where the page's files are. `cargo leptos` says so by environment; otherwise they lie beside
-/// the program, as `make run` builds them.
+/// Where the files of the page are. `cargo leptos` sets environment variables; otherwise they are
+/// beside the program, where `make run` builds them.
 fn leptos_options(addr: SocketAddr) -> LeptosOptions {
     if std::env::var_os("LEPTOS_OUTPUT_NAME").is_some()
         && let Ok(file) = leptos::config::get_configuration(None)

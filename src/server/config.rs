@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-/// What the command line says; every flag is an environment variable too.
+/// The flags of the command line. Every flag is an environment variable too.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Flags {
     /// Address to listen on; port 0 picks a free one
@@ -130,7 +130,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// The file.
+/// The configuration file.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct File {
@@ -158,7 +158,7 @@ struct File {
     tool: Vec<ToolConfig>,
 }
 
-/// The section on failures.
+/// The section `[retry]` of the file.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Retry {
@@ -174,21 +174,21 @@ struct Retry {
 /// The configuration, ready to use.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where to listen.
+    /// The address to listen on. Port 0 picks a free port.
     pub addr: SocketAddr,
-    /// Host names under which the page may be opened, beside the machine's own loopback names, in
-    /// lower case and without ports.
+    /// Further host names under which the server answers, in lower case and without ports. Loopback
+    /// names are always allowed.
     pub allow_hosts: Vec<String>,
     /// How long running answers may go on after SIGTERM.
     pub grace: Duration,
     /// How the log on standard error is written.
     pub log_format: LogFormat,
-    /// Everything behind the web server.
+    /// The configuration of the engine.
     pub engine: headwater_engine::Config,
 }
 
 impl Config {
-    /// Reads the file, if there is one, and puts everything together.
+    /// Reads the configuration file, if there is one, and merges all sources.
     ///
     /// # Errors
     /// `invalid_request`, with a sentence that names the setting.
@@ -348,14 +348,14 @@ fn default_data() -> PathBuf {
     base("XDG_DATA_HOME", ".local/share").join("headwater")
 }
 
-/// Where the set-up puts the default model.
+/// The file to which `scripts/setup.sh` downloads the default model.
 pub fn default_model_file() -> PathBuf {
     base("XDG_CACHE_HOME", ".cache")
         .join("headwater/models")
         .join("SmolLM2-135M-Instruct.Q4_1.gguf")
 }
 
-/// A folder of the XDG base directory specification.
+/// A folder of the [XDG base directory specification](https://specifications.freedesktop.org/basedir/latest/).
 fn base(variable: &str, below_home: &str) -> PathBuf {
     std::env::var_os(variable)
         .map(PathBuf::from)

@@ -1,8 +1,8 @@
-//! Sockets: how many there may be, and how long one may be silent.
+//! Connections: how many may be open, and how long one may be silent.
 //!
-//! A browser asks at once. What connects and says nothing, or half a request, is let go, so that
-//! it cannot use up what everybody shares. A connection that waits for *us*, such as an event
-//! stream, lasts as long as its answer.
+//! Browsers send their request at once. A client that connects and sends nothing, or half a request, is
+//! disconnected, so that it cannot use up the connections. A connection that waits for the server, such
+//! as an event stream, lasts as long as its response.
 
 use axum::Router;
 use hyper::server::conn::http1;
@@ -17,19 +17,20 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// What sockets may use.
+/// Limits on connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How long the head of a request may take, and how long a connection may wait for its next
-    /// request.
+    /// The longest time until the head of a request is complete, and the longest pause between two
+    /// requests of a connection.
     pub head: Duration,
-    /// Connections at once. Those beyond it wait until one ends.
+    /// The most connections at once. Further clients wait until one of them ends.
     pub connections: usize,
 }
 
 impl Default for Limits {
-    /// Half a minute, as hyper has it; half of the files that the process may open, because
-    /// the database, the providers and the tools need some too.
+    /// 30 s, the [default of hyper](https://docs.rs/hyper/1/hyper/server/conn/http1/struct.Builder.html#method.header_read_timeout),
+    /// and half of the files that the process may open, because the database, the providers and the
+    /// tools need some too.
     fn default() -> Self {
         Self {
             head: Duration::from_secs(30),
@@ -38,12 +39,12 @@ impl Default for Limits {
     }
 }
 
-/// How many files the process may open, after asking for all that it can have: many systems give
-/// 1024 to start with, because of programs of another age.
+/// How many files the process may open, after raising its soft limit to the hard limit: the soft limit
+/// is 1024 on many systems, for old programs that call `select`.
 #[cfg(unix)]
 fn open_files() -> usize {
     use rustix::process::{Resource, getrlimit, setrlimit};
-    /// More than this is of no use here.
+    /// The server has no use for more.
     const ENOUGH: u64 = 65_536;
     let mut limit = getrlimit(Resource::Nofile);
     let now = limit.current.unwrap_or(ENOUGH);
@@ -62,7 +63,7 @@ fn open_files() -> usize {
     1024
 }
 
-/// Serves until `ended`, then lets every connection finish the answer it is at, and returns.
+/// Serves until `ended`, then returns once every connection has finished its current response.
 pub async fn serve(
     listener: TcpListener,
     routes: Router,
@@ -120,7 +121,7 @@ pub async fn serve(
     open.wait().await;
 }
 
-/// The next socket. What can go wrong goes wrong for one of them, or passes.
+/// Accepts the next connection. Errors concern a single client, or pass after a while.
 async fn accept(listener: &TcpListener) -> TcpStream {
     loop {
         match listener.accept().await {

@@ -1,4 +1,4 @@
-//! What pages without script are made of, and the page that says what went wrong.
+//! The parts of pages without script, and the page for failures.
 
 use super::policy;
 use axum::{
@@ -8,7 +8,7 @@ use axum::{
 };
 use headwater_protocol::{ConversationId, Error, ErrorCode};
 
-/// Whether a person's browser asks: it says that it would rather have a page than data.
+/// Whether the client prefers HTML, as browsers do when a person opens an address.
 pub(super) fn wants_page(headers: &HeaderMap) -> bool {
     headers
         .get(header::ACCEPT)
@@ -16,12 +16,12 @@ pub(super) fn wants_page(headers: &HeaderMap) -> bool {
         .is_some_and(|accept| accept.contains("text/html"))
 }
 
-/// A page that says what went wrong.
+/// A page for a failure.
 pub(super) fn problem(why: &Error) -> Response {
     failure(why, "")
 }
 
-/// A page that says what went wrong and gives the text back.
+/// A page for a failure, with the text that the person had sent.
 pub(super) fn failure(why: &Error, text: &str) -> Response {
     let title = match (why.code, text.is_empty()) {
         (_, false) => "Not sent",
@@ -49,8 +49,8 @@ pub(super) fn status_of(error: &Error) -> StatusCode {
     StatusCode::from_u16(error.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// The beginning of a document. Where script and WASM work after all, the reader is taken to the
-/// full page; without the WASM file there is no use in going.
+/// The beginning of a document. `full` adds a script that opens the full page of a conversation if the
+/// browser runs WASM and the WASM file is there.
 pub(super) fn head(title: &str, full: Option<(&str, ConversationId)>) -> String {
     let mut page = String::from(
         "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -72,22 +72,14 @@ pub(super) fn head(title: &str, full: Option<(&str, ConversationId)>) -> String 
     page
 }
 
-/// A whole page. `nonce` is that of the script that [`head`] put into it.
+/// A response with a page. `nonce` is that of the script that [`head`] added.
 pub(super) fn document(body: Body, status: StatusCode, nonce: Option<&str>) -> Response {
     let mut response = (status, body).into_response();
     policy::of_document(response.headers_mut(), nonce);
     response
 }
 
-/// Text as HTML text, also within double quotes.
+/// Adds text as HTML text, which may also stand within double quotes.
 pub(super) fn escape(text: &str, out: &mut String) {
-    for letter in text.chars() {
-        match letter {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            other => out.push(other),
-        }
-    }
+    html_escape::encode_double_quoted_attribute_to_string(text, out);
 }

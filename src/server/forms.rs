@@ -1,8 +1,8 @@
-//! What commands are sent as: forms.
+//! Forms, in which commands are sent.
 //!
-//! Their bodies are checked as bytes before anything decodes them: the usual decoders replace what
-//! is not UTF-8 in silence, and a message must arrive as it was sent or not at all. A form that a
-//! browser sends without script is answered with a page.
+//! Their bodies are checked before they are decoded: the usual decoders silently replace bytes that are
+//! not UTF-8, and a message must arrive as it was sent or not at all. Forms that a browser sends
+//! without script are answered with a page.
 
 use super::{
     document::{failure, wants_page},
@@ -18,17 +18,18 @@ use axum::{
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use headwater_protocol::{ConversationId, Error, ErrorCode, IMAGES, MAX_TEXT_BYTES};
+use percent_encoding::percent_decode;
 use serde::Deserialize;
 use std::time::Duration;
 
-/// The largest form: a message of the largest size with every byte percent-encoded, and room for
-/// the other fields.
+/// The largest form in bytes: the longest message with every byte percent-encoded, and 16 kB for the
+/// other fields.
 const MAX_FORM: usize = 3 * MAX_TEXT_BYTES + 16 * 1024;
 
-/// How long the body of a request may pause.
+/// The longest pause within the body of a request.
 const PAUSE: Duration = Duration::from_secs(30);
 
-/// Refuses forms under `/api/` that are too large or not UTF-8. A picture is no form.
+/// Refuses forms under `/api/` that are too large or not UTF-8. Uploads of images are no forms.
 pub async fn check(request: Request, next: Next) -> Response {
     let path = request.uri().path();
     if *request.method() != Method::POST || !path.starts_with("/api/") || path == IMAGES {
@@ -51,17 +52,17 @@ pub async fn check(request: Request, next: Next) -> Response {
         .await
 }
 
-/// Answers a plain HTML form with a page: where the command was done, its conversation; where it
-/// was not, what went wrong, with the text, so that nothing is lost.
+/// Answers HTML forms with a page: a redirect to the conversation if the command succeeded, otherwise
+/// the failure together with the text of the person, so that nothing is lost.
 ///
-/// The command itself is done by its server function, as for everybody else.
+/// The server function of the command does the work, as for all other clients.
 pub async fn answer_with_pages(request: Request, next: Next) -> Response {
     let is_command = request.uri().path().starts_with("/api/runs/");
     if *request.method() != Method::POST || !is_command || !wants_page(request.headers()) {
         return next.run(request).await;
     }
     let (mut parts, body) = request.into_parts();
-    // The check has read it already.
+    // `check` has read it completely already.
     let form = to_bytes(body, MAX_FORM).await.unwrap_or_default();
     let form = Form::read(&form);
     parts.headers.remove(header::ACCEPT);
@@ -88,20 +89,20 @@ pub async fn answer_with_pages(request: Request, next: Next) -> Response {
     }
 }
 
-/// The longest answer of a command, in bytes.
+/// The longest response of a command, in bytes.
 const MAX_ANSWER: usize = 64 * 1024;
 
-/// What the answers of all commands on runs have.
+/// The part that the responses of all commands on runs have in common.
 #[derive(Deserialize)]
 struct Answered {
     conversation: ConversationId,
 }
 
-/// A form as a browser sends it without script.
+/// A form that a browser sent without script.
 struct Form {
-    /// Its fields. Those that nobody filled in are left out: an empty one is no identifier.
+    /// The fields, encoded again, without the empty ones: an empty text is no identifier.
     fields: String,
-    /// The message in it.
+    /// The message of the person.
     text: String,
 }
 
@@ -125,7 +126,7 @@ impl Form {
 /// The whole body of a request, or `None` if it is longer than `limit` bytes.
 ///
 /// # Errors
-/// `invalid_request` if it breaks off or stands still for half a minute.
+/// `invalid_request` if it breaks off or pauses for more than 30 s.
 pub async fn read(body: Body, limit: usize) -> Result<Option<Bytes>, Error> {
     read_within(PAUSE, body, limit).await
 }
@@ -159,27 +160,9 @@ fn too_large() -> String {
     )
 }
 
-/// Whether a form is UTF-8 once its `%xx` are decoded.
+/// Whether a form is UTF-8 after percent-decoding.
 fn is_utf8(form: &[u8]) -> bool {
-    let mut decoded = Vec::with_capacity(form.len());
-    let mut rest = form;
-    while let Some((first, tail)) = rest.split_first() {
-        let hex = |at: usize| {
-            tail.get(at)
-                .and_then(|digit| char::from(*digit).to_digit(16))
-        };
-        match (first, hex(0), hex(1)) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.push((high * 16 + low) as u8);
-                rest = &tail[2..];
-            }
-            _ => {
-                decoded.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    std::str::from_utf8(&decoded).is_ok()
+    percent_decode(form).decode_utf8().is_ok()
 }
 
 #[cfg(test)]

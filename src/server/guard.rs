@@ -1,8 +1,9 @@
-//! Who may talk to the server: the person at this machine, and no web site they happen to visit.
+//! Who may talk to the server: the person at this machine, but no web site that they visit.
 //!
-//! There are no accounts yet; what protects the conversations is that the server listens on
-//! loopback and looks at every request's `Host` (a rebound name is not one of ours) and `Origin`
-//! (a foreign page is not ours either).
+//! There are no accounts. The conversations are protected because the server listens on loopback and
+//! checks the `Host` of every request, against
+//! [DNS rebinding](https://en.wikipedia.org/wiki/DNS_rebinding), and its `Origin` and
+//! [`Sec-Fetch-*`](https://www.w3.org/TR/fetch-metadata/) headers, against requests from other sites.
 
 mod hosts;
 
@@ -19,8 +20,8 @@ pub use hosts::{Hosts, host_name};
 use parking_lot::Mutex;
 use std::collections::HashSet;
 
-/// Refuses requests for other hosts and from other origins, and adds the headers that keep a
-/// browser from doing harm with what we answer.
+/// Refuses requests for other hosts and from other origins, and adds the security headers to every
+/// response.
 pub async fn guard(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
     let mut response = match check(&hosts, &request) {
         Ok(()) => next.run(request).await,
@@ -39,21 +40,21 @@ pub async fn guard(State(hosts): State<Hosts>, request: Request, next: Next) -> 
     response
 }
 
-/// Why a request is not served.
+/// Why a request is refused.
 #[derive(Debug, PartialEq, Eq)]
 enum Refusal {
-    /// It names no host, or several, or something else.
+    /// It has no valid `Host`, or several.
     NoHost,
-    /// Its host is not ours.
+    /// Its host is not one of ours.
     Host(String),
-    /// A page of this origin sends it.
+    /// A page of this foreign origin sent it.
     Origin(String),
-    /// A page that the browser does not name sends it.
+    /// A page of another site sent it; the browser does not say which.
     Elsewhere,
 }
 
 impl Refusal {
-    /// What is wrong, and what to set where that may be the cause.
+    /// The reason, and the setting to change if that may be the cause.
     fn sentence(&self, hosts: &Hosts) -> String {
         let allow = |name: &str| {
             format!(
@@ -86,15 +87,15 @@ impl Refusal {
         }
     }
 
-    /// Whether it may be that something is to be set, by whoever runs the server.
+    /// Whether a setting of the server may be the cause.
     fn is_a_setting(&self) -> bool {
         matches!(self, Self::Host(_) | Self::Origin(_))
     }
 }
 
-/// Says each sentence once, and not for ever new names.
+/// Logs each sentence once. Their number is bounded, because clients choose the names in them.
 fn log_once(why: &str) {
-    /// Different sentences in the life of the process.
+    /// The most sentences in the life of the process.
     const MOST: usize = 16;
     static SAID: Mutex<Option<HashSet<String>>> = Mutex::new(None);
     let mut said = SAID.lock();
@@ -120,13 +121,13 @@ fn check(hosts: &Hosts, request: &Request) -> Result<(), Refusal> {
     if let Some(origin) = text(header::ORIGIN)
         && !hosts.is_origin(origin, &host)
     {
-        // Only what is an origin is said again.
+        // The sentence repeats only well-formed origins.
         return Err(match split_origin(origin) {
             Some(_) => Refusal::Origin(origin.to_owned()),
             None => Refusal::Elsewhere,
         });
     }
-    // A browser sends no `Origin` with a GET from a foreign page, but says where it comes from.
+    // With a GET from a foreign page browsers send no `Origin`, but `Sec-Fetch-Site`.
     let fetch = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     match fetch("sec-fetch-site") {
         None | Some("same-origin" | "none") => Ok(()),
@@ -135,8 +136,8 @@ fn check(hosts: &Hosts, request: &Request) -> Result<(), Refusal> {
     }
 }
 
-/// Whether a person follows a link to one of our pages. A foreign page may lead to them; it may
-/// neither show them in a frame nor ask for data.
+/// Whether a person follows a link to one of our pages. Foreign pages may link to them, but may not
+/// show them in a frame or request data.
 fn follows_a_link<'a>(request: &Request, fetch: impl Fn(&str) -> Option<&'a str>) -> bool {
     let path = request.uri().path();
     matches!(*request.method(), Method::GET | Method::HEAD)

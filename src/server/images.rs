@@ -1,4 +1,4 @@
-//! The addresses of pictures: where they are sent to, and where they are shown.
+//! Upload and download of images.
 
 use super::{document::status_of, forms};
 use axum::{
@@ -12,8 +12,8 @@ use headwater_engine::{Engine, db::images::too_large};
 use headwater_protocol::{Error, ErrorCode, ImageId, MAX_IMAGE_BYTES};
 use std::sync::Arc;
 
-/// `POST /api/images`: the body is a picture. The answer is its identifier, a JSON string, which [`crate::api::start_run`]
-/// takes.
+/// `POST /api/images`: stores the image in the body. The response is its identifier as a JSON string,
+/// for [`crate::api::start_run`].
 pub async fn upload(State(engine): State<Arc<Engine>>, body: Body) -> Response {
     match keep(&engine, body).await {
         Ok(id) => Json(id).into_response(),
@@ -21,14 +21,14 @@ pub async fn upload(State(engine): State<Arc<Engine>>, body: Body) -> Response {
     }
 }
 
-/// `GET /api/images/{id}`: a picture.
+/// `GET /api/images/{id}`: sends an image.
 pub async fn show(State(engine): State<Arc<Engine>>, Path(id): Path<String>) -> Response {
     let wanted = ImageId(id);
     match engine.image(wanted).await {
         Ok(Some(image)) => {
             let headers = [
                 (header::CONTENT_TYPE, image.media_type.as_str()),
-                // It must not outlive its conversation in a browser's cache.
+                // In a browser's cache it would outlive its conversation.
                 (header::CACHE_CONTROL, "no-store"),
                 (
                     header::CONTENT_SECURITY_POLICY,
@@ -55,7 +55,7 @@ async fn keep(engine: &Engine, body: Body) -> Result<ImageId, Error> {
     engine.keep_image(data.ok_or_else(too_large)?).await
 }
 
-/// The identifiers of a list with commas between.
+/// Parses a comma-separated list of identifiers.
 pub fn from_list(list: Option<&str>) -> Vec<ImageId> {
     let ids = list.unwrap_or_default().split(',').map(str::trim);
     ids.filter(|id| !id.is_empty())

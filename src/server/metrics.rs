@@ -10,13 +10,13 @@ use headwater_engine::Engine;
 use headwater_protocol::Error;
 use std::sync::Arc;
 
-/// The process is alive.
+/// `GET /health`: the process answers.
 pub async fn health() -> &'static str {
     "ok\n"
 }
 
-/// The server takes new runs: it is not ending and its log can be written. Otherwise the answer is
-/// an error that says why not.
+/// `GET /ready`: whether the server takes new messages. It does not while it shuts down or while its log
+/// cannot be written; the response is then 503 with an error that says why.
 pub async fn ready(State(engine): State<Arc<Engine>>) -> Response {
     match engine.ready() {
         Ok(()) => "ready\n".into_response(),
@@ -24,14 +24,15 @@ pub async fn ready(State(engine): State<Arc<Engine>>) -> Response {
     }
 }
 
-/// Whatever the reason is, those who ask for it look for this status.
+/// Load balancers expect 503, whatever the reason is.
 fn not_ready(why: &Error) -> Response {
     let mut response = status::answer(why, false);
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response
 }
 
-/// Gauges in the Prometheus text format.
+/// `GET /metrics`: gauges in the
+/// [Prometheus text format](https://prometheus.io/docs/instrumenting/exposition_formats/).
 pub async fn metrics(State(engine): State<Arc<Engine>>) -> impl IntoResponse {
     let running = engine.log.running().len();
     let trouble = u8::from(engine.log.writer.trouble().borrow().is_some());

@@ -1,4 +1,4 @@
-//! Pages that Leptos renders are made in tasks of their own, and sent when they are whole.
+//! Pages that Leptos renders are rendered in their own tasks, and sent when they are complete.
 
 use super::document::problem;
 use axum::{
@@ -11,14 +11,14 @@ use axum::{
 use headwater_protocol::{Error, ErrorCode};
 use tracing::Instrument;
 
-/// Renders a page to its end, whether its reader stays or not.
+/// Renders a page to its end, whether the client stays or not.
 ///
-/// A rendering has tasks beside it that read its signals. If it were dropped half-way, when its
-/// reader leaves, they would read what is gone and panic. And a page that fails half-way is
-/// answered as a failure, not as half a page. What is not a page passes.
+/// Leptos runs tasks beside a rendering that read its signals. If the rendering were dropped half-way,
+/// because the client leaves, they would panic. Also, a page that fails half-way becomes a failure and
+/// not half a page. Responses that are no pages pass unchanged.
 pub async fn render(request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    // Data has no signals, and these streams last as long as an answer.
+    // These have no signals, and may be streams that last as long as an answer.
     if path.starts_with("/api/") || path.starts_with("/plain/") {
         return next.run(request).await;
     }
@@ -31,7 +31,7 @@ pub async fn render(request: Request, next: Next) -> Response {
         if !is_page {
             return Ok(HttpResponse::from_parts(parts, body));
         }
-        // The limit is that of the conversation itself, which is in memory already.
+        // The size is bounded by the conversation, which is in memory already.
         let page = to_bytes(body, usize::MAX).await?;
         Ok::<_, axum::Error>(HttpResponse::from_parts(parts, Body::from(page)))
     };

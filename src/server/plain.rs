@@ -1,8 +1,8 @@
 //! Pages without script: the list of conversations, and a conversation that streams.
 //!
-//! A browser without WASM, or one that has not loaded it yet, sends the composer as a plain form.
-//! It is led to `/plain/{conversation}`, a document that the server goes on writing, block by
-//! block, until the answer is whole.
+//! A browser without WASM, or one that has not loaded it yet, sends the composer as a plain form. It is
+//! redirected to `/plain/{conversation}`, a document that the server writes block by block until the
+//! answer is complete.
 
 use super::document::{document, escape, failure, head};
 use axum::{
@@ -30,7 +30,7 @@ fn some(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-/// Which part of what is shown.
+/// The page to show, as query parameters.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Part {
@@ -38,7 +38,7 @@ pub struct Part {
     after: String,
 }
 
-/// Where the conversations are listed without script.
+/// The address of the list of conversations without script.
 pub const LIST: &str = "/plain/conversations";
 
 /// `GET /plain/conversations`: the list of conversations, page by page.
@@ -72,8 +72,8 @@ pub async fn list(State(engine): State<Arc<Engine>>, Query(part): Query<Part>) -
     document(Body::from(page), StatusCode::OK, None)
 }
 
-/// `GET /plain/{conversation}`: the newest messages as a document, or those before one of them; a
-/// running answer streams into it.
+/// `GET /plain/{conversation}`: the newest messages as a document, or those before one of them. A
+/// running answer streams into the document.
 pub async fn page(
     State(engine): State<Arc<Engine>>,
     Path(id): Path<String>,
@@ -152,7 +152,7 @@ pub async fn page(
     document(body, StatusCode::OK, Some(&nonce))
 }
 
-/// The last message and its run, if it is being written, and the messages before it.
+/// The last message and its run, if that is being written, and all messages before it.
 fn split_running(conversation: &Conversation) -> (Option<(&Message, RunId)>, &[Message]) {
     if let Some((last, before)) = conversation.messages.split_last()
         && let Some(answer) = last.answers.last().filter(|answer| answer.is_running())
@@ -163,13 +163,13 @@ fn split_running(conversation: &Conversation) -> (Option<(&Message, RunId)>, &[M
     (None, &conversation.messages)
 }
 
-/// The blocks of a running answer, each as soon as it cannot change any more, then how it ended.
+/// The blocks of a running answer, each as soon as it cannot change any more, and then the end.
 fn blocks_of(source: Source, earlier: &str) -> impl Stream<Item = String> + use<> {
     struct State {
         source: Source,
         renderer: Renderer,
         length: usize,
-        /// The block that was written last: it may turn out to be no text of the answer.
+        /// The block that was written last. Its text may turn out not to belong to the answer.
         last: Option<BlockNo>,
         sent: usize,
         done: bool,
@@ -212,7 +212,7 @@ fn blocks_of(source: Source, earlier: &str) -> impl Stream<Item = String> + use<
                 (gone, answer.visible_text_after(length), end)
             });
             if let Some(kind) = gone {
-                // What is sent stays on the page; it is said what it was.
+                // Sent text stays on the page, so the page says what it was.
                 state.renderer.finish();
                 for block in state.renderer.finished().iter().skip(state.sent) {
                     block_html(&block.html, &mut html);
@@ -223,7 +223,7 @@ fn blocks_of(source: Source, earlier: &str) -> impl Stream<Item = String> + use<
                 });
                 (state.renderer, state.sent, state.length) = (Renderer::new(), 0, 0);
             }
-            // After a stop there may be less than was sent; what is sent here stays sent.
+            // After a stop the answer may be shorter than what was sent, which stays on the page.
             let more = more.unwrap_or_default();
             state.renderer.push(&more);
             state.length += more.len();
@@ -256,7 +256,7 @@ fn blocks_of(source: Source, earlier: &str) -> impl Stream<Item = String> + use<
     })
 }
 
-/// `last`: whether nothing follows, so that an answer may go on.
+/// A message as HTML. `last` says that no message follows, so that the answer can be continued.
 fn article(message: &Message, last: bool, page: &mut String) {
     open_article(message.role, page);
     match message.role {
@@ -303,7 +303,7 @@ fn block_html(html: &str, page: &mut String) {
     page.push_str("</div>");
 }
 
-/// What went wrong, under the kept text, and what can be done.
+/// The failure of an answer, and buttons for what can be done about it.
 fn ending(answer: &Answer, last: bool) -> String {
     let mut page = String::new();
     if let (Some(error), Some(run)) = (&answer.error, answer.run) {

@@ -1,4 +1,4 @@
-//! What browsers may do with our answers: every header that says so is made here.
+//! All headers that tell browsers what they may do with our responses.
 
 use axum::{
     extract::Request,
@@ -9,7 +9,7 @@ use axum::{
 use leptos::prelude::{use_context, use_nonce};
 use leptos_axum::ResponseOptions;
 
-/// Sent with every answer. A page that has no policy of its own may load and run nothing.
+/// Headers of every response. A page without a policy of its own may load and run nothing.
 const HEADERS: [(&str, &str); 5] = [
     (
         "content-security-policy",
@@ -29,17 +29,17 @@ fn set_missing(headers: &mut HeaderMap, fixed: &[(&'static str, &'static str)]) 
     }
 }
 
-/// Adds what every answer has.
+/// Adds the headers of every response.
 pub(super) fn of_all(headers: &mut HeaderMap) {
     set_missing(headers, &HEADERS);
 }
 
-/// Keeps an answer out of all caches.
+/// Keeps a response out of all caches.
 pub(super) fn keep_nowhere(headers: &mut HeaderMap) {
     set_missing(headers, &[("cache-control", "no-store")]);
 }
 
-/// The headers of a page without script, but for the one that has `nonce`.
+/// The headers of a page without script, except for a script with `nonce`.
 pub(super) fn of_document(headers: &mut HeaderMap, nonce: Option<&str>) {
     let script = nonce.map_or(String::new(), |nonce| {
         format!("script-src 'nonce-{nonce}'; connect-src 'self'; ")
@@ -61,8 +61,8 @@ pub(super) fn of_document(headers: &mut HeaderMap, nonce: Option<&str>) {
     }
 }
 
-/// Sets the policy of a page that Leptos renders: scripts by nonce alone, everything else from
-/// here alone. Called for each request, where the nonce is known.
+/// Sets the policy of a page that Leptos renders: scripts need the nonce, everything else must come from
+/// this server. It is called for each request, because each has its own nonce.
 pub(super) fn of_page() {
     if let (Some(response), Some(nonce)) = (use_context::<ResponseOptions>(), use_nonce()) {
         set_policy(&response, &policy(&nonce));
@@ -75,8 +75,9 @@ fn set_policy(response: &ResponseOptions, policy: &str) {
     }
 }
 
-/// `wasm-unsafe-eval` allows WASM and nothing else; `strict-dynamic` lets the one script that has
-/// the nonce import the others. In development the reload socket has another port.
+/// A [content security policy](https://www.w3.org/TR/CSP3/). `wasm-unsafe-eval` allows WASM only.
+/// `strict-dynamic` lets the script with the nonce import other scripts. In development the socket for
+/// reloads has another port.
 fn policy(nonce: &str) -> String {
     let sockets = match cfg!(debug_assertions) {
         true => " ws://localhost:* ws://127.0.0.1:*",
@@ -90,8 +91,8 @@ fn policy(nonce: &str) -> String {
     )
 }
 
-/// Pages and data are not to be found in a browser's cache when their conversation is deleted.
-/// The page's own files may stay there, and are asked for each time: they are small and local.
+/// Keeps pages and data out of browsers' caches, where they would outlive a deleted conversation. Files
+/// of the page may be cached, and are validated each time: they are small and local.
 pub(super) async fn keep_nothing(request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let last = path.rsplit('/').next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! All addresses, and what every request passes on its way. The one module that names the pages.
+//! All routes and the layers that every request passes. This is the only module that names the pages.
 
 use super::{
     forms,
@@ -21,7 +21,7 @@ use leptos::{config::LeptosOptions, prelude::provide_context};
 use leptos_axum::{AxumRouteListing, LeptosRoutes, generate_route_list};
 use std::sync::{Arc, OnceLock};
 
-/// All routes.
+/// The whole server over an engine. `hosts` are the names that it answers under.
 pub fn router(engine: Arc<Engine>, leptos: LeptosOptions, hosts: Hosts) -> Router {
     let routes = page_routes();
     let state = AppState {
@@ -64,7 +64,7 @@ pub fn router(engine: Arc<Engine>, leptos: LeptosOptions, hosts: Hosts) -> Route
         .layer(middleware::from_fn(forms::answer_with_pages))
         .layer(middleware::from_fn(status::head))
         .layer(middleware::from_fn(forms::check))
-        // The check above has the limit that counts.
+        // `forms::check` limits bodies.
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn(policy::keep_nothing))
         .layer(middleware::from_fn_with_state(hosts, guard::guard))
@@ -72,8 +72,8 @@ pub fn router(engine: Arc<Engine>, leptos: LeptosOptions, hosts: Hosts) -> Route
         .with_state(state)
 }
 
-/// The routes of the pages, found once in the life of the process: while Leptos walks through the
-/// app for them, no page that is rendered beside it, by another server, would get its data.
+/// The routes of the pages. They are found once in the life of the process, because pages of another
+/// server that are rendered while Leptos walks through the app would not get their data.
 fn page_routes() -> Vec<AxumRouteListing> {
     static ROUTES: OnceLock<Vec<AxumRouteListing>> = OnceLock::new();
     ROUTES.get_or_init(|| generate_route_list(ui::App)).clone()

@@ -1,4 +1,4 @@
-//! What the handlers share.
+//! The state that handlers share.
 
 use axum::extract::FromRef;
 use headwater_engine::Engine;
@@ -15,12 +15,12 @@ pub fn engine() -> Result<Arc<Engine>, Error> {
         .ok_or_else(|| Error::new(ErrorCode::Internal, "The server is not set up."))
 }
 
-/// What axum's handlers take as their state.
+/// The state of axum's handlers.
 #[derive(Clone)]
 pub struct AppState {
-    /// All runs and what they need.
+    /// The engine that does all commands.
     pub engine: Arc<Engine>,
-    /// Where the page's files are.
+    /// Where the files of the page are.
     pub leptos: LeptosOptions,
 }
 

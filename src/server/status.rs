@@ -1,7 +1,7 @@
-//! How failures are answered: the right status, `{code, message}` for programs, a page for people.
+//! Responses for failures: the right status, `{code, message}` for programs, a page for people.
 //!
-//! Leptos 0.8 answers every failed server function with 500; the body is our error as JSON. Here,
-//! in one place, the status becomes that of the error's code. (From 0.9 on the error type says it.)
+//! Leptos 0.8 answers every failed server function with 500 and our error as JSON. This module replaces
+//! the status by that of the error's code. (From Leptos 0.9 on, the error type has a status.)
 
 use super::document::{problem, status_of, wants_page};
 use axum::{
@@ -16,12 +16,12 @@ use futures::{FutureExt, stream};
 use headwater_protocol::{Error, ErrorCode};
 use std::{convert::Infallible, panic::AssertUnwindSafe};
 
-/// The longest error that is looked at, in bytes.
+/// The longest error in bytes.
 const LONGEST: usize = 64 * 1024;
 
-/// Gives every failure its status, and a body that is an [`Error`] or a page that says it.
+/// Gives every failure its status, and an [`Error`] or a page as its body.
 ///
-/// A handler that panics is a failure like others: nobody waits for an answer that never comes.
+/// A handler that panics is a failure too, so that no client waits for a response that never comes.
 pub async fn from_error(request: Request, next: Next) -> Response {
     let wants_page = wants_page(request.headers());
     let handled = AssertUnwindSafe(next.run(request)).catch_unwind().await;
@@ -58,7 +58,8 @@ pub async fn from_error(request: Request, next: Next) -> Response {
     response
 }
 
-/// An error as an answer: a page for a person's browser, JSON for everybody else.
+/// A response for an error: a page for browsers, JSON for all other clients. The error is also an
+/// extension of the response, for the log of requests.
 pub fn answer(error: &Error, wants_page: bool) -> Response {
     if wants_page {
         return problem(error);
@@ -79,7 +80,7 @@ pub fn answer(error: &Error, wants_page: bool) -> Response {
     response
 }
 
-/// An error for answers that did not come from a server function.
+/// An error for failures of the framework, which have a status only.
 fn by_status(status: StatusCode) -> Error {
     let (code, message) = match status {
         StatusCode::NOT_FOUND => (ErrorCode::NotFound, "There is nothing at this address."),
@@ -99,8 +100,7 @@ fn by_status(status: StatusCode) -> Error {
     Error::new(code, message)
 }
 
-/// Answers `HEAD` for data as `GET` would be answered, without the body: an event stream ends
-/// before its first event.
+/// Answers `HEAD` for data like `GET`, without the body. An event stream ends before its first event.
 pub async fn head(mut request: Request, next: Next) -> Response {
     if *request.method() != Method::HEAD || !request.uri().path().starts_with("/api/") {
         return next.run(request).await;
@@ -113,15 +113,15 @@ pub async fn head(mut request: Request, next: Next) -> Response {
             parts.headers.insert(header::CONTENT_LENGTH, length);
             Body::empty()
         }
-        // No length is said where there is none.
+        // A stream has no length.
         None => Body::from_stream(stream::empty::<Result<Bytes, Infallible>>()),
     };
     Response::from_parts(parts, body)
 }
 
-/// Keeps from Leptos that a person's browser asks a server function: it would lead the browser
-/// back to where it comes from, in place of an answer. Where that is a foreign page, it would learn
-/// that and when its visitor was answered.
+/// Hides from Leptos that a browser calls a server function with a form. Leptos would redirect the
+/// browser to the page that it came from, and a foreign page would learn that, and when, its visitor
+/// got a response.
 pub async fn as_data(mut request: Request, next: Next) -> Response {
     if request.uri().path().starts_with("/api/") {
         request.headers_mut().remove(header::ACCEPT);
@@ -130,7 +130,7 @@ pub async fn as_data(mut request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// The failure of what is asked of an address that has no handler, unless it may be a file or a page.
+/// The response for a request without a handler, unless it may be for a file or a page.
 pub fn no_handler(request: &Request) -> Option<Response> {
     let mut response = Response::new(Body::empty());
     if request.uri().path().starts_with("/api/") {

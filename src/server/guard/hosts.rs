@@ -1,10 +1,9 @@
-//! Names under which the server answers, and how a request's `Host` and `Origin` belong together.
+//! The names under which the server answers, and whether a `Host` and an `Origin` belong together.
 
 use headwater_protocol::{Error, ErrorCode};
 use std::{net::IpAddr, str::FromStr, sync::Arc};
 
-/// The hosts that are ours: loopback, the address that we listen on, and the names that are
-/// allowed beside them.
+/// Our hosts: loopback, the address that the server listens on, and the allowed names.
 #[derive(Clone, Debug, Default)]
 pub struct Hosts {
     names: Arc<Vec<String>>,
@@ -12,11 +11,11 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// Accepts these names too, as [`host_name`] returns them, and the address that we listen on.
+    /// Accepts loopback, `names` (as [`host_name`] returns them), and the address `bound`.
     ///
-    /// A server that listens on every address is asked by any of them, and behind a container's
-    /// or a router's port by others still. Then any *number* is accepted: what an evil page can
-    /// point at us is a name of its own, never a number.
+    /// If the server listens on all addresses, every IP address is accepted, because containers and
+    /// routers forward ports from addresses that the server does not know. That is safe: an attacker
+    /// can make a name of their own resolve to us, but cannot make a page's host an IP address of ours.
     pub fn new(names: &[String], bound: IpAddr) -> Self {
         Self {
             names: Arc::new(names.to_vec()),
@@ -24,7 +23,7 @@ impl Hosts {
         }
     }
 
-    /// Whether a host is ours. Ports do not matter here.
+    /// Whether a host is ours. Its port does not matter here.
     pub fn accepts(&self, host: &Authority) -> bool {
         let number = host.name.parse::<IpAddr>().ok().map(|ip| ip.to_canonical());
         host.name == "localhost"
@@ -37,17 +36,16 @@ impl Hosts {
             })
     }
 
-    /// Whether a name was allowed by whoever runs the server.
+    /// Whether a name is among the allowed names.
     pub fn allows(&self, name: &str) -> bool {
         self.names.iter().any(|allowed| allowed == name)
     }
 
-    /// Whether a page from `origin` is ours, when it asks under `host`.
+    /// Whether a page of `origin` that sends requests to `host` is ours.
     ///
-    /// The port counts: another service of this machine is another origin. But a proxy may name
-    /// the standard port or leave it out, may leave out any port, and may ask by our own address
-    /// in place of its public one. Where `host` does not tell under which port the page is open,
-    /// an allowed name is enough.
+    /// The port counts, because another service on this machine is another origin. Proxies, however,
+    /// may add or omit the standard port, omit any port, and use our own address instead of the public
+    /// name. If `host` does not say under which port the page is open, an allowed name is enough.
     pub fn is_origin(&self, origin: &str, host: &Authority) -> bool {
         let Some((origin, standard)) = split_origin(origin) else {
             return false;
@@ -78,9 +76,9 @@ pub(super) fn split_origin(origin: &str) -> Option<(Authority, u16)> {
 /// A host and its port, as in `Host` and behind the scheme of an `Origin`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authority {
-    /// The name in lower case, without a dot at the end; of an IPv6 address without brackets.
+    /// The name in lower case, without a trailing dot, and without the brackets of IPv6.
     pub name: String,
-    /// The port, where it is named.
+    /// The port, if the text has one.
     pub port: Option<u16>,
 }
 
@@ -114,8 +112,8 @@ impl FromStr for Authority {
     }
 }
 
-/// A name to be allowed, as people write it: `chat.example.org`, with a port, or the page's whole
-/// address. What is empty is none. Pages are served under the name whatever the port.
+/// Parses a name for `--allow-host`: `chat.example.org`, with or without a port, or a whole URL. An
+/// empty text is `None`. The name is allowed with every port.
 ///
 /// # Errors
 /// `invalid_request` if it cannot be a host's name.
@@ -126,7 +124,7 @@ pub fn host_name(text: &str) -> Result<Option<String>, Error> {
     }
     let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
     let authority = rest.split('/').next().unwrap_or(rest);
-    // An IPv6 address may come as it is.
+    // IPv6 addresses may come without brackets.
     let name = match authority.parse::<IpAddr>() {
         Ok(ip) => Ok(ip.to_string()),
         Err(_) => authority.parse::<Authority>().map(|host| host.name),
