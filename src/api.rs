@@ -36,7 +36,7 @@ pub use sse::{Sse, SseBody};
 /// - `client_id`: the same id starts one run, however often it is sent.
 ///
 /// - `settings`: those of a new conversation, as in [`set_conversation`].
-/// - `images`: identifiers of pictures that were sent to `/api/images` before, with commas between.
+/// - `images`: identifiers of images that were sent to `/api/images` before, separated by commas.
 ///
 /// A plain HTML form is answered by a redirect to a page that needs no script.
 #[server(endpoint = "runs/start", input = PostUrl)]
@@ -94,7 +94,7 @@ pub async fn stop_run(
         .map_err(ApiError)
 }
 
-/// Goes on with a message whose last run did not end whole, in the same message.
+/// Continues an incomplete answer in the same message.
 #[server(endpoint = "runs/continue", input = PostUrl)]
 pub async fn continue_run(
     run: RunId,
@@ -106,7 +106,7 @@ pub async fn continue_run(
         .map_err(ApiError)
 }
 
-/// Answers the same message anew; the old answer stays as another branch.
+/// Answers the same message again. The old answer stays as another branch.
 #[server(endpoint = "runs/retry", input = PostUrl)]
 pub async fn retry_run(
     run: RunId,
@@ -188,8 +188,9 @@ pub async fn rename_conversation(id: ConversationId, title: String) -> Result<()
         .map_err(ApiError)
 }
 
-/// Sets how the answers of a conversation are asked for, from the next one on. `settings` is a JSON
-/// object of [`headwater_protocol::chat::Settings`]; what it does not name is left to the server and the provider.
+/// Sets how the answers of a conversation are generated, from the next one on. `settings` is a JSON
+/// object of [`headwater_protocol::chat::Settings`]; what it does not name is left to the server and
+/// the provider.
 #[server(endpoint = "conversations/settings", input = PostUrl)]
 pub async fn set_conversation(id: ConversationId, settings: String) -> Result<(), ApiError> {
     crate::server::engine()?
@@ -198,7 +199,7 @@ pub async fn set_conversation(id: ConversationId, settings: String) -> Result<()
         .map_err(ApiError)
 }
 
-/// Keeps a conversation at the top of the list, or no longer.
+/// Pins a conversation to the top of the list, or unpins it.
 #[server(endpoint = "conversations/pin", input = PostUrl)]
 pub async fn pin_conversation(id: ConversationId, pinned: bool) -> Result<(), ApiError> {
     crate::server::engine()?

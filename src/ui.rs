@@ -57,8 +57,8 @@ use leptos_router::{
     path,
 };
 
-/// The app: one page for a new chat and for every conversation, so that neither the transcript nor
-/// the text being typed is torn down when a new chat gets its address.
+/// The app. A new chat and every conversation share one page, so that nothing is rebuilt when a new
+/// chat gets its address.
 #[component]
 pub fn App() -> impl IntoView {
     provide_meta_context();

@@ -64,13 +64,13 @@ pub(crate) fn grow_text(_: &Element, _: &str, _: usize) {}
 pub(crate) fn fit(_: &HtmlTextAreaElement) {}
 pub(crate) fn place(_: &str, _: &str) {}
 pub(crate) fn watch_for_crash() {}
-pub(crate) fn chosen_pictures(_: &Event) -> Vec<File> {
+pub(crate) fn chosen_images(_: &Event) -> Vec<File> {
     Vec::new()
 }
-pub(crate) fn pasted_pictures(_: &ClipboardEvent) -> Vec<File> {
+pub(crate) fn pasted_images(_: &ClipboardEvent) -> Vec<File> {
     Vec::new()
 }
-pub(crate) fn dropped_pictures(_: &DragEvent) -> Vec<File> {
+pub(crate) fn dropped_images(_: &DragEvent) -> Vec<File> {
     Vec::new()
 }
 pub(crate) async fn upload(file: File) -> Result<ImageId, Error> {

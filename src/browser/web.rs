@@ -7,7 +7,7 @@ mod storage;
 mod time;
 
 pub(crate) use events::{Channel, Listener, ignore_composing_keys, on_visible};
-pub(crate) use files::{File, chosen_pictures, dropped_pictures, pasted_pictures, upload};
+pub(crate) use files::{File, chosen_images, dropped_images, pasted_images, upload};
 pub(crate) use page::*;
 pub(crate) use storage::{forget, forget_in_tab, load, load_in_tab, save, save_in_tab};
 pub(crate) use time::{day_start, now, sleep, spawn};

@@ -7,7 +7,7 @@
 
 use headwater_protocol::{Event, Seq, UnixMs, chat::Applied};
 
-/// How the stream of the running answer is doing.
+/// The state of the running answer's stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Link {
     /// Nothing runs, nothing is followed.
@@ -17,7 +17,7 @@ pub enum Link {
     Connecting,
     /// Events arrive.
     Open,
-    /// The connection broke; it is tried again for ever.
+    /// The connection broke. It is tried again without end.
     Reconnecting {
         /// How many times it has been tried since it broke.
         attempt: u32,
@@ -26,24 +26,23 @@ pub enum Link {
     Offline,
 }
 
-/// A connection on which nothing came for so long is dead, whatever the browser says of it. The
-/// server pings every 5 s.
+/// A connection that was silent for this many milliseconds is dead, whatever the browser says of it.
+/// The server pings every 5 s.
 pub const WATCHDOG_MS: u64 = 15_000;
 
-/// After a wake-up, a connection that was silent for so long is not worth waiting for.
+/// After a wake-up, a connection that was silent for this many milliseconds is opened again.
 pub const STALE_MS: u64 = 7_000;
 
-/// The first pause between two attempts; it doubles with each.
+/// The first pause between two attempts, in milliseconds; it doubles with each.
 const BACKOFF_FIRST_MS: u64 = 250;
 
-/// The longest pause, before a quarter of it is added by chance.
+/// The longest pause, in milliseconds, before jitter adds up to a quarter of it.
 const BACKOFF_LAST_MS: u64 = 6_400;
 
-/// A connection that was open for so long has earned a new start of the backoff even if the run
-/// had nothing to say meanwhile.
+/// A connection that was open for this many milliseconds resets the backoff, even if no event came.
 const SETTLED_MS: u64 = 2_000;
 
-/// So many refusals, or so many faults at one place, and the server is asked by another way.
+/// After this many refusals in a row, or faults at one place, a plain request asks for the run.
 const ASK_AFTER: u32 = 3;
 
 /// What happened.
@@ -75,7 +74,7 @@ pub enum Input {
     Offline,
     /// What the fold made of the entry handed out last, and where it stands now.
     Folded {
-        /// What came of it.
+        /// Whether the entry was new.
         applied: Applied,
         /// The fold's last entry.
         cursor: Seq,
@@ -84,18 +83,18 @@ pub enum Input {
     Asked(Asked),
 }
 
-/// What a question by another way than the stream brought.
+/// What a plain request found out about the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// The run goes on; the fold stands at this entry now.
+    /// The run goes on, and the fold has this entry now.
     Running(Seq),
     /// The run has ended or is gone, and the page shows what there is.
     Over,
-    /// No answer either.
+    /// The server did not answer.
     Unreachable,
 }
 
-/// What is to be done, in this order.
+/// What to do, in the order of the outputs.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(
     clippy::large_enum_variant,
@@ -107,9 +106,9 @@ pub enum Output {
         /// The cursor.
         after: Seq,
     },
-    /// Close the stream; what it still had to say does not count.
+    /// Close the stream and drop what is still on its way.
     Close,
-    /// Say [`Input::Tick`] at this time. Takes the place of an earlier wish.
+    /// Say [`Input::Tick`] at this time, and not at an earlier one that was asked for.
     Wait {
         /// When.
         until: UnixMs,
@@ -145,9 +144,9 @@ pub struct Follow {
     heard: UnixMs,
     /// When the timer will ring.
     armed: Option<UnixMs>,
-    /// Whether a connection ever stood.
+    /// Whether any connection was ever open.
     opened: bool,
-    /// The pause is the server's usual one and of no interest to a person.
+    /// The server closed the connection in its usual course, which a person need not know.
     quiet: bool,
     /// The browser says there is no network, and nothing has proved it wrong.
     offline: bool,
@@ -294,7 +293,7 @@ impl Follow {
         }
     }
 
-    /// What came cannot be used: read it again, and if that does not help, ask another way.
+    /// What came cannot be used: read it again, and if that does not help, ask by a plain request.
     fn fault(&mut self, now: UnixMs, out: &mut Vec<Output>) {
         self.faults += 1;
         self.retry(now, out);
@@ -382,7 +381,7 @@ impl Follow {
         }
     }
 
-    /// Sees to it that the timer rings no later than it must. It may ring early: every frame moves
+    /// Makes the timer ring no later than it must. It may ring early: every frame moves
     /// the deadline, and one idle tick in 15 s is cheaper than a new timer for each frame.
     fn arm(&mut self, now: UnixMs, out: &mut Vec<Output>) {
         let until = self.deadline().max(now);
@@ -422,7 +421,7 @@ impl Follow {
         }
     }
 
-    /// A number from 0 to `most`, by chance (xorshift).
+    /// A pseudorandom number from 0 to `most` (xorshift).
     fn jitter(&mut self, most: u64) -> u64 {
         self.chance ^= self.chance << 13;
         self.chance ^= self.chance >> 7;

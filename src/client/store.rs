@@ -28,35 +28,35 @@ use owners::MessageOwners;
 /// The conversation on the screen. Cheap to copy; provided as a context by the chat page.
 #[derive(Clone, Copy)]
 pub struct Chat {
-    /// Which one; `None` for a new chat that has not been sent yet.
+    /// `None` for a new chat, until its first message is sent.
     pub id: RwSignal<Option<ConversationId>>,
-    /// Its name.
+    /// The title of the conversation; empty for a new chat.
     pub title: RwSignal<String>,
     /// `provider/model` for the next message; `None` is the server's default.
     pub model: RwSignal<Option<String>>,
-    /// How its answers are asked for, from the next one on: JSON of [`headwater_protocol::chat::Settings`], or
-    /// nothing where nothing is chosen.
+    /// The settings for the next answer: JSON of [`headwater_protocol::chat::Settings`], or an empty
+    /// text if nothing is chosen.
     pub settings: RwSignal<String>,
-    /// The messages of the current branch as far as they are loaded, oldest first. The list changes when messages come or go,
-    /// never when text arrives: that is inside each [`MessageView`].
+    /// The loaded messages of the current branch, oldest first. The list changes when messages come
+    /// or go, never when text arrives: that is inside each [`MessageView`].
     pub messages: RwSignal<Vec<MessageView>>,
-    /// How the stream of the running answer is doing.
+    /// The state of the running answer's stream.
     pub link: RwSignal<Link>,
-    /// Typed while an answer was being written, sent one by one when it ends.
+    /// Messages typed while an answer was being written. They are sent one by one when it ends.
     pub queue: RwSignal<Vec<Queued>>,
-    /// The pictures that the next message will have.
+    /// The images of the next message.
     pub images: RwSignal<Vec<ImageId>>,
-    /// How many pictures are on their way to the server; the message waits for them.
+    /// How many images are being uploaded. The message cannot be sent before they are there.
     pub uploading: RwSignal<usize>,
-    /// A command was refused or did not reach the server; the text is back in the composer.
+    /// Why the last command failed.
     pub problem: RwSignal<Option<Problem>>,
-    /// Trouble of the server while it streams, such as a full disk.
+    /// What the server says of its own state while it streams, such as that its disk is full.
     pub notice: RwSignal<Option<String>>,
-    /// Whether a command that was given is not answered yet.
+    /// Whether the answer to a command is still awaited.
     pub sending: RwSignal<bool>,
     /// See [`Chat::running`].
     is_running: Memo<bool>,
-    /// What is behind the signals and interests nobody else.
+    /// State that no view reads.
     inner: StoredValue<Inner>,
     live: StoredValue<live::Live>,
 }
@@ -64,27 +64,27 @@ pub struct Chat {
 struct Inner {
     /// Owns the signals of the messages.
     owners: MessageOwners,
-    /// The person's message that is on its way: on the screen, but not in the conversation yet.
+    /// The person's message that is being sent. It is on the screen already.
     pending: Option<MessageView>,
-    /// Grows with every change that this page made or asked for. What was loaded before it says
-    /// nothing about what came after it.
+    /// The number of changes that this page has made or asked for. A conversation that was requested
+    /// before the last one is out of date when it arrives.
     edition: u64,
-    /// Grows when another conversation comes on the screen. What was begun for the last one must
-    /// not change this one.
+    /// The number of conversations that have been on the screen. What was begun for an earlier one
+    /// must not change this one.
     screen: u64,
-    /// Something on the screen is only known from here: a loaded conversation must follow.
+    /// Something on the screen was made up by this page, so the conversation must be loaded again.
     unconfirmed: bool,
     /// The page has taken over what the server rendered.
     hydrated: bool,
-    /// Earlier messages are on their way.
+    /// Earlier messages are being loaded.
     fetching: bool,
 }
 
-/// A command that did not work.
+/// A command that was refused or did not reach the server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem {
-    /// What and why, for a person.
+    /// What went wrong.
     pub error: Error,
-    /// What they had written, to be put back into the composer.
+    /// The text of the message, to be put back into the composer.
     pub text: Option<String>,
 }

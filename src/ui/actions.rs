@@ -16,7 +16,7 @@ use headwater_protocol::{FinishReason, ModelInfo, Status};
 use leptos::prelude::*;
 use std::time::Duration;
 
-/// A button that puts a text into the clipboard and says so for a moment.
+/// A button that copies a text and says so for a moment.
 pub(super) fn copy_button(source: impl Fn() -> String + Send + Sync + 'static) -> AnyView {
     let page = expect_context::<PageContext>();
     let done = RwSignal::new(false);
@@ -45,7 +45,7 @@ pub(super) fn copy_button(source: impl Fn() -> String + Send + Sync + 'static) -
     .into_any()
 }
 
-/// What to do again, or to go on with.
+/// What another model can be asked to do.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
     /// Another answer beside this one.
@@ -54,15 +54,15 @@ pub(super) enum Action {
     Onward,
 }
 
-/// A menu of the models to do it with; nothing where there is no choice. `words` as in [`menu`].
+/// A menu of the other models, if there are any. `words` as in [`menu`].
 pub(super) fn other_models(
     message: MessageView,
-    deed: Action,
+    action: Action,
     words: Option<&'static str>,
 ) -> AnyView {
     let chat = expect_context::<Chat>();
     let layout = expect_context::<LayoutContext>();
-    let id = match deed {
+    let id = match action {
         Action::Again => format!("again-{}", message.id),
         Action::Onward => format!("onward-{}", message.id),
     };
@@ -88,11 +88,11 @@ pub(super) fn other_models(
                 <span>{label}</span>
                 <small>{model.provider}</small>
             };
-            let deed = move || match deed {
+            let action = move || match action {
                 Action::Again => chat.retry(message.id, Some(chosen.clone())),
                 Action::Onward => chat.continue_answer(message.id, Some(chosen.clone())),
             };
-            item(list.clone(), "", content.into_any(), deed)
+            item(list.clone(), "", content.into_any(), action)
         });
         items.collect_view().into_any()
     };
@@ -107,14 +107,14 @@ pub(super) fn other_models(
     })
 }
 
-/// The button that goes on where the answer broke off.
+/// The button that continues an answer where it broke off.
 pub(super) fn onward(chat: Chat, message: MessageView, class: &'static str) -> AnyView {
     worded(class, Some(Icon::Onward), "Continue", move || {
         chat.continue_answer(message.id, None)
     })
 }
 
-/// Copy, and where the answer is the last one: again, with another model, onward.
+/// Copy, regenerate, another model, and for an incomplete last answer: continue.
 #[component]
 pub(super) fn AnswerActions(message: MessageView) -> impl IntoView {
     let chat = expect_context::<Chat>();

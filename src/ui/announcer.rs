@@ -13,8 +13,8 @@ struct Read {
     ended: bool,
 }
 
-/// The page's one polite live region. It is fed with finished sentences of the answer that is being
-/// written, and with what happens to it.
+/// The page's one polite live region. It gets the finished sentences of the running answer, and what
+/// happens to it.
 #[component]
 pub(super) fn Announcer() -> impl IntoView {
     let chat = expect_context::<Chat>();
@@ -26,7 +26,7 @@ pub(super) fn Announcer() -> impl IntoView {
         let status = message.state.with(|state| state.status);
         let read = match before.flatten() {
             Some(read) if read.message == message.id => read,
-            // What is there when a conversation is opened is read by whoever wants to.
+            // What was there when the conversation was opened is not announced.
             _ => Read {
                 message: message.id,
                 upto: message.with_body(|body| body.text.source().len()),

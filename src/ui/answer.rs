@@ -2,7 +2,7 @@
 
 use super::{
     actions::AnswerActions,
-    attach::pictures,
+    attach::message_images,
     body::AnswerBody,
     branches::Branches,
     context::PageContext,
@@ -22,7 +22,7 @@ pub(super) fn AnswerTurn(message: MessageView) -> impl IntoView {
     let page = expect_context::<PageContext>();
     let running = Memo::new(move |_| message.state.with(is_running));
     let trimmed = Memo::new(move |_| message.state.with(|state| state.trimmed));
-    // Until the first word there is nothing on the page that lives.
+    // Before the first word nothing else on the page moves.
     let blank = Memo::new(move |_| {
         message
             .state
@@ -44,7 +44,7 @@ pub(super) fn AnswerTurn(message: MessageView) -> impl IntoView {
             <Reasoning message/>
             <ToolCards message/>
             <AnswerBody message live/>
-            {pictures(message.images)}
+            {message_images(message.images)}
             {when(move || blank.get() && live.get(), ripple)}
             <Failure message/>
             <footer class="foot">

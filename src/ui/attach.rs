@@ -1,4 +1,4 @@
-//! Pictures for the next message, and those of messages that were sent.
+//! Images for the next message, and those of messages that were sent.
 
 use super::{
     button::quiet,
@@ -9,7 +9,7 @@ use crate::{browser, client::store::Chat};
 use headwater_protocol::ImageId;
 use leptos::prelude::*;
 
-/// Opens the system's dialog for files.
+/// A button that opens the system's file dialog.
 pub(super) fn attach_button(chat: Chat) -> AnyView {
     view! {
         <label class="quiet attach" title="Attach pictures">
@@ -19,7 +19,7 @@ pub(super) fn attach_button(chat: Chat) -> AnyView {
                 accept="image/png,image/jpeg,image/webp,image/gif"
                 multiple
                 aria-label="Attach pictures"
-                on:change=move |event| attach(chat, browser::chosen_pictures(&event))
+                on:change=move |event| attach(chat, browser::chosen_images(&event))
             />
             {icon(Icon::Picture)}
         </label>
@@ -27,21 +27,21 @@ pub(super) fn attach_button(chat: Chat) -> AnyView {
     .into_any()
 }
 
-/// Attaches what was chosen, pasted or dropped, if there were pictures in it.
-pub(super) fn attach(chat: Chat, pictures: Vec<browser::File>) {
-    if !pictures.is_empty() {
-        chat.attach(pictures);
+/// Attaches what was chosen, pasted or dropped, if there were images in it.
+pub(super) fn attach(chat: Chat, images: Vec<browser::File>) {
+    if !images.is_empty() {
+        chat.attach(images);
     }
 }
 
-/// The pictures that the next message will have.
+/// The images of the next message, each with a button that removes it.
 pub(super) fn attached(chat: Chat) -> AnyView {
     let list = move || {
         let images = chat.images.get().into_iter().enumerate();
         let images = images.map(|(place, image)| {
             view! {
                 <li>
-                    {picture(place, &image)}
+                    {thumbnail(place, &image)}
                     {quiet("Remove", Icon::Close, move || chat.detach(place))}
                 </li>
             }
@@ -62,14 +62,14 @@ pub(super) fn attached(chat: Chat) -> AnyView {
     )
 }
 
-/// The pictures of a message; each opens in a tab of its own.
-pub(super) fn pictures(images: RwSignal<Vec<ImageId>>) -> AnyView {
+/// The images of a message that was sent. Each opens in a new tab.
+pub(super) fn message_images(images: RwSignal<Vec<ImageId>>) -> AnyView {
     let list = move || {
         let images = images.get().into_iter().enumerate();
         let images = images.map(|(place, image)| {
             view! {
                 <a target="_blank" href=image.address()>
-                    {picture(place, &image)}
+                    {thumbnail(place, &image)}
                 </a>
             }
         });
@@ -81,7 +81,7 @@ pub(super) fn pictures(images: RwSignal<Vec<ImageId>>) -> AnyView {
     )
 }
 
-fn picture(place: usize, image: &ImageId) -> AnyView {
+fn thumbnail(place: usize, image: &ImageId) -> AnyView {
     let name = ["Picture ", &(place + 1).to_string()].concat();
     view! { <img src=image.address() alt=name/> }.into_any()
 }

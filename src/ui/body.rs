@@ -1,5 +1,5 @@
-//! The text of an answer: the server writes it as HTML, and in the browser a small writer goes on
-//! with it, outside of the reactive views.
+//! The text of an answer. The server writes it as HTML; in the browser a small writer continues it
+//! outside of the reactive views.
 //!
 //! A finished block is drawn once and never touched again. Of the open block only what is new is
 //! appended, and its unsettled tail replaced, so that a selection survives while text streams and a
@@ -104,11 +104,11 @@ mod draw {
         pub(super) version: u64,
         pub(super) generation: u32,
         pub(super) finished: usize,
-        /// None for what the server has drawn: it is drawn anew once, when it changes.
+        /// `None` for what the server drew. It is drawn again once it changes.
         pub(super) open: Option<OpenBlock>,
     }
 
-    /// The block that may change, where this writer has drawn it.
+    /// The open block, as this writer drew it.
     pub(super) struct OpenBlock {
         start: usize,
         seam: bool,
@@ -120,7 +120,7 @@ mod draw {
             before: usize,
             /// The innermost element: content goes to its end.
             inside: Element,
-            /// How much of the settled content is drawn, in bytes, and how many nodes it is.
+            /// Bytes of the settled content that are drawn.
             settled: usize,
             nodes: u32,
             tail: String,
@@ -168,7 +168,7 @@ mod draw {
         let mut html = String::new();
         for (at, block) in finished.iter().enumerate().skip(drawn.finished) {
             let seam = holds_seam(&body.seams, finished, at, block.range.end);
-            // The first of them is the one that was open.
+            // The first of them was open before.
             match open_element(root).filter(|_| at == drawn.finished) {
                 Some(element) => settle(&element, &block.html, seam),
                 None => push_block(&mut html, &block.html, seam, "block"),
@@ -198,8 +198,8 @@ mod draw {
             .filter(|last| last.class_list().contains("open"))
     }
 
-    /// The open block is finished. Where it looks as it should already, it is not touched, so that
-    /// a selection in it stays.
+    /// Makes the open block a finished one. What looks right already is not touched, so that a
+    /// selection in it stays.
     fn settle(element: &Element, html: &str, seam: bool) {
         element.set_class_name(if seam { "block seam" } else { "block" });
         element.normalize();
@@ -333,7 +333,7 @@ mod draw {
         }
     }
 
-    /// Draws what is new. False if it has become something else and must be drawn anew.
+    /// Draws what is new. False if the block must be drawn again.
     fn grow(part: &mut Part, open: &Open<'_>) -> bool {
         match (part, open) {
             (Part::Code { text: node, drawn }, Open::Code { text, .. }) => {

@@ -28,9 +28,9 @@ pub(super) fn Branches(message: MessageView) -> impl IntoView {
         })
     });
     part(move || {
-        let arrow = move |name, sign, to: Option<MessageId>| {
-            let deed = click(move || to.into_iter().for_each(|id| chat.select(id)));
-            quiet_with(None, name, sign, to.is_some(), deed)
+        let arrow = move |name, glyph, to: Option<MessageId>| {
+            let action = click(move || to.into_iter().for_each(|id| chat.select(id)));
+            quiet_with(None, name, glyph, to.is_some(), action)
         };
         let place = place.get().map(|(at, of, before, after)| {
             view! {

@@ -1,4 +1,4 @@
-//! The buttons that look alike.
+//! The kinds of buttons.
 
 use super::{
     icon::{Icon, icon},
@@ -6,22 +6,22 @@ use super::{
 };
 use leptos::{ev::MouseEvent, prelude::*};
 
-/// Only an icon, with its name for whoever cannot see it or hovers over it.
+/// An icon button. Its name is its label and its tooltip.
 pub(super) fn quiet(
     name: &'static str,
-    sign: Icon,
-    deed: impl FnMut() + Send + 'static,
+    glyph: Icon,
+    action: impl FnMut() + Send + 'static,
 ) -> AnyView {
-    quiet_with(None, name, sign, true, click(deed))
+    quiet_with(None, name, glyph, true, click(action))
 }
 
-/// The same with an id for the focus, and not always to be pressed.
+/// An icon button with an id for the focus, which may be disabled.
 pub(super) fn quiet_with(
     id: Option<String>,
     name: &'static str,
-    sign: Icon,
+    glyph: Icon,
     enabled: bool,
-    deed: Box<dyn FnMut(MouseEvent) + Send>,
+    action: Box<dyn FnMut(MouseEvent) + Send>,
 ) -> AnyView {
     view! {
         <button
@@ -31,49 +31,49 @@ pub(super) fn quiet_with(
             aria-label=name
             title=name
             disabled=!enabled
-            on:click=deed
+            on:click=action
         >
-            {icon(sign)}
+            {icon(glyph)}
         </button>
     }
     .into_any()
 }
 
-/// Words, with or without an icon before them.
+/// A button with words, and perhaps an icon before them.
 pub(super) fn worded(
     class: &'static str,
-    sign: Option<Icon>,
+    glyph: Option<Icon>,
     words: &'static str,
-    deed: impl FnMut() + Send + 'static,
+    action: impl FnMut() + Send + 'static,
 ) -> AnyView {
-    worded_with(class, sign, words, click(deed))
+    worded_with(class, glyph, words, click(action))
 }
 
 fn worded_with(
     class: &'static str,
-    sign: Option<Icon>,
+    glyph: Option<Icon>,
     words: &'static str,
-    deed: Box<dyn FnMut(MouseEvent) + Send>,
+    action: Box<dyn FnMut(MouseEvent) + Send>,
 ) -> AnyView {
     view! {
-        <button type="button" class=class on:click=deed>
-            {sign.map(icon)}
+        <button type="button" class=class on:click=action>
+            {glyph.map(icon)}
             {words}
         </button>
     }
     .into_any()
 }
 
-/// A way to another page that looks like a button.
+/// A link that looks like a button.
 pub(super) fn link(
     class: &'static str,
-    sign: Option<Icon>,
+    glyph: Option<Icon>,
     words: &'static str,
     to: &'static str,
 ) -> AnyView {
     view! {
         <a class=class href=to>
-            {sign.map(icon)}
+            {glyph.map(icon)}
             {words}
         </a>
     }

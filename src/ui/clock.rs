@@ -4,8 +4,8 @@ use crate::browser;
 use leptos::{leptos_dom::helpers::set_interval_with_handle, prelude::*};
 use std::time::Duration;
 
-/// The time in milliseconds since 1970, each second while `active`; 0 before the first second and
-/// on the server, which has no clock as far as views are concerned.
+/// The time in milliseconds since 1970, updated each second while `active`; 0 before that and on the
+/// server.
 pub(super) fn ticking(active: Memo<bool>) -> ReadSignal<u64> {
     let (now, set_now) = signal(0);
     Effect::new(move |_| {

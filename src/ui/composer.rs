@@ -1,4 +1,4 @@
-//! Where the person writes. A plain form that the server understands, taken over after hydration.
+//! Where the person writes: a plain form that works without script.
 
 use super::{
     attach::{attach, attach_button, attached},
@@ -14,7 +14,7 @@ use crate::{browser, client::store::Chat};
 use headwater_protocol::{ErrorCode, MAX_TEXT_BYTES};
 use leptos::{ev, html, prelude::*};
 
-/// Where the draft of a chat is kept.
+/// The key of a chat's draft in the browser's storage.
 fn draft_key(place: Place) -> Option<String> {
     match place {
         Place::New => Some("draft.new".to_owned()),
@@ -23,7 +23,7 @@ fn draft_key(place: Place) -> Option<String> {
     }
 }
 
-/// A draft this long is not worth the browser's storage.
+/// Longer drafts, in bytes, are not stored.
 const LONGEST_DRAFT: usize = 100_000;
 
 fn keep_draft(place: Place, text: &str) {
@@ -37,8 +37,8 @@ fn keep_draft(place: Place, text: &str) {
 
 /// The text field and what sends it.
 ///
-/// The field belongs to the browser: it is read when something happens and never driven by a
-/// signal, so that what was typed before hydration is simply still there.
+/// The value of the field belongs to the browser and is read when it is needed, so that what was
+/// typed before hydration stays.
 #[component]
 pub(super) fn Composer() -> impl IntoView {
     let chat = expect_context::<Chat>();
@@ -53,8 +53,8 @@ pub(super) fn Composer() -> impl IntoView {
             return;
         };
         let text = area.value();
-        let pictures = chat.images.with_untracked(|images| !images.is_empty());
-        any.set(pictures || !text.trim().is_empty());
+        let any_image = chat.images.with_untracked(|images| !images.is_empty());
+        any.set(any_image || !text.trim().is_empty());
         too_long.set((text.len() > MAX_TEXT_BYTES).then_some(text.len()));
         browser::fit(&area);
     };
@@ -64,8 +64,8 @@ pub(super) fn Composer() -> impl IntoView {
             look();
         }
     };
-    // Text that comes back stands with what has been typed since: what could not be sent before it,
-    // what was taken out of the queue after it.
+    // Text that comes back is joined with what has been typed since: before it what could not be
+    // sent, after it what was taken out of the queue.
     let give_back = move |text: String, first: bool| {
         let typed = area
             .get_untracked()
@@ -85,9 +85,9 @@ pub(super) fn Composer() -> impl IntoView {
             return;
         };
         let text = field.value();
-        let pictures = chat.images.with_untracked(|images| !images.is_empty());
+        let any_image = chat.images.with_untracked(|images| !images.is_empty());
         let coming = chat.uploading.get_untracked() > 0;
-        if coming || (text.trim().is_empty() && !pictures) || text.len() > MAX_TEXT_BYTES {
+        if coming || (text.trim().is_empty() && !any_image) || text.len() > MAX_TEXT_BYTES {
             browser::focus("message");
             return;
         }
@@ -177,9 +177,9 @@ pub(super) fn Composer() -> impl IntoView {
                 event.prevent_default();
                 submit();
             }
-            on:paste=move |event| attach(chat, browser::pasted_pictures(&event))
-            on:dragover=move |event| attach(chat, browser::dropped_pictures(&event))
-            on:drop=move |event| attach(chat, browser::dropped_pictures(&event))
+            on:paste=move |event| attach(chat, browser::pasted_images(&event))
+            on:dragover=move |event| attach(chat, browser::dropped_images(&event))
+            on:drop=move |event| attach(chat, browser::dropped_images(&event))
         >
             {attached(chat)}
             {part(move || hidden("conversation", chat.id.get().map(|id| id.to_string())))}
@@ -235,7 +235,7 @@ fn send_title(running: bool) -> &'static str {
     }
 }
 
-/// A field of the form that the person does not see.
+/// A hidden field of the form.
 fn hidden(name: &'static str, value: Option<String>) -> AnyView {
     value
         .map(|value| view! { <input type="hidden" name=name value=value/> })

@@ -6,17 +6,17 @@ use crate::{api::list_models, browser};
 use headwater_protocol::{Catalog, ConversationId, Error, MessageId};
 use leptos::{prelude::*, task::spawn_local};
 
-/// The dialog with the providers and how they do.
+/// The id of the dialog with the providers.
 pub(super) const PROVIDERS: &str = "providers";
 
-/// What the address asks for.
+/// What the address names.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     /// A new chat.
     New,
     /// A conversation.
     Chat(ConversationId),
-    /// Nothing that there is.
+    /// An address without a page.
     Nowhere,
 }
 
@@ -32,7 +32,7 @@ impl Place {
     }
 }
 
-/// What the frame shares with the things in it.
+/// What the layout shares with everything in it.
 #[derive(Clone, Copy)]
 pub(super) struct LayoutContext {
     /// What the address asks for.
@@ -48,7 +48,7 @@ pub(super) struct LayoutContext {
 }
 
 impl LayoutContext {
-    /// Asks how the providers do now.
+    /// Loads the models and the state of the providers again.
     pub(super) fn renew(self) {
         spawn_local(async move {
             if let Ok(catalog) = list_models().await
@@ -59,7 +59,7 @@ impl LayoutContext {
         });
     }
 
-    /// Shows the providers and how they do.
+    /// Opens the dialog with the providers.
     pub(super) fn open_providers(self) {
         self.renew();
         browser::open_dialog(PROVIDERS);
@@ -75,7 +75,7 @@ impl LayoutContext {
         browser::focus_soon("sidebar-close");
     }
 
-    /// Takes the list away.
+    /// Hides the list of conversations.
     pub(super) fn close_list(self) {
         if browser::is_narrow() {
             self.drawer.set(false);
@@ -86,16 +86,16 @@ impl LayoutContext {
     }
 }
 
-/// What the things on the page share.
+/// What the parts of the page share.
 #[derive(Clone, Copy)]
 pub(super) struct PageContext {
-    /// The message in question is the last one.
+    /// The last message.
     pub(super) head: Memo<Option<MessageId>>,
     /// An answer is being written.
     pub(super) running: Memo<bool>,
     /// The time, each second while an answer is being written; 0 on the server.
     pub(super) now: ReadSignal<u64>,
-    /// Where the reader is.
+    /// Where the reader is in the transcript.
     pub(super) scroll: Scroll,
     /// What the announcer says next.
     pub(super) say: RwSignal<String>,

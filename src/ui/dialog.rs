@@ -1,5 +1,4 @@
-//! What stands above the page: the frame of a dialog, and the question before something that
-//! cannot be undone.
+//! Dialogs: a frame, and the question before something that cannot be undone.
 
 use super::{
     button::worded,
@@ -31,7 +30,8 @@ pub(super) fn sheet(id: &'static str, title: &'static str, content: AnyView) -> 
     .into_any()
 }
 
-/// A modal `<dialog>`. Open it with [`browser::open_dialog`]; Escape and Cancel close it.
+/// A modal `<dialog>` with a question. Open it with [`browser::open_dialog`]; Escape and Cancel
+/// close it.
 #[component]
 pub(super) fn Confirm(
     /// Its id, for [`browser::open_dialog`].
@@ -42,7 +42,7 @@ pub(super) fn Confirm(
     /// What will happen.
     text: &'static str,
     /// The name of the button that does it.
-    deed: &'static str,
+    action: &'static str,
     /// Does it.
     on_yes: Callback<()>,
 ) -> impl IntoView {
@@ -59,7 +59,7 @@ pub(super) fn Confirm(
                 {worded(
                     "button danger",
                     None,
-                    deed,
+                    action,
                     move || {
                         browser::close_dialog(id);
                         on_yes.run(());

@@ -34,7 +34,7 @@ fn due(state: &AnswerState, error: &Error) -> Option<u64> {
     Some(state.accepted + ended + wait)
 }
 
-/// What helps most, and so stands first.
+/// The action that helps most, and stands first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Remedy {
     /// The key: how to connect a provider.
@@ -104,19 +104,19 @@ fn Card(message: MessageView, error: Error, kept: u64, due: Option<u64>) -> impl
     let choice = layout
         .catalog
         .with_untracked(|catalog| catalog.models.len() > 1);
-    let way = Remedy::of(error.code, kept > 0, choice);
-    let class = move |own| match own == way {
+    let remedy = Remedy::of(error.code, kept > 0, choice);
+    let class = move |own| match own == remedy {
         true => "button main small",
         false => "button small",
     };
-    let deed = if kept > 0 {
+    let action = if kept > 0 {
         Action::Onward
     } else {
         Action::Again
     };
-    let models = move || other_models(message, deed, Some(class(Remedy::Elsewhere)));
-    // A second time it would not fit either.
-    let again = (way != Remedy::Afresh).then(|| {
+    let models = move || other_models(message, action, Some(class(Remedy::Elsewhere)));
+    // It would not fit the second time either.
+    let again = (remedy != Remedy::Afresh).then(|| {
         view! {
             <button
                 type="button"
@@ -147,7 +147,7 @@ fn Card(message: MessageView, error: Error, kept: u64, due: Option<u64>) -> impl
                 </span>
             </p>
             <div class="row">
-                {(way == Remedy::Connect)
+                {(remedy == Remedy::Connect)
                     .then(|| {
                         worded(
                             class(Remedy::Connect),
@@ -156,14 +156,14 @@ fn Card(message: MessageView, error: Error, kept: u64, due: Option<u64>) -> impl
                             move || layout.open_providers(),
                         )
                     })}
-                {(way == Remedy::Afresh).then(|| link(class(Remedy::Afresh), Some(Icon::Plus), "New chat", "/"))}
+                {(remedy == Remedy::Afresh).then(|| link(class(Remedy::Afresh), Some(Icon::Plus), "New chat", "/"))}
                 {when(
-                    move || kept > 0 && way != Remedy::Afresh && last.get(),
+                    move || kept > 0 && remedy != Remedy::Afresh && last.get(),
                     move || onward(chat, message, class(Remedy::Onward)),
                 )}
-                {(way == Remedy::Elsewhere).then(models)}
+                {(remedy == Remedy::Elsewhere).then(models)}
                 {again}
-                {(way != Remedy::Elsewhere).then(models)}
+                {(remedy != Remedy::Elsewhere).then(models)}
             </div>
             <details>
                 <summary>"Details"</summary>
@@ -178,7 +178,7 @@ fn kept_words(kept: u64) -> String {
     [&words::counted(kept, "word is", "words are"), " kept."].concat()
 }
 
-/// For whoever has to find out: the code, what was being done, the provider's status.
+/// For a search for the cause: the code, the stage, the provider's status.
 fn details(error: &Error) -> String {
     let code = serde_json::to_string(&error.code).unwrap_or_default();
     let code = code.trim_matches('"');
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn what_helps_most_stands_first() {
-        for (code, kept, choice, way) in [
+        for (code, kept, choice, remedy) in [
             (ErrorCode::Authentication, false, true, Remedy::Connect),
             (ErrorCode::Permission, true, true, Remedy::Connect),
             (ErrorCode::Quota, false, true, Remedy::Elsewhere),
@@ -230,7 +230,7 @@ mod tests {
             (ErrorCode::Truncated, true, true, Remedy::Onward),
             (ErrorCode::Overloaded, false, true, Remedy::Again),
         ] {
-            assert_eq!(Remedy::of(code, kept, choice), way, "{code:?}");
+            assert_eq!(Remedy::of(code, kept, choice), remedy, "{code:?}");
         }
     }
 

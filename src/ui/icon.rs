@@ -53,7 +53,7 @@ pub(crate) enum Icon {
     Sliders,
     /// A plug: what is connected.
     Plug,
-    /// A frame with a hill in it: a picture.
+    /// A frame with a hill in it: an image.
     Picture,
 }
 
@@ -104,7 +104,7 @@ pub(crate) fn icon(icon: Icon) -> AnyView {
     .into_any()
 }
 
-/// The sign of the house: two springs that become one stream.
+/// The logo: two springs that become one stream.
 pub(crate) fn mark() -> AnyView {
     view! {
         <svg class="mark" viewBox="0 0 24 24" aria-hidden="true">

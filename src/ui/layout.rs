@@ -22,7 +22,7 @@ use leptos_router::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Loads what the address asks for, once on the server and then whenever it changes.
+/// Loads what the address names, first on the server and then whenever it changes.
 #[component]
 pub(super) fn Layout() -> impl IntoView {
     let chat = Chat::new();
@@ -105,10 +105,9 @@ pub(super) fn Layout() -> impl IntoView {
     .into_any()
 }
 
-/// What the server knows when it renders, for the browser to take over as it is.
+/// What the server loaded for the page, for the browser to take over.
 ///
-/// It crosses as one string, so that the page's program reads all JSON from bytes and needs its
-/// readers only once.
+/// It crosses as one string of JSON, so that the browser's program needs one reader only.
 fn handed_over<F>(ask: impl Fn() -> F + Send + Sync + 'static) -> Resource<String>
 where
     F: Future<Output: Serialize> + Send + 'static,
@@ -136,7 +135,7 @@ fn taken<T: DeserializeOwned>(json: &str) -> Result<T, ApiError> {
     serde_json::from_slice(json.as_bytes()).unwrap_or_else(|_| Err(ApiError(lost())))
 }
 
-/// The page came without what it was to show.
+/// The page came without its data.
 fn lost() -> Error {
     Error::new(
         ErrorCode::Internal,
@@ -216,7 +215,7 @@ fn show(chat: Chat, layout: LayoutContext, place: Place) {
     layout.loading.set(true);
     spawn_local(async move {
         let loaded = load(place).await;
-        // Whoever has gone on meanwhile does not want this one any more.
+        // The address has changed meanwhile.
         if layout.place.try_get_untracked() != Some(place) {
             return;
         }

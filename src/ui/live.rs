@@ -1,11 +1,11 @@
-//! What changes on the page, in types that are the same everywhere.
+//! Reactive parts of views, each with one type.
 //!
-//! Each closure in a view is a type of its own, and each type brings a kilobyte of code that does
-//! the same as the others'. Behind these functions there is one type for every sort of change.
+//! Each closure in a view is a type, and each type adds about a kilobyte of equal code. Behind these
+//! functions there is one type for each sort of change.
 
 use leptos::{ev::MouseEvent, prelude::*};
 
-/// An attribute or a class that is there or not.
+/// An attribute or a class that may be there.
 pub(super) fn flag(is: impl Fn() -> bool + Send + Sync + 'static) -> Signal<bool> {
     Signal::derive(is)
 }
@@ -15,12 +15,12 @@ pub(super) fn text(is: impl Fn() -> String + Send + Sync + 'static) -> Signal<St
     Signal::derive(is)
 }
 
-/// `true` or `false` in an attribute that wants the word.
+/// An attribute with the value `true` or `false`.
 pub(super) fn word(is: impl Fn() -> bool + Send + Sync + 'static) -> Signal<String> {
     text(move || if is() { "true" } else { "false" }.to_owned())
 }
 
-/// A part of the page that is made anew when what it reads changes.
+/// A part of the page that is rebuilt when what it reads changes.
 pub(super) fn part(view: impl Fn() -> AnyView + Send + Sync + 'static) -> AnyView {
     boxed_part(Box::new(view))
 }
@@ -29,7 +29,7 @@ fn boxed_part(view: Box<dyn Fn() -> AnyView + Send + Sync>) -> AnyView {
     (move || view()).into_any()
 }
 
-/// A part of the page that is there while `shown`. It is made once each time.
+/// A part of the page that is there while `shown`. It is built once each time.
 pub(super) fn when(
     shown: impl Fn() -> bool + Send + Sync + 'static,
     view: impl Fn() -> AnyView + Send + Sync + 'static,
@@ -38,8 +38,8 @@ pub(super) fn when(
     part(move || if shown.get() { view() } else { ().into_any() })
 }
 
-/// What a click does.
-pub(super) fn click(deed: impl FnMut() + Send + 'static) -> Box<dyn FnMut(MouseEvent) + Send> {
-    let mut deed = deed;
-    Box::new(move |_| deed())
+/// A handler of clicks.
+pub(super) fn click(action: impl FnMut() + Send + 'static) -> Box<dyn FnMut(MouseEvent) + Send> {
+    let mut action = action;
+    Box::new(move |_| action())
 }

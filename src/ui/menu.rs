@@ -8,13 +8,13 @@ use super::{
 use crate::browser;
 use leptos::{ev, prelude::*};
 
-/// The menu `id`. With a class for `words` its button shows its name, else only its icon. Its
-/// `items` are made when it is first opened: a page has a menu for each answer and each
+/// The menu `id`. `words` is the class of a button that shows the name; without it, the button is an
+/// icon. The `items` are built when the menu is first opened: a page has a menu for each answer and each
 /// conversation, and nearly all stay shut.
 pub(super) fn menu(
     id: String,
     name: String,
-    sign: Icon,
+    glyph: Icon,
     words: Option<&'static str>,
     items: impl Fn() -> AnyView + Send + Sync + 'static,
 ) -> AnyView {
@@ -35,7 +35,7 @@ pub(super) fn menu(
             title=title
             popovertarget=id.clone()
         >
-            {icon(sign)}
+            {icon(glyph)}
             {shown}
         </button>
         <div class="menu" id=id popover="auto" on:beforetoggle=place>
@@ -45,21 +45,21 @@ pub(super) fn menu(
     .into_any()
 }
 
-/// A line of a menu. Pressing it closes the menu.
+/// An item of a menu. A click on it closes the menu.
 pub(super) fn item(
     menu: String,
     class: &'static str,
     content: AnyView,
-    deed: impl FnMut() + Send + 'static,
+    action: impl FnMut() + Send + 'static,
 ) -> AnyView {
-    item_with(menu, class, content, click(deed))
+    item_with(menu, class, content, click(action))
 }
 
 fn item_with(
     menu: String,
     class: &'static str,
     content: AnyView,
-    deed: Box<dyn FnMut(ev::MouseEvent) + Send>,
+    action: Box<dyn FnMut(ev::MouseEvent) + Send>,
 ) -> AnyView {
     view! {
         <button
@@ -67,7 +67,7 @@ fn item_with(
             class=class
             popovertarget=menu
             popovertargetaction="hide"
-            on:click=deed
+            on:click=action
         >
             {content}
         </button>

@@ -2,7 +2,7 @@
 
 use super::{
     actions::copy_button,
-    attach::pictures,
+    attach::message_images,
     branches::Branches,
     button::{quiet_with, worded},
     icon::Icon,
@@ -28,7 +28,7 @@ pub(super) fn Question(message: MessageView) -> impl IntoView {
                     view! { <Editor message editing button=button_id.clone()/> }.into_any()
                 } else {
                     view! {
-                        {pictures(message.images)}
+                        {message_images(message.images)}
                         <div class="said" dir="auto">{message.text}</div>
                     }
                     .into_any()

@@ -18,12 +18,12 @@ mod days;
 
 use days::Row;
 
-/// What is being done to one of the conversations.
+/// Which conversation is being renamed or deleted.
 #[derive(Clone, Copy)]
 struct SidebarState {
-    /// Its name is being written.
+    /// The conversation that is being renamed.
     renaming: RwSignal<Option<ConversationId>>,
-    /// Its end has been asked for.
+    /// The conversation that the dialog asks about.
     deleting: RwSignal<Option<Row>>,
 }
 
@@ -32,11 +32,11 @@ struct SidebarState {
 pub(super) fn Sidebar() -> impl IntoView {
     let chats = expect_context::<Chats>();
     let layout = expect_context::<LayoutContext>();
-    let bench = SidebarState {
+    let state = SidebarState {
         renaming: RwSignal::new(None),
         deleting: RwSignal::new(None),
     };
-    provide_context(bench);
+    provide_context(state);
 
     // Days need a clock and a time zone, which the server does not have.
     let today = RwSignal::new(0);
@@ -59,8 +59,8 @@ pub(super) fn Sidebar() -> impl IntoView {
     let searching = move || chats.query.with(|query| !query.trim().is_empty());
     let none = move || chats.list.with(Vec::is_empty);
     let question = Signal::derive(move || {
-        bench.deleting.with(|chat| {
-            // The title stands in its own direction and leaves the sentence in its.
+        state.deleting.with(|chat| {
+            // Isolated, so that a title written right to left leaves the sentence as it is.
             let title = chat
                 .as_ref()
                 .map(|chat| chat.title.as_str())
@@ -69,7 +69,7 @@ pub(super) fn Sidebar() -> impl IntoView {
         })
     });
     let delete = Callback::new(move |()| {
-        if let Some(chat) = bench.deleting.get_untracked() {
+        if let Some(chat) = state.deleting.get_untracked() {
             chats.delete(chat.id);
         }
     });
@@ -151,7 +151,7 @@ pub(super) fn Sidebar() -> impl IntoView {
                 id="delete-dialog"
                 title=question
                 text="The conversation and everything in it will be gone for good."
-                deed="Delete"
+                action="Delete"
                 on_yes=delete
             />
         </nav>
@@ -167,14 +167,14 @@ fn empty_text(searching: bool) -> &'static str {
     }
 }
 
-/// So near to the end of the list more is asked for, in pixels.
+/// More is loaded this many pixels before the end of the list.
 const NEAR: i32 = 600;
 
 fn is_near_end(list: &leptos::web_sys::Element) -> bool {
     list.scroll_height() - list.scroll_top() - list.client_height() < NEAR
 }
 
-/// The way on for whoever does not scroll. Without script it leads to a page of its own.
+/// The link to more conversations. Without script it leads to a page.
 fn more(chats: Chats) -> AnyView {
     let page = text(move || {
         let end = chats.end.get();
@@ -209,8 +209,8 @@ fn rows(groups: Memo<Vec<days::Group>>, label: &'static str) -> Vec<Row> {
     })
 }
 
-/// The conversations of one heading. A row stays while it looks the same, so that a long list is
-/// not made anew because one answer ended.
+/// The conversations under one heading. A row stays while it looks the same, so that the end of one
+/// answer does not rebuild a long list.
 fn section(label: &'static str, groups: Memo<Vec<days::Group>>) -> AnyView {
     view! {
         <section>
@@ -229,15 +229,15 @@ fn section(label: &'static str, groups: Memo<Vec<days::Group>>) -> AnyView {
 #[component]
 fn Item(chat: Row) -> impl IntoView {
     let layout = expect_context::<LayoutContext>();
-    let bench = expect_context::<SidebarState>();
+    let state = expect_context::<SidebarState>();
     let id = chat.id;
     let here = Memo::new(move |_| layout.place.get() == Place::Chat(id));
     let row = StoredValue::new(chat);
     view! {
         <li class="item" class:here=flag(move || here.get())>
             {part(move || {
-                if bench.renaming.get() == Some(id) {
-                    view! { <NameField row bench/> }.into_any()
+                if state.renaming.get() == Some(id) {
+                    view! { <NameField row state/> }.into_any()
                 } else {
                     view! { <Link row here/> }.into_any()
                 }
@@ -251,7 +251,7 @@ fn Item(chat: Row) -> impl IntoView {
 fn Link(row: StoredValue<Row>, here: Memo<bool>) -> impl IntoView {
     let chats = expect_context::<Chats>();
     let layout = expect_context::<LayoutContext>();
-    let bench = expect_context::<SidebarState>();
+    let state = expect_context::<SidebarState>();
     let Row {
         id,
         title,
@@ -264,16 +264,16 @@ fn Link(row: StoredValue<Row>, here: Memo<bool>) -> impl IntoView {
     let menu_id = format!("chat-{id}");
     let list = menu_id.clone();
     let items = move || {
-        let entry = |class, sign, words: &'static str, deed: Box<dyn FnMut() + Send>| {
+        let entry = |class, glyph, words: &'static str, action: Box<dyn FnMut() + Send>| {
             let content = view! {
-                {icon(sign)}
+                {icon(glyph)}
                 {words}
             };
-            item(list.clone(), class, content.into_any(), deed)
+            item(list.clone(), class, content.into_any(), action)
         };
         let pin = if pinned { "Unpin" } else { "Pin" };
         let delete = move || {
-            bench.deleting.set(Some(row.get_value()));
+            state.deleting.set(Some(row.get_value()));
             browser::open_dialog("delete-dialog");
         };
         [
@@ -281,7 +281,7 @@ fn Link(row: StoredValue<Row>, here: Memo<bool>) -> impl IntoView {
                 "",
                 Icon::Edit,
                 "Rename",
-                Box::new(move || bench.renaming.set(Some(id))),
+                Box::new(move || state.renaming.set(Some(id))),
             ),
             entry("", Icon::Pin, pin, Box::new(move || chats.pin(id, !pinned))),
             entry("danger", Icon::Bin, "Delete", Box::new(delete)),
@@ -304,9 +304,9 @@ fn Link(row: StoredValue<Row>, here: Memo<bool>) -> impl IntoView {
     .into_any()
 }
 
-/// The name, to be written anew. Enter and leaving it keep it, Escape does not.
+/// The field for a new name. Enter and leaving the field keep it, Escape does not.
 #[component]
-fn NameField(row: StoredValue<Row>, bench: SidebarState) -> impl IntoView {
+fn NameField(row: StoredValue<Row>, state: SidebarState) -> impl IntoView {
     let chats = expect_context::<Chats>();
     let field: NodeRef<html::Input> = NodeRef::new();
     let Row { id, title, .. } = row.get_value();
@@ -318,15 +318,15 @@ fn NameField(row: StoredValue<Row>, bench: SidebarState) -> impl IntoView {
         }
     });
     let done = move |keep: bool| {
-        // Leaving the field by Enter also takes the focus from it: the first one counts.
-        if bench.renaming.get_untracked() != Some(id) {
+        // Enter also takes the focus from the field; the first of the two events counts.
+        if state.renaming.get_untracked() != Some(id) {
             return;
         }
         let name = field
             .get_untracked()
             .map(|field| field.value())
             .unwrap_or_default();
-        bench.renaming.set(None);
+        state.renaming.set(None);
         let name = name.trim();
         if keep && !name.is_empty() && name != before {
             chats.rename(id, name.to_owned());

@@ -1,4 +1,4 @@
-//! The line that says what is going on, from the server's facts and the link alone.
+//! The status line, made of the server's facts and the state of the stream alone.
 
 use super::{
     context::PageContext,
@@ -16,7 +16,7 @@ use headwater_protocol::{Stage, Status, UnixMs};
 use leptos::prelude::*;
 use std::time::Duration;
 
-/// Silence of the provider that is worth a word, in milliseconds.
+/// A silence of the provider of this many milliseconds is mentioned.
 const SILENCE: u64 = 5_000;
 
 /// How the line looks.
@@ -37,8 +37,8 @@ struct Line {
     text: String,
 }
 
-/// The state of the last answer. It is quiet for screen readers, because seconds tick in it; the
-/// announcer tells what matters.
+/// The state of the last answer. Screen readers do not announce it, because it changes each second;
+/// the announcer tells what matters.
 #[component]
 pub(super) fn StatusLine() -> impl IntoView {
     let chat = expect_context::<Chat>();

@@ -13,8 +13,8 @@ const THEMES: [(&str, &str, Icon); 3] = [
     ("system", "As the system", Icon::Screen),
 ];
 
-/// Three buttons, one of them pressed. What was chosen is known after hydration only; the page
-/// itself has the right colours before its first paint.
+/// Three buttons, one of them pressed. The choice is known only after hydration, but the page has
+/// the right colours before its first paint.
 #[component]
 pub(super) fn ThemeSwitch() -> impl IntoView {
     let theme = RwSignal::new("system");
@@ -29,7 +29,7 @@ pub(super) fn ThemeSwitch() -> impl IntoView {
     });
     let buttons = THEMES
         .into_iter()
-        .map(|(name, label, sign)| {
+        .map(|(name, label, glyph)| {
             view! {
                 <button
                     type="button"
@@ -43,7 +43,7 @@ pub(super) fn ThemeSwitch() -> impl IntoView {
                         browser::save("theme", name);
                     })
                 >
-                    {icon(sign)}
+                    {icon(glyph)}
                 </button>
             }
         })

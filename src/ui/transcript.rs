@@ -8,7 +8,7 @@ use crate::{
 use headwater_protocol::chat::Role;
 use leptos::prelude::*;
 
-/// One article for each message. Articles are kept while messages come and go around them.
+/// One article for each message. Articles stay while messages come and go around them.
 #[component]
 pub(super) fn Transcript() -> impl IntoView {
     let chat = expect_context::<Chat>();

@@ -10,7 +10,7 @@ use crate::client::store::Chat;
 use headwater_protocol::Catalog;
 use leptos::prelude::*;
 
-/// Such as a model of 135 million parameters manages.
+/// What a model of 135 million parameters can answer.
 const EXAMPLES: [&str; 4] = [
     "Write a short story about a river.",
     "What is the capital of France?",
@@ -85,8 +85,7 @@ pub(super) fn Welcome() -> impl IntoView {
     .into_any()
 }
 
-/// What is to be known of the model, and how to get a larger one where only the built-in one is
-/// there.
+/// A note on the model, and how to connect a larger one if there is only the built-in one.
 fn advice(catalog: &Catalog, note: Option<String>) -> AnyView {
     if !catalog.only_builtin && !catalog.models.is_empty() {
         return note

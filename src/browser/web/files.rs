@@ -1,4 +1,4 @@
-//! Pictures that the person chooses, pastes or drops, and their way to the server.
+//! Images that the person chooses, pastes or drops, and their way to the server.
 
 use gloo_net::http::Request;
 use headwater_protocol::{Error, ErrorCode, IMAGES, ImageId, MAX_IMAGE_BYTES};
@@ -6,43 +6,43 @@ use wasm_bindgen::JsCast;
 pub(crate) use web_sys::File;
 use web_sys::{ClipboardEvent, DragEvent, Event, FileList, HtmlInputElement};
 
-/// The pictures that were chosen in a file field. The field is emptied, so that the same file can be
+/// The images that were chosen in a file field. The field is emptied, so that the same file can be
 /// chosen again.
-pub(crate) fn chosen_pictures(event: &Event) -> Vec<File> {
+pub(crate) fn chosen_images(event: &Event) -> Vec<File> {
     let target = event.target();
     let Some(input) = target.and_then(|target| target.dyn_into::<HtmlInputElement>().ok()) else {
         return Vec::new();
     };
-    let pictures = pictures(input.files());
-    if !pictures.is_empty() {
+    let found = images(input.files());
+    if !found.is_empty() {
         input.set_value("");
     }
-    pictures
+    found
 }
 
-/// The pictures that were pasted. What comes as text too is text: tables come as both.
-pub(crate) fn pasted_pictures(event: &ClipboardEvent) -> Vec<File> {
+/// The images that were pasted. What comes as text too is text: tables come as both.
+pub(crate) fn pasted_images(event: &ClipboardEvent) -> Vec<File> {
     let data = event.clipboard_data();
     let data = data.filter(|data| !data.types().includes(&"text/plain".into(), 0));
-    let pictures = pictures(data.and_then(|data| data.files()));
-    if !pictures.is_empty() {
+    let found = images(data.and_then(|data| data.files()));
+    if !found.is_empty() {
         event.prevent_default();
     }
-    pictures
+    found
 }
 
-/// The pictures that were dropped. Call it while files are dragged over the page as well: without
+/// The images that were dropped. Call it while files are dragged over the page as well: without
 /// that the browser would leave the page to show what is dropped.
-pub(crate) fn dropped_pictures(event: &DragEvent) -> Vec<File> {
+pub(crate) fn dropped_images(event: &DragEvent) -> Vec<File> {
     let data = event.data_transfer();
     let Some(data) = data.filter(|data| data.types().includes(&"Files".into(), 0)) else {
         return Vec::new();
     };
     event.prevent_default();
-    pictures(data.files())
+    images(data.files())
 }
 
-fn pictures(files: Option<FileList>) -> Vec<File> {
+fn images(files: Option<FileList>) -> Vec<File> {
     let files = files.into_iter().flat_map(|files| {
         let all = 0..files.length();
         all.filter_map(move |at| files.get(at))
@@ -52,7 +52,7 @@ fn pictures(files: Option<FileList>) -> Vec<File> {
         .collect()
 }
 
-/// Sends a picture to the server.
+/// Sends an image to the server.
 ///
 /// # Errors
 /// `too_large`; what the server says of the file; `connection` where the server was not reached.

@@ -5,7 +5,7 @@ use leptos::prelude::{document, request_animation_frame, window};
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{Element, HtmlDialogElement, HtmlDocument, HtmlElement, HtmlTextAreaElement, Text};
 
-/// Light, dark, or (anything else) what the system says.
+/// Chooses `light` or `dark` colours; with any other word those of the system.
 pub(crate) fn set_theme(theme: &str) {
     let Some(root) = document().document_element() else {
         return;
@@ -16,8 +16,8 @@ pub(crate) fn set_theme(theme: &str) {
     };
 }
 
-/// Takes the sidebar away from a wide page, or brings it back. Like the theme this is known
-/// before the first paint, so it is an attribute of the document.
+/// Hides the sidebar on a wide page, or shows it. Like the theme, this is an attribute of the
+/// document, which is set before the first paint.
 pub(crate) fn fold_sidebar(folded: bool) {
     save("sidebar", if folded { "folded" } else { "open" });
     if let Some(root) = document().document_element() {
@@ -28,7 +28,8 @@ pub(crate) fn fold_sidebar(folded: bool) {
     }
 }
 
-/// Puts text into the clipboard, by the old way where the page is not served securely.
+/// Copies text to the clipboard. Pages without TLS have no clipboard and use `execCommand`
+/// (<https://developer.mozilla.org/docs/Web/API/Clipboard>).
 pub(crate) fn copy(text: &str) {
     if window().is_secure_context() {
         let _ = window().navigator().clipboard().write_text(text);
@@ -54,12 +55,12 @@ pub(crate) fn copy(text: &str) {
     area.remove();
 }
 
-/// An element by its id.
+/// Finds an element by its id.
 pub(crate) fn by_id(id: &str) -> Option<Element> {
     document().get_element_by_id(id)
 }
 
-/// Puts the keyboard's focus on an element without scrolling to it.
+/// Focuses an element without scrolling to it.
 pub(crate) fn focus(id: &str) {
     let Some(element) = by_id(id).and_then(|e| e.dyn_into::<HtmlElement>().ok()) else {
         return;
@@ -69,19 +70,19 @@ pub(crate) fn focus(id: &str) {
     let _ = element.focus_with_options(&options);
 }
 
-/// The same once the page has been brought up to date.
+/// Focuses an element in the next frame, when the page is up to date.
 pub(crate) fn focus_soon(id: &'static str) {
     request_animation_frame(move || focus(id));
 }
 
-/// Whether nothing has the keyboard's focus, so that it may be given away.
+/// Whether nothing is focused.
 pub(crate) fn is_idle() -> bool {
     document()
         .active_element()
         .is_none_or(|element| element.tag_name() == "BODY")
 }
 
-/// Whether the list of conversations is a drawer over the page, as the style sheet has it.
+/// Whether the sidebar is a drawer over the page, by the style sheet's own measure.
 pub(crate) fn is_narrow() -> bool {
     matches("(max-width: 50rem)")
 }
@@ -94,12 +95,12 @@ fn matches(query: &str) -> bool {
         .is_some_and(|query| query.matches())
 }
 
-/// Whether the reader's main pointer is a finger, where a focus would open the keyboard.
+/// Whether the main pointer is a finger. Then focusing a field opens the keyboard.
 pub(crate) fn is_touch() -> bool {
     matches("(pointer: coarse)")
 }
 
-/// Whether a menu or a dialog is open, to which the Escape key belongs.
+/// Whether a menu or a dialog is open, which then takes the Escape key.
 pub(crate) fn is_covered() -> bool {
     matches!(
         document().query_selector("[popover]:popover-open, dialog[open]"),
@@ -137,7 +138,8 @@ pub(crate) fn grow_text(element: &Element, text: &str, drawn: usize) {
     }
 }
 
-/// Lets a text area grow with its text where the style sheet cannot (`field-sizing`).
+/// Makes a text area as high as its text, in browsers without `field-sizing`
+/// (<https://developer.mozilla.org/docs/Web/CSS/field-sizing>).
 pub(crate) fn fit(area: &HtmlTextAreaElement) {
     if web_sys::css::supports_with_value("field-sizing", "content").unwrap_or(false) {
         return;
@@ -188,7 +190,7 @@ pub(crate) fn place(menu: &str, button: &str) {
     }
 }
 
-/// Says so when the page's program has broken, by uncovering the banner of the shell.
+/// Shows the banner of the shell when the page's program panics.
 pub(crate) fn watch_for_crash() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {

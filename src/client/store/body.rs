@@ -2,7 +2,7 @@
 //!
 //! An entry costs its own length here: text is pushed to the end of what is shown, never copied.
 //! What cannot be done at the end (an attempt was replaced, a stop cut the text) marks the text as
-//! stale, and it is made anew once before it is painted.
+//! stale, and it is built again once before it is painted.
 
 use super::{AnswerState, words::Words};
 use headwater_protocol::{
@@ -22,19 +22,19 @@ pub struct Body {
     pub seams: Vec<usize>,
     /// The model's thinking.
     pub reasoning: String,
-    /// The pictures that the model made.
-    pub pictures: Vec<ImageId>,
-    /// Grows by one whenever the text was made anew instead of at its end (an attempt was replaced,
-    /// a stop cut it, a continuation began): what was drawn of it is to be drawn again.
+    /// The images that the model made.
+    pub images: Vec<ImageId>,
+    /// How often the text was built again instead of being appended to (an attempt was replaced, a
+    /// stop cut it, a continuation began). What was drawn before is out of date.
     pub generation: u32,
     /// Bytes of the answers' visible text that `text` holds.
     shown: usize,
     words: Words,
-    /// `text` does not hold what the answers say.
+    /// `text` must be built again from the answers.
     stale: bool,
-    /// A stop was asked for: what still comes is not shown, because it will not be kept.
+    /// A stop was asked for. Later text is not shown, because it will not be kept.
     frozen: bool,
-    /// Text came meanwhile.
+    /// Text came while the body was frozen.
     behind: bool,
     /// The last entry that has reached the screen.
     painted: Seq,
@@ -54,7 +54,7 @@ impl Body {
             text: Renderer::new(),
             seams: Vec::new(),
             reasoning: String::new(),
-            pictures: Vec::new(),
+            images: Vec::new(),
             generation: 0,
             shown: 0,
             words: Words::default(),
@@ -99,7 +99,7 @@ impl Body {
         }
         match event {
             Event::Delta { block, text, .. } => self.extend(*block, text),
-            Event::BlockFinished { value, .. } if value.is_object() => self.collect_pictures(),
+            Event::BlockFinished { value, .. } if value.is_object() => self.collect_images(),
             Event::SpanStarted {
                 replaces: Some(_), ..
             }
@@ -142,8 +142,8 @@ impl Body {
         self.stale = true;
     }
 
-    /// Takes over what the server knows of this message, except where more is known here. Says
-    /// whether anything changed.
+    /// Takes over the runs as the server knows them, except those that have been read further here.
+    /// Says whether anything changed.
     pub fn adopt(&mut self, mut answers: Vec<Answer>) -> bool {
         let places = |answers: &[Answer]| -> Vec<_> {
             answers
@@ -177,7 +177,7 @@ impl Body {
         }
     }
 
-    /// The server knows nothing of a run any more: what was read of it is all there will be.
+    /// Ends a run that the server no longer knows with what has been read of it.
     pub fn abandon(&mut self, run: RunId, error: Error) {
         if let Some(answer) = self
             .answers
@@ -197,14 +197,14 @@ impl Body {
         self.frozen = true;
     }
 
-    /// Shows again what comes, and what came meanwhile.
+    /// Ends [`Body::freeze`] and shows what came meanwhile.
     pub fn thaw(&mut self) {
         self.frozen = false;
         self.stale |= std::mem::take(&mut self.behind);
     }
 
-    /// Makes the text anew where it has to be, and takes everything as painted. Says whether the
-    /// text is another one than before.
+    /// Builds a stale text again and counts everything as painted. Says whether the text was built
+    /// again.
     pub fn paint(&mut self) -> bool {
         if self.frozen {
             return false;
@@ -218,7 +218,7 @@ impl Body {
         stale
     }
 
-    /// Brings the facts up to date that follow from the fold.
+    /// Updates the facts that follow from the fold.
     pub(super) fn tell(&self, state: &mut AnswerState) {
         let Some(answer) = self.answers.last() else {
             return;
@@ -292,13 +292,13 @@ impl Body {
         }
     }
 
-    fn collect_pictures(&mut self) {
-        self.pictures = self.answers.iter().flat_map(Answer::pictures).collect();
+    fn collect_images(&mut self) {
+        self.images = self.answers.iter().flat_map(Answer::pictures).collect();
     }
 
-    /// Makes everything that is shown anew from the answers.
+    /// Builds everything that is shown again from the answers.
     fn fill(&mut self) {
-        self.collect_pictures();
+        self.collect_images();
         self.text = Renderer::new();
         self.words = Words::default();
         self.reasoning.clear();

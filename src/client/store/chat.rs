@@ -10,8 +10,9 @@ use headwater_protocol::{
 };
 use leptos::prelude::*;
 
-/// After so long nothing on the screen reads the signals of a message that was taken away.
-const FAREWELL_MS: u32 = 1_000;
+/// The signals of a message that was removed are disposed of after this many milliseconds, when no
+/// view reads them any more.
+const DISPOSE_AFTER_MS: u32 = 1_000;
 
 impl Chat {
     /// An empty chat, its signals in the current owner.
@@ -56,8 +57,8 @@ impl Chat {
         chat
     }
 
-    /// Shows a conversation. Messages that are on the screen already keep their views, and an
-    /// answer that has been followed further than the one given stays.
+    /// Shows a conversation. Messages that are on the screen keep their views, and an answer that has
+    /// been followed further than the given one stays as it is.
     pub fn show(self, conversation: Conversation) {
         let same = self.id.get_untracked() == Some(conversation.id);
         let followed = self.messages.with_untracked(|messages| {
@@ -68,8 +69,8 @@ impl Chat {
         });
         let known = |id| conversation.messages.iter().any(|message| message.id == id);
         if same && followed.is_some_and(|id| !known(id)) {
-            // It was loaded before the answer was begun, or another branch has been chosen since.
-            // Only the server knows which.
+            // It was loaded before the answer began, or another branch has been chosen since. Only the
+            // server knows which.
             self.reload();
         } else {
             self.present(conversation);
@@ -98,8 +99,8 @@ impl Chat {
             }
             match loaded {
                 Ok(conversation) => self.present(conversation),
-                // What is on the screen stays right until then; the state of the stream and the
-                // next command tell that the server cannot be reached.
+                // What is on the screen is still right. The state of the stream and the next command
+                // say that the server cannot be reached.
                 Err(error) if error.code == ErrorCode::Connection => {}
                 Err(error) => self.problem.set(Some(Problem { error, text: None })),
             }
@@ -128,7 +129,7 @@ impl Chat {
         self.messages.with(|messages| messages.last().copied())
     }
 
-    /// Takes the problem off the screen.
+    /// Removes the problem from the screen.
     pub fn dismiss_problem(self) {
         self.problem.set(None);
     }
@@ -149,7 +150,7 @@ impl Chat {
         if self.settings.with_untracked(|known| *known != settings) {
             self.settings.set(settings);
         }
-        // What was loaded before the first of these stays: nothing before a message changes.
+        // Earlier messages stay: what is before a message never changes.
         let first = conversation.messages.first();
         let mut views = self.shown_to(first.and_then(|message| message.parent));
         for message in conversation.messages {
@@ -170,7 +171,7 @@ impl Chat {
         self.follow_if_hydrated();
     }
 
-    /// The messages on the screen down to this one; none where it is not there.
+    /// The messages on the screen up to this one; none if it is not there.
     fn shown_to(self, last: Option<MessageId>) -> Vec<MessageView> {
         self.messages.with_untracked(|messages| {
             let at = messages.iter().position(|view| Some(view.id) == last);
@@ -221,7 +222,7 @@ impl Chat {
         });
     }
 
-    /// Another conversation comes on the screen.
+    /// Empties the screen for another conversation.
     fn turn_to(self, id: Option<ConversationId>) {
         self.inner.update_value(|inner| {
             inner.pending = None;
@@ -245,7 +246,7 @@ impl Chat {
         }
     }
 
-    /// Puts these messages on the screen and lets the others go.
+    /// Puts these messages on the screen and removes the others.
     pub(super) fn set_messages(self, views: Vec<MessageView>) {
         let stay: Vec<MessageId> = views.iter().map(|view| view.id).collect();
         let same = |old: &Vec<MessageView>| old.iter().map(|view| view.id).eq(stay.iter().copied());
@@ -262,7 +263,7 @@ impl Chat {
         let gone = gone.unwrap_or_default();
         if !gone.is_empty() {
             browser::spawn(async move {
-                browser::sleep(FAREWELL_MS).await;
+                browser::sleep(DISPOSE_AFTER_MS).await;
                 drop(gone);
             });
         }
@@ -315,12 +316,12 @@ impl Chat {
         self.inner.with_value(|inner| inner.edition)
     }
 
-    /// The edition, unless the chat itself has gone since.
+    /// The edition; `None` if the chat itself is gone.
     pub(super) fn edition_or_gone(self) -> Option<u64> {
         self.inner.try_with_value(|inner| inner.edition)
     }
 
-    /// Makes whatever is being loaded now too old to be shown.
+    /// Makes whatever is being loaded now out of date.
     pub(super) fn next_edition(self) {
         self.inner.update_value(|inner| {
             inner.edition += 1;
@@ -328,7 +329,7 @@ impl Chat {
         });
     }
 
-    /// See [`Inner::screen`]; `None` where the chat itself has gone.
+    /// See [`Inner::screen`]; `None` if the chat itself is gone.
     pub(super) fn screen(self) -> Option<u64> {
         self.inner.try_with_value(|inner| inner.screen)
     }

@@ -11,35 +11,36 @@ use headwater_protocol::{
 };
 use leptos::prelude::*;
 
-/// How long typing must have paused before a search is made.
+/// A search begins when typing has paused for this many milliseconds.
 const SEARCH_PAUSE_MS: u32 = 150;
 
-/// How many conversations the page begins with, and how many more come at a time.
+/// The number of conversations that are loaded at a time.
 pub const PAGE: usize = 50;
 
-/// The most that are asked for again at once, when something among them may have changed.
+/// At most this many conversations are loaded again at once.
 const RENEWED: usize = 200;
 
 /// The conversations of the sidebar. Cheap to copy; provided as a context by the app.
 #[derive(Clone, Copy)]
 pub struct Chats {
-    /// What is listed so far: pinned ones first, then the newest; with a query, those that contain it.
+    /// The loaded conversations, pinned ones first, then the newest. With a query, those that contain
+    /// it.
     pub list: RwSignal<Vec<Summary>>,
-    /// The place of the last one, if there may be more behind it: see [`Chats::show_more`].
+    /// The place of the last one, if there may be more after it: see [`Chats::show_more`].
     pub end: RwSignal<Option<ListPlace>>,
-    /// What is searched for; empty for all.
+    /// The text that is searched for; empty for all conversations.
     pub query: RwSignal<String>,
     /// Why the last command or refresh did not work.
     pub problem: RwSignal<Option<Error>>,
-    /// Number of the newest question; the answers to older ones are not shown.
+    /// The number of the newest request. Answers to older ones are dropped.
     asked: StoredValue<u64>,
-    /// What was searched for when the list was made.
+    /// The query of the list as it is.
     listed: StoredValue<String>,
-    /// Everything that is listed is to be asked for again, and not only what is at the top.
+    /// The next refresh loads everything that is listed, and not only the top.
     renew: StoredValue<bool>,
-    /// More is on its way.
+    /// The next page is being loaded.
     fetching: StoredValue<bool>,
-    /// The problem shown is that of a refresh, so the next one that works takes it away.
+    /// The problem is that of a refresh, so the next one that succeeds removes it.
     stale: StoredValue<bool>,
     live: StoredValue<Option<Live>>,
 }
@@ -91,12 +92,12 @@ impl Chats {
         self.list.set(list);
     }
 
-    /// Asks the server for what is at the top of the list, where all that is new appears.
+    /// Loads the top of the list again, where everything new appears.
     pub fn refresh(self) {
         self.ask_after(0);
     }
 
-    /// Asks the server for what comes after the last of the list.
+    /// Loads the page after the last conversation of the list.
     pub fn show_more(self) {
         let Some(end) = self.end.get_untracked() else {
             return;
@@ -148,7 +149,7 @@ impl Chats {
         self.command(id, News::Changed, api::rename_conversation(id, title));
     }
 
-    /// Keeps a conversation at the top, or no longer.
+    /// Pins a conversation to the top, or unpins it.
     pub fn pin(self, id: ConversationId, pinned: bool) {
         self.change(id, |summary| summary.pinned = pinned);
         self.command(id, News::Changed, api::pin_conversation(id, pinned));
@@ -165,7 +166,7 @@ impl Chats {
             .update(|list| list.retain(|summary| summary.id != id));
     }
 
-    /// Shows a change before the server has confirmed it; the refresh that follows is the truth.
+    /// Shows a change before the server has confirmed it; the refresh that follows corrects it.
     fn change(self, id: ConversationId, change: impl FnOnce(&mut Summary)) {
         self.list.update(|list| {
             if let Some(summary) = list.iter_mut().find(|summary| summary.id == id) {
@@ -174,7 +175,7 @@ impl Chats {
         });
     }
 
-    /// Sends a command, tells the others of it, and asks for the list again.
+    /// Sends a command, tells the other tabs, and loads the list again.
     fn command(
         self,
         id: ConversationId,
@@ -207,7 +208,7 @@ impl Chats {
         });
     }
 
-    /// Asks for everything that is listed: any of it may have changed.
+    /// Loads everything that is listed again: any of it may have changed.
     fn renew(self) {
         if self.renew.try_set_value(true).is_none() {
             self.ask_soon();
@@ -218,7 +219,7 @@ impl Chats {
         self.ask_after(SEARCH_PAUSE_MS);
     }
 
-    /// Asks for the list, unless something else is asked meanwhile.
+    /// Loads the list after `pause` milliseconds, unless another request begins meanwhile.
     fn ask_after(self, pause: u32) {
         let asked = self.asked.try_update_value(|asked| {
             *asked += 1;
@@ -274,23 +275,23 @@ impl Chats {
     }
 }
 
-/// How many are asked for to make the top of a list anew: what is said appears below the pinned
-/// ones.
+/// How many conversations to load for the top of the list. News appears below the pinned ones, so
+/// those come on top of a page.
 fn how_many(list: &[Summary], page: usize, all: bool) -> usize {
     let pinned = list.iter().take_while(|chat| chat.pinned).count();
     let listed = if all { list.len() } else { 0 };
     listed.max(pinned + page).min(RENEWED)
 }
 
-/// Where a page of at most `limit` ends, if there may be more behind it.
+/// Where a page of at most `limit` conversations ends, if there may be more after it.
 fn end_of(page: &[Summary], limit: usize) -> Option<ListPlace> {
     page.last()
         .filter(|_| page.len() >= limit)
         .map(Summary::place)
 }
 
-/// The list with its first `limit` conversations made anew, and where it ends. What was listed
-/// behind them stays, down to where the list ended.
+/// The list with its first `limit` conversations replaced, and where it ends. What was listed after
+/// them stays, down to where the list ended.
 fn renewed(
     mut page: Vec<Summary>,
     limit: usize,

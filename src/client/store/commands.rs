@@ -16,14 +16,14 @@ use leptos::prelude::*;
 use serde_json::Value;
 use std::pin::Pin;
 
-/// How often a message that did not reach the server is sent again; the pauses double and make
-/// about ten seconds. The server knows a repeated message by its `client_id`.
+/// How often a message that did not reach the server is sent again, within about ten seconds. The
+/// server knows a repeated message by its `client_id`.
 const SEND_TRIES: u32 = 5;
 
-/// A command on its way that begins a run.
+/// The answer to a command that begins a run.
 type Starting = Pin<Box<dyn Future<Output = Result<Started, ApiError>>>>;
 
-/// Settings as they are kept and sent; an empty text where nothing is chosen.
+/// Settings as JSON; an empty text if nothing is chosen.
 pub(super) fn json(settings: Settings) -> String {
     match settings.is_empty() {
         true => String::new(),
@@ -32,14 +32,14 @@ pub(super) fn json(settings: Settings) -> String {
 }
 
 impl Chat {
-    /// Adds pictures of a message that was not sent to the next one's.
+    /// Gives the images of a message that was not sent to the next one.
     pub(super) fn take_back(self, images: Vec<ImageId>) {
         if !images.is_empty() {
             self.images.update(|here| here.extend(images));
         }
     }
 
-    /// Sends pictures to the server, to be shown by the next message.
+    /// Uploads images for the next message.
     pub(crate) fn attach(self, files: Vec<browser::File>) {
         self.problem.set(None);
         self.uploading.update(|count| *count += files.len());
@@ -59,7 +59,7 @@ impl Chat {
         });
     }
 
-    /// Leaves a picture out of the next message.
+    /// Removes an image from the next message.
     pub fn detach(self, place: usize) {
         self.images.update(|images| {
             if place < images.len() {
@@ -68,7 +68,7 @@ impl Chat {
         });
     }
 
-    /// Stops the answer that is being written, keeping what has been painted.
+    /// Stops the answer that is being written and keeps what has been painted.
     pub fn stop(self) {
         let Some((view, run)) = self
             .running_view()
@@ -102,7 +102,7 @@ impl Chat {
         });
     }
 
-    /// Goes on with an answer that did not end whole, with another model if one is given.
+    /// Continues an answer that is incomplete, with another model if one is given.
     pub fn continue_answer(self, message: MessageId, model: Option<String>) {
         self.again(
             message,

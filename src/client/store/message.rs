@@ -12,15 +12,15 @@ use leptos::prelude::*;
 pub struct MessageView {
     /// Its identifier.
     pub id: MessageId,
-    /// What it answers.
+    /// The message that it answers.
     pub parent: Option<MessageId>,
     /// Who wrote it.
     pub role: Role,
-    /// When.
+    /// When it was written, in milliseconds since 1970.
     pub created: UnixMs,
-    /// A person's words.
+    /// The text of a person's message.
     pub text: RwSignal<String>,
-    /// The pictures with them; those that the model made, where it is the assistant's message.
+    /// The images that the person attached or the model made.
     pub images: RwSignal<Vec<ImageId>>,
     /// Messages that answer the same parent, this one included.
     pub branches: RwSignal<Vec<MessageId>>,
@@ -46,7 +46,7 @@ impl MessageView {
         let body = Body::new(message.answers);
         let images = match message.role {
             Role::User => message.images,
-            Role::Assistant => body.pictures.clone(),
+            Role::Assistant => body.images.clone(),
         };
         let mut state = AnswerState::default();
         body.tell(&mut state);
@@ -76,7 +76,7 @@ impl MessageView {
         result.expect("a message's text lives as long as its view")
     }
 
-    /// Takes over what the server says of this message, as far as it is news.
+    /// Takes over what the server knows and this page does not.
     pub(super) fn update(&mut self, message: Message) {
         self.parent = message.parent;
         self.created = message.created;
@@ -101,7 +101,7 @@ impl MessageView {
         }
     }
 
-    /// Lets the screen show what the fold knows. `text`: whether text has come.
+    /// Brings the signals up to date with the fold. `text`: whether text has come.
     pub(super) fn paint(self, text: bool, adjust: impl FnOnce(&mut AnswerState)) {
         let mut state = self.state.get_untracked();
         let anew = self.body.try_update_value(|body| {
@@ -110,8 +110,8 @@ impl MessageView {
             anew
         });
         if self.role == Role::Assistant {
-            let pictures = self.body.with_value(|body| body.pictures.clone());
-            self.set_images(&pictures);
+            let images = self.body.with_value(|body| body.images.clone());
+            self.set_images(&images);
         }
         adjust(&mut state);
         if self.state.with_untracked(|old| *old != state) {
@@ -137,31 +137,31 @@ impl MessageView {
         }
     }
 
-    /// The run that writes this message now.
+    /// The run that is writing this message.
     pub(super) fn running(self) -> Option<RunId> {
         self.state
             .with_untracked(|state| state.run.filter(|_| state.status.is_none()))
     }
 }
 
-/// The facts that the status line, the error and the receipt are made of.
+/// The facts of an answer, for the status line, the error and the receipt.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AnswerState {
-    /// The last run that writes this message.
+    /// The last run of this message.
     pub run: Option<RunId>,
-    /// `provider/model`.
+    /// The model that answers, as `provider/model`.
     pub model: String,
-    /// Whether that is another model than the one that was asked, which could not answer.
+    /// Whether another model was asked first and could not answer.
     pub stand_in: bool,
-    /// How it ended; `None` while it runs.
+    /// How the run ended; `None` while it goes on.
     pub status: Option<Status>,
-    /// Why the model ended, where it said so.
+    /// Why the model ended, if it said so.
     pub finish: Option<headwater_protocol::Finish>,
-    /// Where it stands before and between tokens.
+    /// What the run does before and between tokens.
     pub stage: Option<Stage>,
-    /// When that stage began.
+    /// When that stage began, in milliseconds since 1970.
     pub stage_since: UnixMs,
-    /// When the last piece of text came; 0 before the first.
+    /// When the last text came, in milliseconds since 1970; 0 before the first.
     pub last_text: UnixMs,
     /// Whether the model is thinking (its newest block is reasoning).
     pub thinking: bool,
@@ -169,21 +169,21 @@ pub struct AnswerState {
     pub stopping: bool,
     /// How long the provider took to close after a stop, in milliseconds.
     pub stopped_in_ms: Option<u64>,
-    /// Words that came while the page was away, to be said once.
+    /// How many words came while the reader was away; they are told once.
     pub caught_up_words: Option<u64>,
-    /// Words of visible text.
+    /// The number of words of visible text.
     pub words: u64,
-    /// How many old messages did not fit into the model's context.
+    /// How many old messages were left out because the model's context is too small.
     pub trimmed: u32,
-    /// Tokens.
+    /// The tokens of the run so far.
     pub usage: Usage,
-    /// Times, known at the end.
+    /// The times of the run, once it has ended.
     pub timing: Option<Timing>,
-    /// What went wrong; the text is kept.
+    /// Why the run failed. The text so far is kept.
     pub error: Option<Error>,
-    /// When the run was accepted.
+    /// When the run was accepted, in milliseconds since 1970.
     pub accepted: UnixMs,
-    /// How often the stream had to be resumed in this page.
+    /// How often this page had to resume the stream.
     pub reconnects: u32,
 }
 

@@ -8,8 +8,8 @@ use leptos::prelude::Owner;
 
 /// The owners of the messages on the screen.
 pub(super) struct MessageOwners {
-    /// The parent of them all, itself a child of the chat's owner. Only the chat's own values hold
-    /// it, so that the end of the chat is the end of everything here.
+    /// The parent of them all, and a child of the chat's owner. Only the chat's values hold it, so it
+    /// is disposed of with the chat.
     root: Owner,
     owners: Vec<(MessageId, Owner)>,
 }

@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 /// A message that waits for the answer before it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queued {
-    /// Its idempotency key.
+    /// The idempotency key of the message.
     pub client_id: String,
-    /// The text.
+    /// What the person wrote.
     pub text: String,
-    /// The pictures with it.
+    /// The images of the message.
     #[serde(default)]
     pub images: Vec<ImageId>,
 }
@@ -38,7 +38,7 @@ impl Chat {
         }
     }
 
-    /// Sends what waits in the queue, after a stop or a failure held it.
+    /// Sends the first message of the queue, unless an answer is being written.
     pub fn send_queued(self) {
         if self.sending.get_untracked() || self.running_view().is_some() {
             return;
@@ -49,7 +49,7 @@ impl Chat {
         }
     }
 
-    /// Takes a message out of the queue and gives its text back; its pictures go to the next message.
+    /// Takes a message out of the queue and gives its text back; its images go to the next message.
     pub fn unqueue(self, client_id: &str) -> Option<String> {
         let taken = self.change_queue(|queue| {
             let at = queue
@@ -62,7 +62,7 @@ impl Chat {
         Some(text)
     }
 
-    /// Changes the queue, here and where it survives a reload.
+    /// Changes the queue and stores it.
     pub(super) fn change_queue<R>(self, change: impl FnOnce(&mut Vec<Queued>) -> R) -> Option<R> {
         let result = self.queue.try_update(change);
         if let Some(id) = self.id.get_untracked() {

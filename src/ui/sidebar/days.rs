@@ -21,8 +21,8 @@ pub(super) struct Row {
     pub(super) running: bool,
 }
 
-/// Groups a list that is sorted already. `today` is when the reader's day began, in milliseconds
-/// since 1970; 0 if that is not known, and then only the pinned ones are apart.
+/// Groups a sorted list. `today` is when the reader's day began, in milliseconds since 1970; 0 if it
+/// is not known, and then only the pinned ones get a heading.
 pub(super) fn groups(list: &[Summary], today: u64) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for chat in list {
