@@ -249,6 +249,7 @@ impl Body {
         state.trimmed = answer.trimmed;
         state.usage = answer.usage;
         state.timing = answer.timing;
+        state.stopped_in_ms = answer.provider_closed_ms;
         state.error.clone_from(&answer.error);
         state.accepted = answer.accepted;
     }

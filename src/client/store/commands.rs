@@ -84,21 +84,15 @@ impl Chat {
         let seen = view.with_body(super::Body::painted);
         browser::spawn(async move {
             let stopped = with_retries(3, || api::stop_run(run, Some(seen))).await;
+            // What comes of it comes with the stream.
+            let Err(error) = stopped else { return };
             if view.state.is_disposed() || view.state.with_untracked(|state| state.run != Some(run))
             {
                 return;
             }
-            match stopped {
-                Ok(stopped) if stopped.already_finished => {}
-                Ok(stopped) => view
-                    .state
-                    .update(|state| state.stopped_in_ms = Some(stopped.provider_closed_ms)),
-                Err(error) => {
-                    view.body.update_value(super::Body::thaw);
-                    view.paint(true, |state| state.stopping = false);
-                    self.fail(error, None);
-                }
-            }
+            view.body.update_value(super::Body::thaw);
+            view.paint(true, |state| state.stopping = false);
+            self.fail(error, None);
         });
     }
 
