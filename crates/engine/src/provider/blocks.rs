@@ -9,7 +9,7 @@ use headwater_protocol::{BlockKind, ToolCall, Usage};
 use serde_json::Value;
 use std::collections::HashSet;
 
-/// So many pieces go by before changed counts are told again.
+/// How many pieces pass before changed counts are yielded again.
 const USAGE_PAUSE: u32 = 64;
 
 /// The blocks and the counts of one answer.
@@ -50,7 +50,7 @@ impl Blocks {
         });
     }
 
-    /// Ends the open block with a value if it is of this kind. Whether it was.
+    /// Ends the open block with a value if it is of this kind. Returns whether it was.
     pub(super) fn close_with(&mut self, kind: BlockKind, value: &Value, out: &mut Ready) -> bool {
         let is_open = self.is_open(kind);
         if is_open {
@@ -60,7 +60,7 @@ impl Blocks {
         is_open
     }
 
-    /// Says what the open block will end with, if it is of this kind.
+    /// Sets the value that the open block ends with, if it is of this kind.
     pub(super) fn set_value(&mut self, kind: BlockKind, value: Value) {
         if let Some((_, open, last)) = &mut self.open
             && *open == kind
@@ -86,7 +86,7 @@ impl Blocks {
         }
     }
 
-    /// The open block of text was thinking. It ends with that.
+    /// Makes the open block of text one of reasoning, and ends it: the text was thinking.
     pub(super) fn was_thought(&mut self, out: &mut Ready) {
         if let Some((index, BlockKind::Text, _)) = self.open {
             let kind = BlockKind::Reasoning;
@@ -95,7 +95,7 @@ impl Blocks {
         }
     }
 
-    /// Something beside the words: a picture, or a sentence in place of what cannot be shown.
+    /// Adds an image, or a sentence in place of what cannot be shown.
     pub(super) fn media(&mut self, media: Media, out: &mut Ready) {
         self.close(out);
         match media {
@@ -108,14 +108,14 @@ impl Blocks {
         }
     }
 
-    /// A block of a value without text. A block that is open stays open.
+    /// Adds a block that is only a value. The open block stays open.
     pub(super) fn value(&mut self, kind: BlockKind, value: Value, out: &mut Ready) {
         let index = self.start(kind, None, out);
         out.push_back(ProviderEvent::BlockFinished { index, value });
     }
 
-    /// A whole tool call. Without an identifier it gets one of ours, because the next turn must
-    /// name it; see [`is_ours`].
+    /// Adds a whole tool call. A call without an identifier gets one of ours, because the next turn
+    /// must name it; see [`is_ours`].
     pub(super) fn call(&mut self, id: &str, name: &str, arguments: Value, out: &mut Ready) {
         self.close(out);
         self.calls += 1;
@@ -148,12 +148,13 @@ impl Blocks {
         self.calls > 0
     }
 
-    /// Takes counts; they are cumulative, so that the last ones are true.
+    /// Takes counts since the start of the answer. The last ones are true.
     pub(super) fn count(&mut self, usage: Option<Usage>) {
         self.usage = usage.or(self.usage);
     }
 
-    /// Tells changed counts, at once or only now and then.
+    /// Yields changed counts, `now` or only now and then, because some servers repeat them with every
+    /// token.
     pub(super) fn tell_usage(&mut self, now: bool, out: &mut Ready) {
         self.usage_pause = self.usage_pause.saturating_sub(1);
         if let Some(usage) = self.usage
@@ -180,15 +181,15 @@ impl Blocks {
     }
 }
 
-/// An identifier for a call that has none: nine letters and digits, which is the only form that
-/// Mistral takes (<https://github.com/mistralai/mistral-common/blob/main/src/mistral_common/protocol/instruct/validator.py>)
+/// Makes an identifier for a call that has none: nine letters and digits, which is the only form that
+/// Mistral accepts (<https://github.com/mistralai/mistral-common/blob/main/src/mistral_common/protocol/instruct/validator.py>)
 /// and within the limits of all others.
 pub fn made_up_id(number: u32) -> String {
     format!("c{number:08}")
 }
 
-/// Whether an identifier of a tool call looks like one that we made up, which the provider does not
-/// know. Older logs have them as `call_1`.
+/// Whether the identifier of a tool call looks like one that we made up, which the provider does not
+/// know. Older logs have identifiers such as `call_1`.
 pub(super) fn is_ours(id: &str) -> bool {
     let digits = |number: &str| number.bytes().all(|byte| byte.is_ascii_digit());
     let old = id.strip_prefix("call_").filter(|number| number.len() < 6);

@@ -1,7 +1,7 @@
 //! Turns what a server says about a failure into one of our errors, whatever the vendor.
 //!
-//! The status says little: a vendor answers 400 for a wrong key, another 429 for an empty account.
-//! So the words that servers use are looked for first, wherever in the answer they stand.
+//! The status says little: one vendor answers 400 for a wrong key, another 429 for an empty account.
+//! So this looks first for the words that servers use, wherever they stand in the answer.
 
 use super::{endpoint::Endpoint, http, sse};
 use headwater_protocol::{Error, ErrorCode};
@@ -39,7 +39,7 @@ pub(super) fn from_object(endpoint: &Endpoint, value: &Value) -> Error {
     error.at("reading the answer")
 }
 
-/// The error for words in place of an answer, or behind half of one.
+/// The error for a sentence in place of an answer, or behind half of one.
 pub(super) fn from_text(endpoint: &Endpoint, text: &str) -> Error {
     match serde_json::from_str::<Value>(text) {
         Ok(value) => from_object(endpoint, &value),
@@ -47,25 +47,25 @@ pub(super) fn from_text(endpoint: &Endpoint, text: &str) -> Error {
     }
 }
 
-/// The longest sentence in place of JSON, in bytes. Nobody says so much.
-const MOST_SAID: usize = 4096;
+/// The longest sentence in place of JSON, in bytes. Longer texts are broken data.
+const MAX_SENTENCE: usize = 4096;
 
-/// The error for an event whose data is no JSON: a sentence is quoted, damage is not.
+/// The error for an event whose data is not JSON. A sentence is quoted, broken data is not.
 pub(super) fn from_data(endpoint: &Endpoint, event: &sse::Event) -> Error {
     let data = event.data.trim();
     let is_list = |rest: &str| !rest.starts_with(|letter: char| letter.is_ascii_uppercase());
     let is_damage = data.starts_with(['{', '"'])
         || data.strip_prefix('[').is_some_and(is_list)
         || data.contains("\":")
-        || data.len() > MOST_SAID;
+        || data.len() > MAX_SENTENCE;
     match is_damage && event.event != "error" {
         true => endpoint.malformed(),
         false => from_text(endpoint, data.strip_prefix("[ERROR]").unwrap_or(data)),
     }
 }
 
-/// The error that an object tells beside an answer, or in place of one. Where it `speaks` the
-/// dialect, only what is plainly an error counts; otherwise any message does.
+/// The error that an object holds beside an answer, or in place of one. If the object `speaks` the
+/// dialect, only a plain error counts; otherwise any message does.
 pub(super) fn found(endpoint: &Endpoint, value: &Value, speaks: bool) -> Option<Error> {
     (details::is_error(value) || !speaks && details::is_message(value))
         .then(|| from_object(endpoint, value))

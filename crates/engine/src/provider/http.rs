@@ -1,5 +1,4 @@
-//! What all providers that are reached over HTTP share: the client, and the sentences for people
-//! when it fails.
+//! What all providers over HTTP share: the client, and the sentences for people when it fails.
 
 use super::secret::{Secret, scrub};
 use futures::StreamExt;
@@ -11,19 +10,25 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// How long opening a connection may take unless somebody says otherwise.
+/// How long opening a connection may take, if nothing else is configured.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The client with its usual limits; see [`http_client_with`].
+/// Makes a client that waits [`CONNECT_TIMEOUT`] for a connection; see [`http_client_with`].
+///
+/// # Errors
+/// As [`http_client_with`].
 pub fn http_client() -> Result<reqwest::Client, Error> {
     http_client_with(CONNECT_TIMEOUT)
 }
 
-/// The one client that all providers share, so that connections are kept and used again.
+/// Makes the client that all providers share, so that connections are kept and used again.
 ///
-/// It has no limit for a whole answer: deadlines are the engine's. It follows no redirect to
-/// another host, because the key would travel with the conversation. The proxies of the environment
-/// serve all hosts but this machine's own.
+/// The client has no limit for a whole answer: deadlines belong to the engine. It follows no redirect
+/// to another host, because the key and the conversation would go there. It uses the proxies of the
+/// environment, except for this machine itself.
+///
+/// # Errors
+/// `invalid_request` if a variable for proxies is not an address, `internal` if TLS cannot be set up.
 pub fn http_client_with(connect_timeout: Duration) -> Result<reqwest::Client, Error> {
     build(connect_timeout, |name| std::env::var(name).ok())
 }
@@ -37,7 +42,7 @@ fn build(
         .connect_timeout(connect_timeout)
         .pool_idle_timeout(Duration::from_secs(90))
         .tcp_nodelay(true)
-        // A connection through a dead gateway is found out, even where nobody sends anything.
+        // Finds a connection through a dead gateway, even while nobody sends anything.
         .tcp_keepalive(Duration::from_secs(30))
         .http2_keep_alive_interval(Duration::from_secs(30))
         .redirect(redirect::Policy::custom(|attempt| {
@@ -63,7 +68,7 @@ fn build(
     })
 }
 
-/// The proxies that the environment names, none of them for this machine itself.
+/// The proxies of the environment. None of them is used for this machine itself.
 fn proxies(env: impl Fn(&str) -> Option<String>) -> Result<Vec<Proxy>, Error> {
     let either = |name: &str| {
         env(&name.to_lowercase())
@@ -93,7 +98,7 @@ fn proxies(env: impl Fn(&str) -> Option<String>) -> Result<Vec<Proxy>, Error> {
     Ok(proxies)
 }
 
-/// Scheme, host and port: as much of an address as people need and no key can hide in.
+/// The scheme, host and port of an address: enough for people, and without a place for keys.
 pub fn place(url: &Url) -> String {
     url.origin().ascii_serialization()
 }
@@ -151,7 +156,7 @@ fn sources<'a>(
     std::iter::successors(error.source(), |&error| error.source())
 }
 
-/// The start of an answer's body: at most `limit` bytes, and what came until `patience` was over.
+/// Reads the start of a body: at most `limit` bytes, and no longer than `patience`.
 pub async fn bounded(response: reqwest::Response, limit: usize, patience: Duration) -> Vec<u8> {
     let mut body = Vec::new();
     let mut stream = response.bytes_stream();
@@ -164,12 +169,13 @@ pub async fn bounded(response: reqwest::Response, limit: usize, patience: Durati
             }
         }
     };
-    // What a slow provider said so far is better than nothing.
+    // The part that a slow provider sent is better than nothing.
     let _ = tokio::time::timeout(patience, read).await;
     body
 }
 
-/// When a provider asks to come back, in milliseconds from now.
+/// The wait that a provider asks for, in milliseconds, from `retry-after-ms` or `retry-after`
+/// ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#name-retry-after), with fractions of seconds).
 pub fn retry_after_ms(headers: &HeaderMap, now: SystemTime) -> Option<u64> {
     let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
     if let Some(ms) = text("retry-after-ms").and_then(|text| text.parse::<f64>().ok()) {
@@ -184,7 +190,7 @@ pub fn retry_after_ms(headers: &HeaderMap, now: SystemTime) -> Option<u64> {
     Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// A provider's own words, fit to be quoted: on one line, short, without keys.
+/// Makes a provider's own words fit to be quoted: on one line, at most 300 characters, without keys.
 pub fn quote(text: &str, key: Option<&Secret>) -> String {
     const MOST: usize = 300;
     let line = scrub(text, key)

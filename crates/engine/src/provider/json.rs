@@ -5,8 +5,7 @@ use serde_json::Value;
 /// Reads a document.
 ///
 /// Servers that cut their text by UTF-16 units, as JavaScript does, send half of an emoji as the
-/// escape of a lone surrogate. It becomes U+FFFD here: one broken character is better than a broken
-/// answer.
+/// escape of a lone surrogate. It becomes U+FFFD: one broken character is better than a broken answer.
 pub(super) fn parse(text: &str) -> serde_json::Result<Value> {
     serde_json::from_str(text).or_else(|error| match mended(text) {
         Some(mended) => serde_json::from_str(&mended),
@@ -14,8 +13,8 @@ pub(super) fn parse(text: &str) -> serde_json::Result<Value> {
     })
 }
 
-/// The arguments of a call, whose last piece begins at `last`: all that came; or, of a server that
-/// says all of them with every piece, or twice, those that came last. Nothing, if they cannot be read.
+/// Parses the arguments of a call. `last` is where the last piece begins. Of a server that sends all
+/// arguments with every piece, or twice, those that came last count. What cannot be parsed is null.
 pub(super) fn arguments(text: &str, last: usize) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| {
         let objects = serde_json::Deserializer::from_str(text).into_iter::<Value>();

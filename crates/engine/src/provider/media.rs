@@ -1,12 +1,12 @@
-//! What an answer holds besides words: pictures, which are shown, and what cannot be.
+//! What an answer holds besides words: images, which are shown, and what cannot be shown.
 
 use super::{Image, base64};
 use serde_json::Value;
 
-/// In place of sound.
+/// Stands in the answer in place of sound.
 pub(super) const SOUND: &str = "The answer holds sound, which cannot be played here.";
 
-/// A picture in one of the forms in which servers send it; what else there is, in words.
+/// An image in one of the forms in which servers send it, or a sentence about anything else.
 pub(super) enum Media {
     Picture(Image),
     /// A sentence for the answer.
@@ -14,7 +14,7 @@ pub(super) enum Media {
 }
 
 impl Media {
-    /// From base64, with the media type that the server gives or none.
+    /// Reads base64. `media_type` is what the server says; it may be empty.
     pub(super) fn from_base64(data: &str, media_type: &str) -> Self {
         let kind = media_type.split('/').next().unwrap_or_default();
         if matches!(kind, "" | "image")
@@ -34,7 +34,8 @@ impl Media {
         })
     }
 
-    /// From an address: `data:` holds the picture itself; others are elsewhere.
+    /// Reads an address. A `data:` URL holds the image itself. Others become a sentence with a link,
+    /// so that no server is asked without a click.
     pub(super) fn from_address(address: &str) -> Self {
         if let Some(rest) = address.strip_prefix("data:")
             && let Some((kind, data)) = rest.split_once(',')
@@ -49,7 +50,7 @@ impl Media {
         })
     }
 
-    /// From an object of OpenAI's forms: `{"image_url": {"url": …}}`, `{"image_url": …}`,
+    /// Reads an object in one of OpenAI's forms: `{"image_url": {"url": …}}`, `{"image_url": …}`,
     /// `{"url": …}`, `{"b64_json": …}`, `{"source": {"data": …, "media_type": …}}`.
     pub(super) fn from_object(value: &Value) -> Option<Self> {
         let text = |path: &str| value.pointer(path).and_then(Value::as_str);
@@ -72,7 +73,7 @@ impl Media {
     }
 }
 
-/// A remark as a paragraph of an answer.
+/// A remark as a paragraph of an answer; the `first` text has no break before it.
 pub(super) fn paragraph(remark: &str, first: bool) -> String {
     let before = if first { "" } else { "\n\n" };
     format!("{before}*{remark}*\n\n")

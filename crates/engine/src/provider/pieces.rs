@@ -37,8 +37,8 @@ impl Prose {
 
 /// One text of an answer: its words, or its thoughts.
 ///
-/// A piece that begins with all the text before it may be a repetition or the same words again. It is
-/// held back until the next piece, or the end, tells which.
+/// A piece that begins with all the text before it may repeat that text, or be new text that happens
+/// to begin alike. It is held back until the next piece, or the end, shows which.
 #[derive(Debug, Default)]
 pub(super) struct Pieces {
     text: String,
@@ -48,17 +48,17 @@ pub(super) struct Pieces {
     grows: bool,
 }
 
-/// So much text, in bytes, that a server is not likely to say it twice by chance.
+/// The length in bytes from which equal texts are hardly a coincidence.
 const LONG: usize = 16;
 
-/// How many equal pieces are held back.
-const MOST_HELD: usize = 8;
+/// The most equal pieces that are held back.
+const MAX_HELD: usize = 8;
 
-/// Likewise where the second piece goes on behind it.
+/// The same length where the second piece continues the first.
 const SHORT: usize = 4;
 
 impl Pieces {
-    /// Takes the next piece. The answer is what is new.
+    /// Takes the next piece and returns what is new.
     pub(super) fn take(&mut self, piece: &str) -> String {
         if piece.is_empty() {
             return String::new();
@@ -69,7 +69,7 @@ impl Pieces {
         let mut new = String::new();
         if let Some(last) = self.held.last() {
             let longer = last.len() > self.text.len() && piece.len() > last.len();
-            if piece == last && self.held.len() < MOST_HELD {
+            if piece == last && self.held.len() < MAX_HELD {
                 self.held.push(piece.into());
                 return new;
             }
@@ -88,8 +88,8 @@ impl Pieces {
         new
     }
 
-    /// Takes the whole text, of which most was told before. The answer is what was not; nothing
-    /// where it is another text.
+    /// Takes the whole text, most of which came before, and returns the rest. If it is another text,
+    /// only what was held back is returned.
     pub(super) fn whole(&mut self, text: &str) -> String {
         match text.strip_prefix(self.text.as_str()) {
             Some(rest) => {
@@ -106,7 +106,7 @@ impl Pieces {
         self.count > 0 && self.held.is_empty() && piece == self.text
     }
 
-    /// What was held back, where it is not a repetition: no more pieces come, for now.
+    /// Returns what was held back and is not a repetition: no more pieces come for now.
     pub(super) fn end(&mut self) -> String {
         match self.held.last() {
             Some(last) if last.len() > self.text.len() && self.text.len() < SHORT => {

@@ -7,7 +7,7 @@ use std::fmt;
 pub struct Secret(String);
 
 impl Secret {
-    /// A key without the white space around it that copying brings along.
+    /// A key, without the white space around it that copying often adds.
     pub fn new(key: impl AsRef<str>) -> Self {
         Self(key.as_ref().trim().to_owned())
     }
@@ -17,14 +17,14 @@ impl Secret {
         &self.0
     }
 
-    /// Whether there is no key in it, as where an environment variable is set to nothing.
+    /// Whether the key is empty, as when an environment variable is set to nothing.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Whether a word gives away a part of the key.
     fn is_hinted_by(&self, word: &str) -> bool {
-        // Providers quote wrong keys with a few characters left at either end.
+        // Providers quote wrong keys with a few characters left at both ends.
         const PART: usize = 6;
         let key = self.0.as_bytes();
         key.len() >= 2 * PART
@@ -46,8 +46,8 @@ impl fmt::Display for Secret {
     }
 }
 
-/// A text of somebody else without anything that looks like a key: ours, a part of ours, a masked
-/// one, or one with a well-known beginning.
+/// Removes from a foreign text whatever looks like a key: ours, a part of ours, a masked one, or one
+/// with a well-known beginning.
 pub fn scrub(text: &str, key: Option<&Secret>) -> String {
     let key = key.filter(|key| key.0.len() >= 3);
     let text = match key {

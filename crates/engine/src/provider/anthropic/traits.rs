@@ -1,34 +1,36 @@
 //! What is known about a model by its name.
 
-/// What a model takes.
+/// What a model accepts and can do. The sources are
+/// <https://docs.claude.com/en/docs/about-claude/models/overview> and
+/// <https://docs.claude.com/en/docs/build-with-claude/extended-thinking>.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Traits {
-    /// The most tokens it writes, or as many as are sensible to ask for.
+    /// The most tokens to ask for: what the model can write, or what is sensible.
     pub(super) limit: u32,
-    /// Whether it decides by itself how much to think, so that no budget is set.
+    /// Whether the model decides by itself how much to think, so that no budget is set.
     pub(super) adaptive: bool,
-    /// Whether it thinks unless it is told not to.
+    /// Whether the model thinks unless it is told not to.
     pub(super) thinks_unasked: bool,
-    /// Which settings of sampling it takes.
+    /// Which settings of sampling the model accepts.
     pub(super) knobs: Knobs,
-    /// Whether it goes on from a half-written answer.
+    /// Whether the model continues a half-written answer.
     pub(super) prefill: bool,
 }
 
-/// Which settings of sampling a model takes.
+/// Which settings of sampling a model accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Knobs {
-    /// Temperature and share of probability.
+    /// `temperature` and `top_p`.
     Both,
-    /// One of the two.
+    /// One of the two at a time.
     One,
     /// None.
     None,
 }
 
 impl Traits {
-    /// What is known about this model. One without a version is taken for a new one if its name is
-    /// Anthropic's, and otherwise for a server that speaks the older form.
+    /// What is known about this model. A name of Anthropic's without a version counts as a new model;
+    /// any other name counts as a server that speaks the older format.
     pub(super) fn of(model: &str) -> Self {
         let name = model.to_lowercase();
         let ours = name.contains("claude");

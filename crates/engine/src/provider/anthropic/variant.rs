@@ -9,30 +9,30 @@ use crate::provider::{ChatRequest, Effort};
 /// How a model is told to think.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Thinking {
-    /// Nothing is said.
+    /// The request says nothing about thinking.
     Unsaid,
-    /// It shall not.
+    /// Not at all.
     Off,
-    /// As much as it finds right for an effort.
+    /// As much as the model finds right for an effort.
     Adaptive,
-    /// Up to so many tokens.
+    /// Up to a number of tokens.
     Budget,
 }
 
 /// What models disagree about in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::provider) struct RequestVariant {
-    /// How it is told to think.
+    /// How the model is told to think.
     pub(super) thinking: Thinking,
-    /// Whether another way to tell it was refused before.
+    /// Whether another value of `thinking` was refused before.
     other_refused: bool,
-    /// Whether to ask that the thinking be shown.
+    /// Whether to ask for the text of the thoughts.
     pub(super) display: bool,
-    /// Whether thoughts of earlier turns go along.
+    /// Whether the thoughts of earlier turns are sent.
     pub(super) thoughts: bool,
-    /// Which settings of sampling go along.
+    /// Which settings of sampling are sent.
     pub(super) knobs: Knobs,
-    /// Whether to be content with a short answer where the person set no limit.
+    /// Whether the limit of tokens is low, if the person set none.
     pub(super) short: bool,
 }
 
@@ -80,7 +80,7 @@ impl RequestVariant {
         } else if says(&["thinking", "effort", "output_config", "budget_tokens"]) {
             self.thinking = match self.thinking {
                 Thinking::Unsaid => return None,
-                // Who cannot be told not to think can be told to think little.
+                // A model that cannot be told not to think can be told to think little.
                 Thinking::Off => Thinking::Adaptive,
                 _ if self.other_refused => Thinking::Unsaid,
                 Thinking::Adaptive => Thinking::Budget,

@@ -51,7 +51,7 @@ pub(super) fn classify(status: Option<u16>, said: &ErrorDetails) -> ErrorCode {
     ]) {
         return ErrorCode::ContentFiltered;
     }
-    // Google says "quota" for the limit of a minute as well; only the one of a day is used up.
+    // Google says "quota" for the limit per minute as well. Only the one per day is used up.
     let resource = said.words.contains("resource_exhausted");
     if resource && said.words.contains("perday") {
         return ErrorCode::Quota;
@@ -96,8 +96,7 @@ pub(super) fn classify(status: Option<u16>, said: &ErrorDetails) -> ErrorCode {
         Some(413) if !says(&["rate_limit"]) => ErrorCode::TooLarge,
         Some(413 | 429) => ErrorCode::RateLimited,
         Some(503 | 529) => ErrorCode::Overloaded,
-        // What a gateway says of itself is not what the provider behind it would say; but it may
-        // tell what that one said.
+        // A gateway speaks about itself, and may quote the provider behind it.
         Some(502 | 504) => match without_status(&says) {
             ErrorCode::RateLimited => ErrorCode::RateLimited,
             _ => ErrorCode::ProviderError,
