@@ -121,7 +121,7 @@ async fn a_person_whose_host_name_is_not_allowed_reads_what_to_set() {
     // What is in no way a host is not said again.
     let refused = ask("<script>", "text/html").await;
     assert!(!refused.text().await.expect("page").contains("<script>"));
-    let said = server.said();
+    let said = server.has_said(set).await;
     assert_eq!(said.matches(set).count(), 1, "{said}");
 }
 

@@ -284,6 +284,18 @@ impl Process {
         self.stderr.lock().expect("lock").clone()
     }
 
+    /// What it has said on standard error once `text` is in it: the pipe is read beside the test.
+    pub async fn has_said(&self, text: &str) -> String {
+        let heard = async {
+            while !self.said().contains(text) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let heard = tokio::time::timeout(PATIENCE, heard).await;
+        assert!(heard.is_ok(), "no “{text}” in: {}", self.said());
+        self.said()
+    }
+
     /// `kill -9`.
     pub fn kill(mut self) {
         self.child.kill().expect("killed");

@@ -1,8 +1,8 @@
 //! What the program says about itself on standard error, as whoever runs it reads it.
 
-use crate::harness::{PATIENCE, Process, program};
+use crate::harness::{Process, program};
 use serde_json::Value;
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 /// The program with a format and a filter for its log.
 fn start(data: &Path, format: &str, filter: &str, arguments: &[&str]) -> Process {
@@ -11,21 +11,6 @@ fn start(data: &Path, format: &str, filter: &str, arguments: &[&str]) -> Process
         .env("HEADWATER_LOG_FORMAT", format)
         .env("HEADWATER_LOG", filter);
     Process::serve(program, arguments).unwrap_or_else(|why| panic!("did not start: {why}"))
-}
-
-/// All that a process has said once it has said `last`.
-async fn said(process: &Process, last: &str) -> String {
-    let heard = async {
-        loop {
-            let said = process.said();
-            if said.contains(last) {
-                return said;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let heard = tokio::time::timeout(PATIENCE, heard).await;
-    heard.unwrap_or_else(|_| panic!("no “{last}” in: {}", process.said()))
 }
 
 /// Every line of a JSON log, with the fields that each of them has.
@@ -68,7 +53,7 @@ async fn a_json_log_tells_the_start_a_failure_with_its_cause_and_the_end() {
     let response = api.get("/api/images/confidential").await;
     assert_eq!(response.status(), 507);
     process.terminate();
-    let said = said(&process, "\"stopped\"").await;
+    let said = process.has_said("\"stopped\"").await;
 
     let lines = parsed(&said);
     let start = the_one(&lines, "started");
@@ -121,7 +106,7 @@ async fn a_text_log_has_no_colours_in_a_file_and_no_texts_of_requests() {
         .api
         .get(&format!("/c/{}", started.conversation))
         .await;
-    let said = said(&second, "route=\"/c/{id}\"").await;
+    let said = second.has_said("route=\"/c/{id}\"").await;
     assert!(said.contains("closed=1"), "recovery is told: {said}");
     assert!(
         said.contains("request{method=GET route=\"/api/conversations/list\"}"),
