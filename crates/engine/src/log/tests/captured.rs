@@ -1,8 +1,16 @@
 //! What the program says through `tracing`.
 
 use parking_lot::Mutex;
-use std::{io, sync::Arc};
-use tracing::{Level, Subscriber};
+use std::{
+    io,
+    sync::{Arc, LazyLock},
+};
+use tracing::{Dispatch, Level, Subscriber, subscriber::NoSubscriber};
+
+/// As long as there is but one dispatcher, `tracing` asks the thread that comes to an event first
+/// whether anybody wants it, and remembers that. The thread of another test would say no.
+static OTHERS: LazyLock<[Dispatch; 2]> =
+    LazyLock::new(|| [NoSubscriber::new(), NoSubscriber::new()].map(Dispatch::new));
 
 /// Lines of the program's log.
 #[derive(Clone, Default)]
@@ -11,6 +19,7 @@ pub(crate) struct Captured(Arc<Mutex<Vec<u8>>>);
 impl Captured {
     /// Takes what is said at this level, or at a more important one.
     pub(crate) fn subscriber(&self, level: Level) -> impl Subscriber + Send + Sync + use<> {
+        LazyLock::force(&OTHERS);
         let copy = self.clone();
         tracing_subscriber::fmt()
             .with_ansi(false)
