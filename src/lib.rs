@@ -8,6 +8,7 @@
 //! - `server`: configuration, providers, the engine, the log, the HTTP surface.
 //! - [`api`]: the server functions, the one place that names both sides.
 //! - [`client`]: the browser's side of a stream, and the signals the page is made of.
+//! - `browser`: what only a browser can do, with a stand-in for the server.
 //! - [`ui`]: what a person sees.
 //!
 //! Data goes one way, provider → engine → log → follow → client → view. The only way back is a

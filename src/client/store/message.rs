@@ -1,6 +1,7 @@
 //! A message on the screen, and the facts of an answer.
 
 use super::Body;
+use crate::browser;
 use headwater_protocol::{
     Error, ImageId, MessageId, RunId, Stage, Status, Timing, UnixMs, Usage,
     chat::{Message, Role},
@@ -97,7 +98,12 @@ impl MessageView {
             .try_update_value(|body| body.adopt(message.answers))
             == Some(true)
         {
-            self.paint(true, |_| {});
+            self.paint(true, |state| {
+                // The stream will not tell of this text again.
+                if state.is_running() && state.words > 0 {
+                    state.last_text = browser::now();
+                }
+            });
         }
     }
 

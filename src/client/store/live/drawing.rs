@@ -106,7 +106,7 @@ impl Drawing {
         let text = std::mem::take(&mut self.text);
         let (last_text, reconnects, caught_up) = (self.last_text, self.reconnects, self.caught_up);
         self.view.paint(text, |state| {
-            state.last_text = last_text;
+            state.last_text = state.last_text.max(last_text);
             state.reconnects = reconnects;
             state.caught_up_words = caught_up.or(state.caught_up_words);
         });
