@@ -281,6 +281,6 @@ fn text_that_was_thinking_is_folded_away_and_pictures_are_collected() {
         .delta(1, 2, " Legs.")
         .finish(Status::Ok, 10)
         .check();
-    assert_eq!(writer.body.pictures, [ImageId("abc".into())]);
+    assert_eq!(writer.body.images, [ImageId("abc".into())]);
     assert_eq!(writer.body.text.source(), "Six. Legs.");
 }
