@@ -81,7 +81,10 @@ async fn a_json_log_tells_the_start_a_failure_with_its_cause_and_the_end() {
     let stopped = the_one(&lines, "stopped");
     assert_eq!(stopped["interrupted"], 1);
     assert_eq!(
-        lines.iter().filter(|line| !line["span"].is_null()).count(),
+        lines
+            .iter()
+            .filter(|line| !line["span"]["method"].is_null())
+            .count(),
         2,
         "no other request is seen: {lines:#?}"
     );
