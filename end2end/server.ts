@@ -19,7 +19,7 @@ export class Server {
   private port = 0;
   readonly options: string[] = ['--script', 'builtin', '--model', 'none', '--ping', '1'];
   /** One attempt and no mending: a test that is about more says so. */
-  readonly environment: Record<string, string> = { HEADWATER_ATTEMPTS: '1', HEADWATER_ON_BREAK: 'stop' };
+  readonly environment: Record<string, string> = { HEADWATER_ATTEMPTS: '1', HEADWATER_LOG: 'warn', HEADWATER_ON_BREAK: 'stop' };
 
   constructor(private readonly data: string) {}
 
