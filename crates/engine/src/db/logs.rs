@@ -73,9 +73,7 @@ pub(super) fn segments_until(db: &Connection, no: i64) -> Result<(Packed, Option
 /// Appends the readable part of a segment to a log. Returns what is wrong after it.
 pub(super) fn extend(packed: &mut Packed, segment: &[u8]) -> Option<Error> {
     let (segment, why) = Packed::readable(segment);
-    for entry in segment.after(0) {
-        packed.push(entry.at, &entry.event);
-    }
+    packed.append(&segment);
     why
 }
 
