@@ -21,8 +21,8 @@ pub use builder::Builder;
 use bytes::Bytes;
 use conversation_locks::ConversationLocks;
 use headwater_protocol::{
-    Catalog, ConversationId, Error, ErrorCode, Event, ImageId, MAX_IMAGE_BYTES, MessageId, RunId,
-    Seq, Stopped,
+    Catalog, ConversationId, Error, ErrorCode, ImageId, MAX_IMAGE_BYTES, MessageId, RunId, Seq,
+    Stopped,
     chat::{Conversation, Summary},
 };
 pub use start::StartRun;
@@ -117,13 +117,6 @@ impl Engine {
             None => Ok(()),
         }
     }
-
-    /// A ping, with a notice if the log cannot be written.
-    pub fn ping(&self) -> Event {
-        let trouble = self.log.writer.trouble();
-        let notice = trouble.borrow().as_ref().map(|why| why.message.clone());
-        Event::Ping { notice }
-    }
 }
 
 /// How long a stop waits for the last entry of the log before it reports that the disk does not take
@@ -138,14 +131,19 @@ impl Engine {
     /// `not_found`; `storage` if the disk does not take the last entry.
     pub async fn stop(&self, run: RunId, seen: Option<Seq>) -> Result<Stopped, Error> {
         let source = self.log.source(run).await?;
-        let place = self.log.db.read(move |db| conversations::place(db, run));
-        let conversation = place.await?.conversation;
         let already_finished = source.head().finished;
         let mut closed = None;
-        if let Source::Live(live) = &source {
-            stop_and_wait(live, seen).await?;
-            closed = live.control.closed_after();
-        }
+        let conversation = match &source {
+            Source::Live(live) => {
+                stop_and_wait(live, seen).await?;
+                closed = live.control.closed_after();
+                live.conversation
+            }
+            Source::Stored(_) => {
+                let place = self.log.db.read(move |db| conversations::place(db, run));
+                place.await?.conversation
+            }
+        };
         Ok(Stopped {
             conversation,
             length: source.answer().visible_length(),

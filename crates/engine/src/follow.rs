@@ -86,8 +86,16 @@ async fn source(engine: &Engine, run: RunId, after: Seq) -> Result<Source, Error
 /// token, and the pause before a browser reconnects by itself, in milliseconds.
 fn hello(engine: &Engine) -> Bytes {
     let mut out = BytesMut::from(&b"retry:1000\n"[..]);
-    frame::encode(None, &engine.ping(), &mut out);
+    let trouble = engine.log.writer.trouble();
+    frame::encode(None, &ping(trouble.borrow().as_ref()), &mut out);
     out.freeze()
+}
+
+/// A ping, with a notice if the log cannot be written.
+fn ping(trouble: Option<&Error>) -> Event {
+    Event::Ping {
+        notice: trouble.map(|why| why.message.clone()),
+    }
 }
 
 struct Reader {
@@ -174,12 +182,8 @@ impl Reader {
     }
 
     fn say_ping(&mut self) {
-        let notice = self
-            .trouble
-            .borrow_and_update()
-            .as_ref()
-            .map(|why| why.message.clone());
-        self.say(&Event::Ping { notice });
+        let ping = ping(self.trouble.borrow_and_update().as_ref());
+        self.say(&ping);
     }
 
     fn go_away(&mut self, reason: &str, retry_ms: u64) {
