@@ -2,18 +2,17 @@
 
 use super::*;
 use crate::{
-    log::Log,
+    Listing, StartRun, Window,
+    log::live::Live,
     provider::{ChatRequest, Provider, ProviderEvent},
-    registry::Registry,
-    tool::Tools,
 };
 use futures::{
     FutureExt, StreamExt,
     future::{self, BoxFuture},
     stream::{self, BoxStream},
 };
-use headwater_protocol::{Event, FinishReason, ModelInfo, Started, Status};
-use std::{collections::HashMap, path::Path, sync::Mutex};
+use headwater_protocol::{ConversationId, Event, FinishReason, ModelInfo, RunId, Started, Status};
+use std::{collections::HashMap, path::Path, sync::Mutex, time::Duration};
 use tokio::sync::{Notify, mpsc};
 
 mod full_disk;

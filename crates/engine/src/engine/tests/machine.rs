@@ -2,6 +2,7 @@
 //! holds its own entries and only those, and what is deleted is nowhere.
 
 use super::*;
+use crate::db::conversations;
 use proptest::prelude::*;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 use std::collections::BTreeMap;
