@@ -50,6 +50,7 @@ pub async fn start_run(
     #[server(default)] settings: Option<String>,
     #[server(default)] images: Option<String>,
 ) -> Result<Started, ApiError> {
+    let settings = settings.as_deref().unwrap_or_default();
     let command = headwater_engine::StartRun {
         text,
         conversation,
@@ -57,7 +58,7 @@ pub async fn start_run(
         model,
         client_id,
         branch: branch.unwrap_or(false),
-        settings,
+        settings: headwater_engine::db::settings::check(settings).map_err(ApiError)?,
         images: crate::server::images::from_list(images.as_deref()),
     };
     crate::server::engine()?
@@ -193,8 +194,9 @@ pub async fn rename_conversation(id: ConversationId, title: String) -> Result<()
 /// the provider.
 #[server(endpoint = "conversations/settings", input = PostUrl)]
 pub async fn set_conversation(id: ConversationId, settings: String) -> Result<(), ApiError> {
+    let settings = headwater_engine::db::settings::check(&settings).map_err(ApiError)?;
     crate::server::engine()?
-        .set(id, &settings)
+        .set(id, settings)
         .await
         .map_err(ApiError)
 }

@@ -6,16 +6,17 @@ use crate::{
     vendors::ALL,
 };
 use headwater_engine::{
+    StartRun,
     config::{Kind, ProviderConfig},
     db::{
-        conversations::{self, Begun, NewTurn},
+        conversations::{self, Begun},
         logs, search,
     },
     packed::{self, Packed},
 };
 use headwater_protocol::{
     BlockKind, ConversationId, Event, MessageId, SpanKind, Started, Status, Timing, Usage,
-    chat::{Conversation, Message, Settings, Summary},
+    chat::{Conversation, Message, Summary},
 };
 use rusqlite::Connection;
 use std::{
@@ -34,37 +35,23 @@ fn tell(
     text: &str,
     at: u64,
 ) -> Started {
-    let turn = NewTurn {
+    let command = StartRun {
         conversation,
-        parent: None,
-        branch: false,
         text: question.to_owned(),
-        images: Vec::new(),
-        model: "scripted/hello".to_owned(),
-        client_id: None,
-        settings: Settings::default(),
-        at,
+        ..StartRun::default()
     };
-    let Begun::New(run) = conversations::begin_turn(db, &turn).expect("begun") else {
+    let begun = conversations::begin_turn(db, &command, "scripted/hello", at);
+    let Begun::New(run) = begun.expect("begun") else {
         panic!("it is new");
     };
     let mut packed = Packed::default();
     let events = [
-        Event::RunStarted {
-            protocol: 1,
-            run: run.started.run,
-            conversation: run.started.conversation,
-            message: run.started.message,
-            parent: run.parent,
-            model: turn.model.clone(),
-            at,
-            continues: None,
-        },
+        run.first_event(),
         Event::SpanStarted {
             span: 1,
             parent: None,
             kind: SpanKind::ChatModel,
-            name: turn.model,
+            name: run.model,
             tags: Vec::new(),
             metadata: serde_json::Value::Null,
             input: serde_json::Value::Null,

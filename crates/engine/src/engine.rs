@@ -13,7 +13,6 @@ use crate::{
 pub use builder::Builder;
 use conversation_locks::ConversationLocks;
 use headwater_protocol::{Error, ErrorCode};
-pub use start::StartRun;
 use std::sync::Arc;
 use tokio::sync::RwLock;
 

@@ -110,5 +110,5 @@ pub mod shutdown;
 pub mod tool;
 
 pub use config::Config;
-pub use db::conversations::{Listing, Window};
-pub use engine::{Builder, Engine, StartRun};
+pub use db::conversations::{Listing, StartRun, Window};
+pub use engine::{Builder, Engine};

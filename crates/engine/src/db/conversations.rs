@@ -9,7 +9,7 @@ mod branch;
 mod list;
 mod messages;
 
-pub use begin::{Begun, NewRun, NewTurn, begin_continue, begin_retry, begin_turn, known};
+pub use begin::{Begun, NewRun, StartRun, begin_continue, begin_retry, begin_turn, known};
 pub use branch::{DEFAULT_MESSAGES, MAX_MESSAGES, Window, branch_to, load};
 pub use list::{DEFAULT_PAGE, Listing, MAX_PAGE, list, place_in_list};
 

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use headwater_protocol::{
     Catalog, ConversationId, Error, ErrorCode, ImageId, MAX_IMAGE_BYTES, MessageId, RunId, Seq,
     Stopped,
-    chat::{Conversation, Summary},
+    chat::{Conversation, Settings, Summary},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
@@ -212,11 +212,11 @@ impl Engine {
     }
 
     /// Changes the settings of a conversation. They hold from the next answer on.
+    /// [`settings::check`] reads them from a client's JSON.
     ///
     /// # Errors
-    /// `invalid_request` with a sentence that names the field, `not_found`, `storage`.
-    pub async fn set(&self, id: ConversationId, settings: &str) -> Result<(), Error> {
-        let settings = settings::check(settings)?;
+    /// `not_found`, `storage`.
+    pub async fn set(&self, id: ConversationId, settings: Settings) -> Result<(), Error> {
         self.log
             .writer
             .write(move |db| Ok(settings::write(db, id, &settings)?))

@@ -1,12 +1,12 @@
 //! The commands that begin a run: start, retry and continue.
 
 use super::failed;
-use crate::clock::now;
 use crate::{
-    Engine,
+    Engine, StartRun,
+    clock::now,
     db::{
         DbError,
-        conversations::{self, Begun, NewRun, NewTurn},
+        conversations::{self, Begun, NewRun},
         images, logs, settings,
     },
     log::live::Live,
@@ -16,33 +16,11 @@ use crate::{
 };
 use futures::FutureExt;
 use headwater_protocol::{
-    ConversationId, Error, ErrorCode, Event, ImageId, MAX_TEXT_BYTES, MessageId, PROTOCOL_VERSION,
-    RunId, Started, UnixMs,
+    ConversationId, Error, ErrorCode, MAX_TEXT_BYTES, RunId, Started, UnixMs,
 };
 use rusqlite::Connection;
 use std::{panic::AssertUnwindSafe, sync::Arc};
 use tokio::sync::oneshot;
-
-/// A message to be answered: the arguments of [`Engine::start`].
-#[derive(Clone, Debug, Default)]
-pub struct StartRun {
-    /// What the person wrote.
-    pub text: String,
-    /// The pictures with the message. A message with pictures needs no text.
-    pub images: Vec<ImageId>,
-    /// The conversation, or `None` for a new one.
-    pub conversation: Option<ConversationId>,
-    /// The message that is answered. Without `branch` it has to be the last one of the conversation.
-    pub parent: Option<MessageId>,
-    /// The model as `provider/model`, or `None` for the default.
-    pub model: Option<String>,
-    /// An idempotency key of 1 to 100 characters: the same key starts one run only.
-    pub client_id: Option<String>,
-    /// Whether this becomes another branch below `parent`.
-    pub branch: bool,
-    /// The settings of a new conversation as JSON; see [`settings::check`].
-    pub settings: Option<String>,
-}
 
 impl Engine {
     /// Stores a message and starts the run that answers it. A `client_id` that came before returns the
@@ -64,27 +42,15 @@ impl Engine {
                 "The field “client_id” must have 1 to 100 characters.",
             ));
         }
-        let chosen = settings::check(command.settings.as_deref().unwrap_or_default())?;
-        if command.conversation.is_some() && !chosen.is_empty() {
+        if command.conversation.is_some() && !command.settings.is_empty() {
             return Err(Error::new(
                 ErrorCode::InvalidRequest,
                 "The field “settings” is for a new conversation. Those of another one are changed \
                  by /api/conversations/settings.",
             ));
         }
-        let mut turn = NewTurn {
-            conversation: command.conversation,
-            parent: command.parent,
-            branch: command.branch,
-            text: command.text,
-            images: command.images,
-            model: String::new(),
-            client_id: command.client_id,
-            settings: chosen,
-            at: now(),
-        };
-        if turn.client_id.is_some() {
-            let asked = turn.clone();
+        if command.client_id.is_some() {
+            let asked = command.clone();
             let known = self
                 .log
                 .db
@@ -94,10 +60,12 @@ impl Engine {
                 return Ok(started);
             }
         }
-        turn.model = self.model(command.model).await?;
-        let (conversation, model, at) = (turn.conversation, turn.model.clone(), turn.at);
-        let write = move |db: &Connection| conversations::begin_turn(db, &turn);
-        self.begin(conversation, model, at, write).await
+        let model = self.model(command.model.clone()).await?;
+        let conversation = command.conversation;
+        let write = move |db: &Connection, model: &str, at| {
+            conversations::begin_turn(db, &command, model, at)
+        };
+        self.begin(conversation, model, write).await
     }
 
     /// Answers the same message again, as another branch.
@@ -141,9 +109,9 @@ impl Engine {
             None => place.model,
         };
         self.registry.find(&model)?;
-        let (name, at) = (model.clone(), now());
-        let write = move |db: &Connection| begin(db, run, &name, at).map(Begun::New);
-        self.begin(Some(place.conversation), model, at, write).await
+        let write =
+            move |db: &Connection, model: &str, at| begin(db, run, model, at).map(Begun::New);
+        self.begin(Some(place.conversation), model, write).await
     }
 
     /// Stores a run with `write` and works on it, in a separate task: whoever asked may go away at any
@@ -152,17 +120,18 @@ impl Engine {
         self: &Arc<Self>,
         conversation: Option<ConversationId>,
         model: String,
-        at: UnixMs,
-        write: impl FnOnce(&Connection) -> Result<Begun, DbError> + Send + 'static,
+        write: impl FnOnce(&Connection, &str, UnixMs) -> Result<Begun, DbError> + Send + 'static,
     ) -> Result<Started, Error> {
+        let at = now();
+        let write = move |db: &Connection| write(db, &model, at);
         let engine = self.clone();
         let (answer, answered) = oneshot::channel();
         self.shutdown.runs.spawn(async move {
-            match engine.store(conversation, &model, at, write).await {
+            match engine.store(conversation, write).await {
                 Ok((started, begun)) => {
                     let _ = answer.send(Ok(started));
                     if let Some((new, live)) = begun {
-                        engine.work(&new, &model, live).await;
+                        engine.work(&new, live).await;
                     }
                 }
                 Err(why) => {
@@ -177,8 +146,6 @@ impl Engine {
     async fn store(
         &self,
         conversation: Option<ConversationId>,
-        model: &str,
-        at: UnixMs,
         write: impl FnOnce(&Connection) -> Result<Begun, DbError> + Send + 'static,
     ) -> Result<(Started, Option<(NewRun, Arc<Live>)>), Error> {
         // "Is the conversation free?" and "take it" are one step. A new one is nobody else's yet.
@@ -189,34 +156,32 @@ impl Engine {
         let _starting = self.starting.read().await;
         self.refuse_when_draining()?;
         let busy = conversation.map_or(Ok(()), |id| self.refuse_when_running(id));
-        let name = model.to_owned();
         let write = move |db: &Connection| {
-            let begun = write(db)?;
-            if let Begun::New(run) = &begun {
+            let new = match write(db)? {
                 // The same command again is answered even while its run is at work.
-                busy?;
-                write_first_entry(db, run, &name, at).map_err(DbError::from)?;
-            }
-            Ok(begun)
+                Begun::Known(started) => return Ok((started, None)),
+                Begun::New(new) => new,
+            };
+            busy?;
+            let mut first = Packed::default();
+            first.push(0, &new.first_event());
+            logs::write_first(db, new.no, &first).map_err(DbError::from)?;
+            Ok((new.started.clone(), Some((new, first))))
         };
-        let new = match self.log.writer.write(write).await? {
-            Begun::Known(started) => return Ok((started, None)),
-            Begun::New(new) => new,
-        };
-        let mut first = Packed::default();
-        first.push(0, &first_event(&new, model, at));
-        let Started {
-            run, conversation, ..
-        } = new.started;
-        let live = Arc::new(Live::new(run, conversation, new.no, at, first));
-        self.log.begin(live.clone());
-        Ok((new.started.clone(), Some((new, live))))
+        let (started, begun) = self.log.writer.write(write).await?;
+        let begun = begun.map(|(new, first)| {
+            let live = Live::new(started.run, started.conversation, new.no, new.at, first);
+            let live = Arc::new(live);
+            self.log.begin(live.clone());
+            (new, live)
+        });
+        Ok((started, begun))
     }
 
     /// Writes a run to its end, whatever happens.
-    async fn work(&self, new: &NewRun, model: &str, live: Arc<Live>) {
+    async fn work(&self, new: &NewRun, live: Arc<Live>) {
         let work = async {
-            match self.job(new, model, live.clone()).await {
+            match self.job(new, live.clone()).await {
                 Ok(job) => runs::run(job, self.log.clone()).await,
                 Err(why) => runs::fail(live.clone(), self.log.clone(), why).await,
             }
@@ -228,8 +193,8 @@ impl Engine {
     }
 
     /// Reads all that the run needs from the database.
-    async fn job(&self, new: &NewRun, model: &str, live: Arc<Live>) -> Result<Job, Error> {
-        let candidates = self.registry.candidates(model)?;
+    async fn job(&self, new: &NewRun, live: Arc<Live>) -> Result<Job, Error> {
+        let candidates = self.registry.candidates(&new.model)?;
         let log = self.log.clone();
         let Started {
             run,
@@ -318,28 +283,4 @@ fn check_text(text: &str, pictures: bool) -> Result<(), Error> {
         ));
     }
     Ok(())
-}
-
-fn first_event(run: &NewRun, model: &str, at: UnixMs) -> Event {
-    Event::RunStarted {
-        protocol: PROTOCOL_VERSION,
-        run: run.started.run,
-        conversation: run.started.conversation,
-        message: run.started.message,
-        parent: run.parent,
-        model: model.to_owned(),
-        at,
-        continues: run.continues,
-    }
-}
-
-fn write_first_entry(
-    db: &Connection,
-    run: &NewRun,
-    model: &str,
-    at: UnixMs,
-) -> rusqlite::Result<()> {
-    let mut packed = Packed::default();
-    packed.push(0, &first_event(run, model, at));
-    logs::write_first(db, run.no, &packed)
 }

@@ -1,39 +1,39 @@
 //! The commands that begin a run, as rows: start, retry and continue.
 
-use super::{belongs, head, messages::insert_message, place, set_head, uuid};
+use super::{RunPlace, belongs, head, messages::insert_message, place, set_head, uuid};
 use crate::{
     db::{DbError, images, logs::stored_by_no, search, settings},
     packed::fold,
 };
 use headwater_protocol::{
-    ConversationId, ErrorCode, FinishReason, ImageId, MessageId, RunId, Started, Status, UnixMs,
+    ConversationId, ErrorCode, Event, FinishReason, ImageId, MessageId, PROTOCOL_VERSION, RunId,
+    Started, Status, UnixMs,
     chat::{Answer, Role, Settings},
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
-/// A message to store. It makes rows for the conversation (if it is new), the question, the empty
-/// answer and the run.
-#[derive(Clone, Debug)]
-pub struct NewTurn {
-    /// `None` makes a new conversation.
-    pub conversation: Option<ConversationId>,
-    /// The last message that the sender saw. `None` skips the check whether it is still the last.
-    pub parent: Option<MessageId>,
-    /// Whether the question becomes another branch below `parent`.
-    pub branch: bool,
-    /// What the person wrote; may be empty if there are pictures.
+/// A message to be answered.
+#[derive(Clone, Debug, Default)]
+pub struct StartRun {
+    /// What the person wrote.
     pub text: String,
-    /// Pictures that were uploaded before, at most [`images::MAX_IMAGES`].
+    /// Images that were uploaded before, at most [`images::MAX_IMAGES`]. A message with images needs
+    /// no text.
     pub images: Vec<ImageId>,
-    /// The model that answers, as `provider/model`.
-    pub model: String,
-    /// Idempotency key: the same key starts one run, however often it comes.
+    /// The conversation, or `None` for a new one.
+    pub conversation: Option<ConversationId>,
+    /// The message that is answered. Without `branch` it must be the last one of the conversation;
+    /// `None` skips that check.
+    pub parent: Option<MessageId>,
+    /// The model as `provider/model`, or `None` for the default.
+    pub model: Option<String>,
+    /// An idempotency key of 1 to 100 characters: the same key starts only one run.
     pub client_id: Option<String>,
-    /// Settings of the conversation, if it is new.
+    /// Whether this message becomes another branch below `parent`.
+    pub branch: bool,
+    /// The settings of a new conversation. [`settings::check`] reads them from a client's JSON.
     pub settings: Settings,
-    /// The time of day now.
-    pub at: UnixMs,
 }
 
 /// A run whose rows are written and whose log is still empty.
@@ -43,67 +43,89 @@ pub struct NewRun {
     pub started: Started,
     /// The run's number: its key in the tables of logs.
     pub no: i64,
-    /// The question that it answers.
+    /// The question that the run answers.
     pub parent: MessageId,
-    /// The broken-off run that it goes on from.
+    /// The broken-off run that this one continues.
     pub continues: Option<RunId>,
+    /// The model that answers, as `provider/model`.
+    pub model: String,
+    /// When the command was accepted.
+    pub at: UnixMs,
+}
+
+impl NewRun {
+    /// The first entry of the log.
+    pub fn first_event(&self) -> Event {
+        Event::RunStarted {
+            protocol: PROTOCOL_VERSION,
+            run: self.started.run,
+            conversation: self.started.conversation,
+            message: self.started.message,
+            parent: self.parent,
+            model: self.model.clone(),
+            at: self.at,
+            continues: self.continues,
+        }
+    }
 }
 
 /// The result of a command that starts a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Begun {
-    /// A new run.
+    /// The command started this run.
     New(NewRun),
-    /// The same command came before, and started this run.
+    /// The same command came before and started this run.
     Known(Started),
 }
 
-/// Stores a person's message and an empty answer, and makes them the end of the current branch.
+/// Stores a person's message and an empty answer by `model`, and makes them the end of the current
+/// branch.
 ///
 /// # Errors
 /// `not_found`; `conflict` if the conversation went on elsewhere, or if the idempotency key came with
 /// another message before; `storage`.
-pub fn begin_turn(db: &Connection, turn: &NewTurn) -> Result<Begun, DbError> {
-    if let Some(known) = known(db, turn)? {
+pub fn begin_turn(
+    db: &Connection,
+    command: &StartRun,
+    model: &str,
+    at: UnixMs,
+) -> Result<Begun, DbError> {
+    if let Some(known) = known(db, command)? {
         return Ok(Begun::Known(known));
     }
-    let (conversation, head) = match turn.conversation {
+    let (conversation, head) = match command.conversation {
         Some(id) => (id, head(db, id)?),
-        None => (create(db, turn)?, None),
+        None => (create(db, command, at)?, None),
     };
-    if !turn.branch && turn.parent.is_some() && turn.parent != head {
+    if !command.branch && command.parent.is_some() && command.parent != head {
         return Err(DbError::refused(
             ErrorCode::Conflict,
             "The conversation went on in another window. Reload it and send your message again.",
         ));
     }
-    let parent = if turn.branch { turn.parent } else { head };
-    if let Some(parent) = parent {
-        belongs(db, conversation, parent)?;
+    let before = if command.branch { command.parent } else { head };
+    if let Some(before) = before {
+        belongs(db, conversation, before)?;
     }
-    let question = MessageId::new();
+    let parent = MessageId::new();
     insert_message(
         db,
         conversation,
-        question,
         parent,
+        before,
         Role::User,
-        &turn.text,
-        turn.at,
+        &command.text,
+        at,
     )?;
-    search::put(db, conversation, question.0, &turn.text)?;
-    images::attach(db, question, &turn.images)?;
-    let answer = MessageId::new();
-    insert_message(
-        db,
+    search::put(db, conversation, parent.0, &command.text)?;
+    images::attach(db, parent, &command.images)?;
+    let place = RunPlace {
         conversation,
-        answer,
-        Some(question),
-        Role::Assistant,
-        "",
-        turn.at,
-    )?;
-    insert_run(db, conversation, answer, question, None, turn).map(Begun::New)
+        message: insert_answer(db, conversation, parent, at)?,
+        parent,
+        model: model.to_owned(),
+    };
+    insert_run(db, place, None, command.client_id.as_deref(), at).map(Begun::New)
 }
 
 /// Starts another answer to the question that `run` answered, as a new branch.
@@ -117,18 +139,12 @@ pub fn begin_retry(
     at: UnixMs,
 ) -> Result<NewRun, DbError> {
     let place = place(db, run)?;
-    let answer = MessageId::new();
-    insert_message(
-        db,
-        place.conversation,
-        answer,
-        Some(place.parent),
-        Role::Assistant,
-        "",
-        at,
-    )?;
-    let turn = NewTurn::of_run(model, at);
-    insert_run(db, place.conversation, answer, place.parent, None, &turn)
+    let place = RunPlace {
+        message: insert_answer(db, place.conversation, place.parent, at)?,
+        model: model.to_owned(),
+        ..place
+    };
+    insert_run(db, place, None, None, at)
 }
 
 /// Starts a run that goes on with the answer of `run`, in the same message.
@@ -170,15 +186,11 @@ pub fn begin_continue(
             "The conversation went on after this answer. Regenerate it, which makes another branch.",
         );
     }
-    let turn = NewTurn::of_run(model, at);
-    insert_run(
-        db,
-        place.conversation,
-        place.message,
-        place.parent,
-        Some(run),
-        &turn,
-    )
+    let place = RunPlace {
+        model: model.to_owned(),
+        ..place
+    };
+    insert_run(db, place, Some(run), None, at)
 }
 
 /// Whether the model said all it had to say. At its limit of tokens, for example, it did not.
@@ -188,28 +200,12 @@ fn is_whole(answer: &Answer) -> bool {
         .is_none_or(|end| matches!(end.reason, FinishReason::Stop | FinishReason::Refusal))
 }
 
-impl NewTurn {
-    fn of_run(model: &str, at: UnixMs) -> Self {
-        Self {
-            conversation: None,
-            parent: None,
-            branch: false,
-            text: String::new(),
-            images: Vec::new(),
-            model: model.to_owned(),
-            client_id: None,
-            settings: Settings::default(),
-            at,
-        }
-    }
-}
-
 /// The run that the same command started before.
 ///
 /// # Errors
 /// `conflict` if the idempotency key came with another message, `storage`.
-pub fn known(db: &Connection, turn: &NewTurn) -> Result<Option<Started>, DbError> {
-    let Some(client_id) = &turn.client_id else {
+pub fn known(db: &Connection, command: &StartRun) -> Result<Option<Started>, DbError> {
+    let Some(client_id) = &command.client_id else {
         return Ok(None);
     };
     let known = db
@@ -230,10 +226,10 @@ pub fn known(db: &Connection, turn: &NewTurn) -> Result<Option<Started>, DbError
     let Some((started, text, question)) = known else {
         return Ok(None);
     };
-    let same_place = turn
+    let same_place = command
         .conversation
         .is_none_or(|id| id == started.conversation);
-    if !same_place || text != turn.text || images::of_message(db, question)? != turn.images {
+    if !same_place || text != command.text || images::of_message(db, question)? != command.images {
         return Err(DbError::refused(
             ErrorCode::Conflict,
             "The field “client_id” came before with another message. Each message needs its own.",
@@ -242,9 +238,9 @@ pub fn known(db: &Connection, turn: &NewTurn) -> Result<Option<Started>, DbError
     Ok(Some(started))
 }
 
-fn create(db: &Connection, turn: &NewTurn) -> Result<ConversationId, DbError> {
+fn create(db: &Connection, command: &StartRun, at: UnixMs) -> Result<ConversationId, DbError> {
     let id = ConversationId::new();
-    let title = title_of(&turn.text);
+    let title = title_of(&command.text);
     db.prepare_cached(
         "INSERT INTO conversation (id, title, created, updated, settings)
          VALUES (?1, ?2, ?3, ?3, ?4)",
@@ -252,8 +248,8 @@ fn create(db: &Connection, turn: &NewTurn) -> Result<ConversationId, DbError> {
     .execute(params![
         id.0.as_bytes(),
         title,
-        turn.at as i64,
-        settings::for_row(&turn.settings)
+        at as i64,
+        settings::for_row(&command.settings)
     ])?;
     search::put(db, id, id.0, &title)?;
     Ok(id)
@@ -273,14 +269,39 @@ fn title_of(text: &str) -> String {
     format!("{}…", short.trim_end())
 }
 
-fn insert_run(
+/// Stores an empty answer.
+fn insert_answer(
     db: &Connection,
     conversation: ConversationId,
-    message: MessageId,
-    parent: MessageId,
+    question: MessageId,
+    at: UnixMs,
+) -> Result<MessageId, DbError> {
+    let id = MessageId::new();
+    insert_message(
+        db,
+        conversation,
+        id,
+        Some(question),
+        Role::Assistant,
+        "",
+        at,
+    )?;
+    Ok(id)
+}
+
+fn insert_run(
+    db: &Connection,
+    place: RunPlace,
     continues: Option<RunId>,
-    turn: &NewTurn,
+    client_id: Option<&str>,
+    at: UnixMs,
 ) -> Result<NewRun, DbError> {
+    let RunPlace {
+        conversation,
+        message,
+        parent,
+        model,
+    } = place;
     let run = RunId::new();
     db.prepare_cached(
         "INSERT INTO run (id, conversation, message, continues, model, accepted, client_id)
@@ -291,18 +312,14 @@ fn insert_run(
         conversation.0.as_bytes(),
         message.0.as_bytes(),
         continues.map(|run| *run.0.as_bytes()),
-        turn.model,
-        turn.at as i64,
-        turn.client_id
+        model,
+        at as i64,
+        client_id
     ])?;
     let no = db.last_insert_rowid();
     set_head(db, conversation, message)?;
     db.prepare_cached("UPDATE conversation SET updated = ?2, model = ?3 WHERE id = ?1")?
-        .execute(params![
-            conversation.0.as_bytes(),
-            turn.at as i64,
-            turn.model
-        ])?;
+        .execute(params![conversation.0.as_bytes(), at as i64, model])?;
     let started = Started {
         run,
         conversation,
@@ -313,5 +330,7 @@ fn insert_run(
         no,
         parent,
         continues,
+        model,
+        at,
     })
 }
