@@ -8,7 +8,7 @@ pub use blocks::made_up_id;
 use futures::{future::BoxFuture, stream::BoxStream};
 pub use headwater_protocol::chat::Effort;
 use headwater_protocol::{BlockKind, Error, FinishReason, ModelInfo, Stage, ToolCall, Usage};
-pub use http_provider::HttpProvider;
+pub use http_provider::{HttpProvider, HttpProviderConfig};
 use serde_json::Value;
 
 pub mod anthropic;

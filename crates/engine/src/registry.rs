@@ -4,15 +4,8 @@ use super::{
     config::{self, Config, Kind, ProviderConfig, Script},
     health::Health,
     provider::{
-        Provider,
-        anthropic::{Anthropic, AnthropicConfig},
-        gemini::{Gemini, GeminiConfig},
-        http::http_client_with,
-        ollama::{Ollama, OllamaConfig},
-        openai::{OpenAi, OpenAiConfig},
-        responses::{Responses, ResponsesConfig},
-        scripted::Scripted,
-        secret::Secret,
+        HttpProviderConfig, Provider, anthropic::Anthropic, gemini::Gemini, http::http_client_with,
+        ollama::Ollama, openai::OpenAi, responses::Responses, scripted::Scripted, secret::Secret,
     },
 };
 use crate::runs::{Candidate, Deadlines};
@@ -281,67 +274,28 @@ fn make(config: &ProviderConfig, http: reqwest::Client) -> Result<Arc<dyn Provid
         .and_then(|variable| std::env::var(variable).ok())
         .filter(|key| !key.trim().is_empty())
         .map(Secret::new);
-    let name = config.name.clone();
-    let models = config.models.clone();
-    let url = config.url.clone();
+    let shared = HttpProviderConfig {
+        name: config.name.clone(),
+        base_url: config.url.clone(),
+        api_key,
+        models: config.models.clone(),
+    };
     Ok(match config.kind {
-        Kind::Openai => {
-            let base_url = url.ok_or_else(|| {
-                Error::new(
-                    ErrorCode::InvalidRequest,
-                    format!(
-                        "The provider “{name}” needs a url, such as https://api.example.com/v1."
-                    ),
-                )
-                .at("reading the configuration")
-            })?;
-            let config = OpenAiConfig {
-                name,
-                base_url,
-                api_key,
-                models,
-                prefill: config.prefill,
-            };
-            Arc::new(OpenAi::provider(config, http)?)
+        Kind::Openai if config.url.is_none() => {
+            return Err(Error::new(
+                ErrorCode::InvalidRequest,
+                format!(
+                    "The provider “{}” needs a url, such as https://api.example.com/v1.",
+                    config.name
+                ),
+            )
+            .at("reading the configuration"));
         }
-        Kind::Responses => {
-            let usual = ResponsesConfig::default();
-            let config = ResponsesConfig {
-                name,
-                base_url: url.unwrap_or(usual.base_url),
-                api_key,
-                models,
-            };
-            Arc::new(Responses::provider(config, http)?)
-        }
-        Kind::Anthropic => {
-            let usual = AnthropicConfig::default();
-            let config = AnthropicConfig {
-                name,
-                base_url: url.unwrap_or(usual.base_url),
-                api_key,
-                models,
-            };
-            Arc::new(Anthropic::provider(config, http)?)
-        }
-        Kind::Gemini => {
-            let config = GeminiConfig {
-                name,
-                base_url: url.unwrap_or_default(),
-                api_key,
-                models,
-            };
-            Arc::new(Gemini::provider(config, http)?)
-        }
-        Kind::Ollama => {
-            let config = OllamaConfig {
-                name,
-                base_url: url.unwrap_or_default(),
-                models,
-                pull: config.pull,
-            };
-            Arc::new(Ollama::provider(config, http)?)
-        }
+        Kind::Openai => Arc::new(OpenAi::provider(shared, config.prefill, http)?),
+        Kind::Responses => Arc::new(Responses::provider(shared, http)?),
+        Kind::Anthropic => Arc::new(Anthropic::provider(shared, http)?),
+        Kind::Gemini => Arc::new(Gemini::provider(shared, http)?),
+        Kind::Ollama => Arc::new(Ollama::provider(shared, config.pull, http)?),
     })
 }
 

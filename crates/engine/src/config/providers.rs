@@ -297,6 +297,7 @@ mod tests {
         assert_eq!(own.total, common.total);
         assert_eq!(config.own_connect().unwrap(), Some(Duration::from_secs(1)));
         assert_eq!(config.key_variable(), Some("ANTHROPIC_API_KEY"));
+        assert!(!config.pull && !config.prefill && config.tools);
         // The last one is beyond the end of every clock.
         for total in [-1.0, f64::NAN, 1e19] {
             let wrong = ProviderConfig {

@@ -8,8 +8,11 @@
 //! - `models`: the list.
 
 use super::{
-    ChatRequest, api_client::ApiClient, endpoint::Endpoint, exchange::Vendor,
-    http_provider::HttpProvider, secret::Secret,
+    ChatRequest,
+    api_client::ApiClient,
+    endpoint::Endpoint,
+    exchange::Vendor,
+    http_provider::{HttpProvider, HttpProviderConfig},
 };
 use decode::Decoder;
 use headwater_protocol::{Error, ModelInfo};
@@ -39,50 +42,19 @@ const BASE_URL: &str = "https://api.anthropic.com";
 /// The hint in errors about a wrong address.
 const HINT: &str = "Anthropic's own is https://api.anthropic.com.";
 
-/// Which server, and what is known about it.
-#[derive(Clone, Debug)]
-pub struct AnthropicConfig {
-    /// The provider's name for people.
-    pub name: String,
-    /// The server's address, with or without `/v1`.
-    pub base_url: String,
-    /// The key.
-    pub api_key: Option<Secret>,
-    /// The models to offer. If `None`, the server is asked for its list.
-    pub models: Option<Vec<String>>,
-}
-
-impl Default for AnthropicConfig {
-    fn default() -> Self {
-        Self {
-            name: "Anthropic".into(),
-            base_url: BASE_URL.into(),
-            api_key: None,
-            models: None,
-        }
-    }
-}
-
 /// Anthropic's Messages API.
 pub struct Anthropic(());
 
 impl Anthropic {
-    /// Makes a provider. Nothing is sent yet. Make the client with
-    /// [`http_client`](super::http::http_client), and share it between all providers.
+    /// Makes a provider. The base URL comes with or without `/v1`.
     ///
     /// # Errors
     /// `invalid_request` for a base URL that is not an address, or a key that cannot be sent.
     pub fn provider(
-        config: AnthropicConfig,
+        config: HttpProviderConfig,
         http: reqwest::Client,
     ) -> Result<HttpProvider<Self>, Error> {
-        let endpoint = Endpoint::new(
-            config.name,
-            &config.base_url,
-            config.api_key,
-            HINT,
-            BASE_URL,
-        )?;
+        let endpoint = Endpoint::new(&config, BASE_URL, HINT)?;
         let mut headers = endpoint.key_header(HeaderName::from_static("x-api-key"), "")?;
         headers.insert(HeaderName::from_static("anthropic-version"), VERSION);
         let client = ApiClient::new(endpoint, headers, http);

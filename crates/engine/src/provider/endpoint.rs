@@ -1,6 +1,6 @@
 //! The name, the address and the key of a provider that is reached over HTTP.
 
-use super::secret::Secret;
+use super::{http_provider::HttpProviderConfig, secret::Secret};
 use headwater_protocol::{Error, ErrorCode};
 use reqwest::{
     Url,
@@ -21,29 +21,31 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    /// Checks the settings that all providers have. `example` is an address for the error. An empty
-    /// key counts as none.
+    /// Checks the configuration. `usual` is the base URL for a configuration without one, and the
+    /// example in errors. An empty key counts as none.
     pub(super) fn new(
-        name: String,
-        base_url: &str,
-        key: Option<Secret>,
+        config: &HttpProviderConfig,
+        usual: &str,
         hint: &'static str,
-        example: &str,
     ) -> Result<Self, Error> {
-        let url = base_url
+        let name = config.name.clone();
+        let url = config
+            .base_url
+            .as_deref()
+            .unwrap_or(usual)
             .trim()
             .parse()
             .ok()
             .filter(|url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host())
             .ok_or_else(|| {
                 wrong(format!(
-                    "The base URL of {name} is not an address. It looks like {example}."
+                    "The base URL of {name} is not an address. It looks like {usual}."
                 ))
             })?;
         Ok(Self {
             name,
             url,
-            key: key.filter(|key| !key.is_empty()),
+            key: config.api_key.clone().filter(|key| !key.is_empty()),
             hint,
         })
     }

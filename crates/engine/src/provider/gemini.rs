@@ -25,8 +25,7 @@ use super::{
     api_client::ApiClient,
     endpoint::Endpoint,
     exchange::{Vendor, memory::Memory},
-    http_provider::HttpProvider,
-    secret::Secret,
+    http_provider::{HttpProvider, HttpProviderConfig},
 };
 use decode::Decoder;
 use headwater_protocol::{Error, ModelInfo};
@@ -46,19 +45,6 @@ pub const BASE_URL: &str = "https://generativelanguage.googleapis.com";
 /// The hint in errors about a wrong address.
 const HINT: &str = "Google's is https://generativelanguage.googleapis.com.";
 
-/// Which server, and what is known about it.
-#[derive(Clone, Debug, Default)]
-pub struct GeminiConfig {
-    /// The provider's name for people.
-    pub name: String,
-    /// The server's address, with or without the version; [`BASE_URL`] if it is empty.
-    pub base_url: String,
-    /// The key.
-    pub api_key: Option<Secret>,
-    /// The models to offer. If `None`, the server is asked for its list.
-    pub models: Option<Vec<String>>,
-}
-
 /// Google's Gemini.
 pub struct Gemini {
     /// Models that refused to continue their own turn.
@@ -66,20 +52,17 @@ pub struct Gemini {
 }
 
 impl Gemini {
-    /// Makes a provider. Nothing is sent yet. Make the client with
-    /// [`http_client`](super::http::http_client), and share it between all providers.
+    /// Makes a provider. The base URL comes with or without the version. An empty one stands for
+    /// [`BASE_URL`].
     ///
     /// # Errors
     /// `invalid_request` for a base URL that is not an address, or a key that cannot be sent.
     pub fn provider(
-        config: GeminiConfig,
+        mut config: HttpProviderConfig,
         http: reqwest::Client,
     ) -> Result<HttpProvider<Self>, Error> {
-        let base_url = match config.base_url.trim() {
-            "" => BASE_URL,
-            url => url,
-        };
-        let endpoint = Endpoint::new(config.name, base_url, config.api_key, HINT, BASE_URL)?;
+        config.base_url = config.base_url.filter(|url| !url.trim().is_empty());
+        let endpoint = Endpoint::new(&config, BASE_URL, HINT)?;
         let vendor = Self {
             no_prefill: Memory::default(),
         };

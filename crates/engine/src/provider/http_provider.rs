@@ -6,10 +6,28 @@ use super::{
     catalog::Catalog,
     exchange::{Backend, Vendor},
     http,
+    secret::Secret,
 };
 use futures::{FutureExt, TryFutureExt, future::BoxFuture, stream::BoxStream};
 use headwater_protocol::{Error, ModelInfo};
 use std::{fmt, sync::Arc};
+
+/// How a provider over HTTP is reached, and which models it offers. What only one vendor knows is an
+/// argument of its own.
+///
+/// Make the client with [`http_client`](super::http::http_client), and share it between all providers.
+/// Making a provider sends nothing.
+#[derive(Clone, Debug, Default)]
+pub struct HttpProviderConfig {
+    /// The provider's name for people.
+    pub name: String,
+    /// The base URL. `None` stands for the vendor's own address, if the vendor has one.
+    pub base_url: Option<String>,
+    /// The key, if the server wants one.
+    pub api_key: Option<Secret>,
+    /// The models to offer. If `None`, the server is asked for its list.
+    pub models: Option<Vec<String>>,
+}
 
 /// A provider that is reached over HTTP. `V` is the vendor whose API it speaks, such as
 /// [`OpenAi`](super::openai::OpenAi), and makes it.

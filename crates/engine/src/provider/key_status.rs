@@ -49,11 +49,11 @@ impl KeyStatus {
 #[allow(clippy::unwrap_used, reason = "a test may fail by panic")]
 mod tests {
     use crate::provider::{
-        Provider,
+        HttpProviderConfig, Provider,
         http::http_client,
-        openai::{OpenAi, OpenAiConfig},
+        openai::OpenAi,
         secret::Secret,
-        testing::{KEY, all, log::Log, server::*},
+        testing::{KEY, all, config, log::Log, server::*},
     };
     use std::sync::{
         Arc,
@@ -81,13 +81,8 @@ mod tests {
             }
         })
         .await;
-        let config = OpenAiConfig {
-            name: "Acme".into(),
-            base_url: server.url("/v1"),
-            api_key: Some(Secret::new(KEY)),
-            ..OpenAiConfig::default()
-        };
-        let acme = OpenAi::provider(config, http_client().unwrap()).unwrap();
+        let config = config(server.url("/v1"));
+        let acme = OpenAi::provider(config, false, http_client().unwrap()).unwrap();
         let warnings = || log.lines("does not accept its key");
         assert!(acme.models().await.is_err());
         for _ in 0..2 {
@@ -116,13 +111,11 @@ mod tests {
         ] {
             let log = Log::capture();
             let server = Server::saying(status(line, "", "{}")).await;
-            let config = OpenAiConfig {
-                name: "Acme".into(),
-                base_url: server.url("/v1"),
+            let config = HttpProviderConfig {
                 api_key: Some(Secret::new(key)),
-                ..OpenAiConfig::default()
+                ..config(server.url("/v1"))
             };
-            let acme = OpenAi::provider(config, http_client().unwrap()).unwrap();
+            let acme = OpenAi::provider(config, false, http_client().unwrap()).unwrap();
             all(&acme).await;
             let warnings = log.lines("WARN");
             assert_eq!(warnings.len(), usize::from(!sentence.is_empty()), "{line}");

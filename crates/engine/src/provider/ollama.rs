@@ -12,7 +12,7 @@ use super::{
     api_client::ApiClient,
     endpoint::Endpoint,
     exchange::{Remedy, Vendor},
-    http_provider::HttpProvider,
+    http_provider::{HttpProvider, HttpProviderConfig},
 };
 use decode::{Decoder, Thinkers};
 use headwater_protocol::{Error, ModelInfo};
@@ -32,20 +32,6 @@ pub use host::host_url;
 /// The hint in errors about a wrong address.
 const HINT: &str = "Ollama's is usually http://127.0.0.1:11434, without /v1.";
 
-/// Which server, and what is known about it.
-#[derive(Clone, Debug, Default)]
-pub struct OllamaConfig {
-    /// The provider's name for people.
-    pub name: String,
-    /// The server's address in any form that `OLLAMA_HOST` has; see [`host_url`]. If it is empty,
-    /// Ollama runs on this machine.
-    pub base_url: String,
-    /// The models to offer. If `None`, the server is asked for its list.
-    pub models: Option<Vec<String>>,
-    /// Whether a missing model is downloaded, which may take long and much disk space.
-    pub pull: bool,
-}
-
 /// Ollama.
 pub struct Ollama {
     pull: bool,
@@ -53,19 +39,22 @@ pub struct Ollama {
 }
 
 impl Ollama {
-    /// Makes a provider. Nothing is sent yet. Make the client with
-    /// [`http_client`](super::http::http_client), and share it between all providers.
+    /// Makes a provider. The base URL is written in any form that `OLLAMA_HOST` has; see
+    /// [`host_url`]. Without one, Ollama runs on this machine. No key is sent. `pull` says whether a
+    /// missing model is downloaded, which may take a long time and much disk space.
     ///
     /// # Errors
     /// `invalid_request` for a base URL that is not an address.
     pub fn provider(
-        config: OllamaConfig,
+        mut config: HttpProviderConfig,
+        pull: bool,
         http: reqwest::Client,
     ) -> Result<HttpProvider<Self>, Error> {
-        let base_url = host_url(&config.base_url);
-        let endpoint = Endpoint::new(config.name, &base_url, None, HINT, "http://127.0.0.1:11434")?;
+        config.base_url = config.base_url.as_deref().map(host_url);
+        config.api_key = None;
+        let endpoint = Endpoint::new(&config, "http://127.0.0.1:11434", HINT)?;
         let vendor = Self {
-            pull: config.pull,
+            pull,
             thinkers: Arc::default(),
         };
         let client = ApiClient::new(endpoint, HeaderMap::new(), http);

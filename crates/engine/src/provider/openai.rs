@@ -12,8 +12,11 @@
 //! - `models`: the list.
 
 use super::{
-    ChatRequest, api_client::ApiClient, endpoint::Endpoint, exchange::Vendor,
-    http_provider::HttpProvider, secret::Secret,
+    ChatRequest,
+    api_client::ApiClient,
+    endpoint::Endpoint,
+    exchange::Vendor,
+    http_provider::{HttpProvider, HttpProviderConfig},
 };
 use decode::Decoder;
 use headwater_protocol::{Error, ModelInfo};
@@ -34,21 +37,6 @@ mod words;
 /// The hint in errors about a wrong address.
 pub(super) const HINT: &str = "Most end in /v1.";
 
-/// Which server, and what is known about it.
-#[derive(Clone, Debug, Default)]
-pub struct OpenAiConfig {
-    /// The provider's name for people.
-    pub name: String,
-    /// The server's address up to and with `/v1`.
-    pub base_url: String,
-    /// The key, if the server wants one.
-    pub api_key: Option<Secret>,
-    /// The models to offer. If `None`, the server is asked for its list.
-    pub models: Option<Vec<String>>,
-    /// Whether the server continues a half-written answer. vLLM and llama.cpp do.
-    pub prefill: bool,
-}
-
 /// OpenAI's Chat Completions.
 pub struct OpenAi {
     prefill: bool,
@@ -57,24 +45,21 @@ pub struct OpenAi {
 }
 
 impl OpenAi {
-    /// Makes a provider. Nothing is sent yet. Make the client with
-    /// [`http_client`](super::http::http_client), and share it between all providers.
+    /// Makes a provider. The configuration needs a base URL, up to and with `/v1`. `prefill` says
+    /// whether the server continues a half-written answer. vLLM and llama.cpp do.
     ///
     /// # Errors
     /// `invalid_request` for a base URL that is not an address, or a key that cannot be sent.
     pub fn provider(
-        config: OpenAiConfig,
+        mut config: HttpProviderConfig,
+        prefill: bool,
         http: reqwest::Client,
     ) -> Result<HttpProvider<Self>, Error> {
-        let endpoint = Endpoint::new(
-            config.name,
-            &config.base_url,
-            config.api_key,
-            HINT,
-            "https://api.example.com/v1",
-        )?;
+        // There is no usual server, and an empty address is refused.
+        config.base_url.get_or_insert_default();
+        let endpoint = Endpoint::new(&config, "https://api.example.com/v1", HINT)?;
         let vendor = Self {
-            prefill: config.prefill,
+            prefill,
             server: Mutex::new(RequestVariant::for_url(&endpoint.url)),
         };
         let headers = endpoint.key_header(AUTHORIZATION, "Bearer ")?;

@@ -8,8 +8,12 @@
 //! - `decode`, `items`, `blocks`: pieces of an answer to blocks.
 
 use super::{
-    ChatRequest, api_client::ApiClient, endpoint::Endpoint, exchange::Vendor,
-    http_provider::HttpProvider, openai, secret::Secret,
+    ChatRequest,
+    api_client::ApiClient,
+    endpoint::Endpoint,
+    exchange::Vendor,
+    http_provider::{HttpProvider, HttpProviderConfig},
+    openai,
 };
 use decode::Decoder;
 use headwater_protocol::{Error, ModelInfo};
@@ -25,50 +29,19 @@ mod request;
 /// The address of OpenAI itself.
 const BASE_URL: &str = "https://api.openai.com/v1";
 
-/// Which server, and what is known about it.
-#[derive(Clone, Debug)]
-pub struct ResponsesConfig {
-    /// The provider's name for people.
-    pub name: String,
-    /// The server's address up to and with `/v1`.
-    pub base_url: String,
-    /// The key, if the server wants one.
-    pub api_key: Option<Secret>,
-    /// The models to offer. If `None`, the server is asked for its list.
-    pub models: Option<Vec<String>>,
-}
-
-impl Default for ResponsesConfig {
-    fn default() -> Self {
-        Self {
-            name: "OpenAI".into(),
-            base_url: BASE_URL.into(),
-            api_key: None,
-            models: None,
-        }
-    }
-}
-
 /// OpenAI's Responses API.
 pub struct Responses(());
 
 impl Responses {
-    /// Makes a provider. Nothing is sent yet. Make the client with
-    /// [`http_client`](super::http::http_client), and share it between all providers.
+    /// Makes a provider. The base URL goes up to and with `/v1`.
     ///
     /// # Errors
     /// `invalid_request` for a base URL that is not an address, or a key that cannot be sent.
     pub fn provider(
-        config: ResponsesConfig,
+        config: HttpProviderConfig,
         http: reqwest::Client,
     ) -> Result<HttpProvider<Self>, Error> {
-        let endpoint = Endpoint::new(
-            config.name,
-            &config.base_url,
-            config.api_key,
-            openai::HINT,
-            BASE_URL,
-        )?;
+        let endpoint = Endpoint::new(&config, BASE_URL, openai::HINT)?;
         let headers = endpoint.key_header(AUTHORIZATION, "Bearer ")?;
         let client = ApiClient::new(endpoint, headers, http);
         Ok(HttpProvider::new(Self(()), client, config.models))

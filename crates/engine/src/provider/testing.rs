@@ -1,7 +1,10 @@
 //! What the tests of all vendors share: a server of raw bytes, the fold of a stream, and the rules
 //! that every stream must keep.
 
-use super::{ChatMessage, ChatRequest, Provider, ProviderEvent, Role, endpoint::Endpoint};
+use super::{
+    ChatMessage, ChatRequest, HttpProviderConfig, Provider, ProviderEvent, Role,
+    endpoint::Endpoint, secret::Secret,
+};
 use futures::StreamExt;
 use headwater_protocol::{BlockKind, Error, ErrorCode, FinishReason, ToolCall, Usage};
 use serde_json::Value;
@@ -108,14 +111,19 @@ pub(super) fn ask(model: &str) -> ChatRequest {
     }
 }
 
-/// A provider nobody asks.
-pub(super) fn endpoint() -> Endpoint {
-    Endpoint {
+/// The configuration of a provider at this base URL, with [`KEY`].
+pub(super) fn config(base_url: impl Into<String>) -> HttpProviderConfig {
+    HttpProviderConfig {
         name: "Acme".into(),
-        url: "http://acme.example/v1".parse().unwrap(),
-        key: Some(super::secret::Secret::new(KEY)),
-        hint: "Most end in /v1.",
+        base_url: Some(base_url.into()),
+        api_key: Some(Secret::new(KEY)),
+        models: None,
     }
+}
+
+/// The endpoint of a provider that is not asked.
+pub(super) fn endpoint() -> Endpoint {
+    Endpoint::new(&config("http://acme.example/v1"), "", "Most end in /v1.").unwrap()
 }
 
 /// The end that a provider told.

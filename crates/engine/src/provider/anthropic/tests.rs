@@ -13,18 +13,8 @@ const HELLO: &str = "event: content_block_start\ndata: {\"type\":\"content_block
 const FINISH: &str = "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":2}}\n\n";
 const STOP: &str = "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
 
-fn make(base: String, http: reqwest::Client) -> Box<dyn Provider> {
-    Box::new(provider(base, http))
-}
-
-fn provider(base_url: String, http: reqwest::Client) -> HttpProvider<Anthropic> {
-    let config = AnthropicConfig {
-        name: "Acme".into(),
-        base_url,
-        api_key: Some(Secret::new(KEY)),
-        models: None,
-    };
-    Anthropic::provider(config, http).unwrap()
+fn make(base_url: String) -> HttpProvider<Anthropic> {
+    Anthropic::provider(config(base_url), http_client().unwrap()).unwrap()
 }
 
 /// What is sent for a request.

@@ -12,17 +12,12 @@ mod wire;
 const HELLO: &str = "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"Hello\"}],\"role\":\"model\"},\"index\":0}]}\r\n\r\n";
 const STOP: &str = "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"\"}],\"role\":\"model\"},\"finishReason\":\"STOP\",\"index\":0}]}\r\n\r\n";
 
-fn config(base_url: String) -> GeminiConfig {
-    GeminiConfig {
-        name: "Acme".into(),
-        base_url,
-        api_key: Some(Secret::new(KEY)),
-        ..GeminiConfig::default()
-    }
+fn make(base_url: String) -> HttpProvider<Gemini> {
+    Gemini::provider(config(base_url), http_client().unwrap()).unwrap()
 }
 
 fn provider(server: &Server) -> HttpProvider<Gemini> {
-    Gemini::provider(config(server.url("")), http_client().unwrap()).unwrap()
+    make(server.url(""))
 }
 
 /// What is sent for a request.

@@ -247,11 +247,12 @@ fn broken(endpoint: &Endpoint, model: &str) -> Error {
 #[allow(clippy::unwrap_used, reason = "a test may fail by panic")]
 mod tests {
     use super::*;
-    use crate::provider::ollama::{Ollama, OllamaConfig};
+    use crate::provider::{HttpProviderConfig, ollama::Ollama};
 
     #[tokio::test]
     async fn a_silent_download_is_waited_for_but_not_for_ever() {
-        let ollama = Ollama::provider(OllamaConfig::default(), reqwest::Client::new()).unwrap();
+        let config = HttpProviderConfig::default();
+        let ollama = Ollama::provider(config, false, reqwest::Client::new()).unwrap();
         let client = ollama.backend().client.clone();
         let millis = Duration::from_millis;
         let mut pull = Pull::new(client, "m".into(), (millis(20), millis(300)));

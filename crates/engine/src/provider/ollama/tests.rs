@@ -15,20 +15,12 @@ const HELLO: &str =
     "{\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"Hello\"},\"done\":false}\n";
 const STOP: &str = "{\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"\"},\"done\":true,\"done_reason\":\"stop\"}\n";
 
-fn config(base_url: String) -> OllamaConfig {
-    OllamaConfig {
-        name: "Acme".into(),
-        base_url,
-        ..OllamaConfig::default()
-    }
-}
-
-fn make(base_url: String, http: reqwest::Client) -> Box<dyn Provider> {
-    Box::new(Ollama::provider(config(base_url), http).unwrap())
+fn make(base_url: String) -> HttpProvider<Ollama> {
+    Ollama::provider(config(base_url), false, http_client().unwrap()).unwrap()
 }
 
 fn provider(server: &Server) -> HttpProvider<Ollama> {
-    Ollama::provider(config(server.url("")), http_client().unwrap()).unwrap()
+    make(server.url(""))
 }
 
 /// What is sent for a request.

@@ -15,17 +15,13 @@ const HELLO: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"Hello\"}}]}\n
 const STOP: &str = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
 const DONE: &str = "data: [DONE]\n\n";
 
-fn config(server: &Server) -> OpenAiConfig {
-    OpenAiConfig {
-        name: "Acme".into(),
-        base_url: server.url("/v1/"),
-        api_key: Some(Secret::new(KEY)),
-        ..OpenAiConfig::default()
-    }
+fn make(address: String) -> HttpProvider<OpenAi> {
+    let config = config(format!("{address}/v1/"));
+    OpenAi::provider(config, false, http_client().unwrap()).unwrap()
 }
 
 fn provider(server: &Server) -> HttpProvider<OpenAi> {
-    OpenAi::provider(config(server), http_client().unwrap()).unwrap()
+    make(server.url(""))
 }
 
 /// What is sent for a request.

@@ -1,7 +1,7 @@
 //! The rules that every provider must keep on a real socket.
 
-use super::{Item, KEY, all, ask, failure, fold, log::Log, server::*};
-use crate::provider::{Provider, http::http_client};
+use super::{Item, KEY, all, ask, config, failure, fold, log::Log, server::*};
+use crate::provider::{HttpProvider, Provider, exchange::Vendor};
 use futures::StreamExt;
 use headwater_protocol::ErrorCode;
 use std::time::{Duration, Instant};
@@ -13,14 +13,53 @@ use tokio::{
 };
 
 /// Makes a provider for an address such as `http://127.0.0.1:1234`, with [`KEY`].
-pub(in crate::provider) type Make = fn(String, reqwest::Client) -> Box<dyn Provider>;
+pub(in crate::provider) type Make<V> = fn(String) -> HttpProvider<V>;
 
-fn provider(make: Make, server: &Server) -> Box<dyn Provider> {
-    make(server.url(""), http_client().unwrap())
+/// All of the rules, as tests of the module where this stands. `$make` is a [`Make`]. `$text` begins
+/// an answer with the text `Hello` and leaves it open, `$finish` finishes it, and `$end` is what may
+/// follow. With `keyed`, the provider sends its key.
+macro_rules! all_socket_rules {
+    ($make:expr, $text:expr, $finish:expr, $end:expr, keyed) => {
+        $crate::provider::testing::sockets::all_socket_rules!($make, $text, $finish, $end);
+
+        #[tokio::test]
+        async fn the_key_reaches_no_error_no_debug_and_no_log() {
+            $crate::provider::testing::sockets::key_is_kept($make, $text).await;
+        }
+    };
+    ($make:expr, $text:expr, $finish:expr, $end:expr) => {
+        #[tokio::test]
+        async fn an_answer_streams_and_the_connection_is_used_again() {
+            let body = format!("{}{}{}", $text, $finish, $end);
+            $crate::provider::testing::sockets::connection_is_kept($make, &body).await;
+        }
+
+        #[tokio::test]
+        async fn failures_before_the_answer() {
+            $crate::provider::testing::sockets::statuses($make).await;
+            $crate::provider::testing::sockets::nobody_there($make).await;
+        }
+
+        #[tokio::test]
+        async fn every_end_of_a_connection() {
+            $crate::provider::testing::sockets::ends($make, $text, $finish).await;
+        }
+
+        #[tokio::test]
+        async fn dropping_the_stream_closes_the_socket_at_once() {
+            $crate::provider::testing::sockets::drop_closes($make, $text).await;
+        }
+
+        #[tokio::test]
+        async fn dropping_while_connecting_leaves_nothing_behind() {
+            $crate::provider::testing::sockets::drop_while_connecting($make).await;
+        }
+    };
 }
+pub(in crate::provider) use all_socket_rules;
 
 /// The statuses that all vendors share become codes, with the wait that was asked for.
-pub(in crate::provider) async fn statuses(make: Make) {
+pub(in crate::provider) async fn statuses<V: Vendor>(make: Make<V>) {
     let huge = format!(
         "{{\"error\":{{\"message\":\"{}\"}}}}",
         "x".repeat(1_000_000)
@@ -56,7 +95,7 @@ pub(in crate::provider) async fn statuses(make: Make) {
         ),
     ] {
         let server = Server::saying(status(line, headers, body)).await;
-        let error = failure(&*provider(make, &server)).await;
+        let error = failure(&make(server.url(""))).await;
         assert_eq!(error.code, code, "{line}");
         assert_eq!(error.retry_after_ms, wait, "{line}");
         assert_eq!(error.retryable, code.is_retryable(), "{line}");
@@ -69,10 +108,10 @@ pub(in crate::provider) async fn statuses(make: Make) {
 /// An answer counts once it was finished, however the connection ends; without a finish a clean
 /// end is a cut and a broken connection is an error. `text` begins an answer with the text
 /// `Hello`, and `finish` finishes it.
-pub(in crate::provider) async fn ends(make: Make, text: &str, finish: &str) {
+pub(in crate::provider) async fn ends<V: Vendor>(make: Make<V>, text: &str, finish: &str) {
     for tail in ["0\r\n\r\n", "ff\r\n"] {
         let body = format!("{OK}{}{tail}", chunk(&format!("{text}{finish}")));
-        let folded = fold(&all(&*provider(make, &Server::saying(body).await)).await);
+        let folded = fold(&all(&make(Server::saying(body).await.url(""))).await);
         assert_eq!((folded.text.as_str(), folded.error), ("Hello", None));
         assert!(folded.finish.is_some());
     }
@@ -88,20 +127,20 @@ pub(in crate::provider) async fn ends(make: Make, text: &str, finish: &str) {
     })
     .await;
     let start = Instant::now();
-    assert!(fold(&all(&*provider(make, &server)).await).finish.is_some());
+    assert!(fold(&all(&make(server.url(""))).await).finish.is_some());
     assert!(start.elapsed() < Duration::from_secs(4));
 
     let server = Server::saying(whole(text)).await;
-    let folded = fold(&all(&*provider(make, &server)).await);
+    let folded = fold(&all(&make(server.url(""))).await);
     assert_eq!((folded.finish, folded.error), (None, None));
     let server = Server::saying(format!("{OK}{}ff\r\nabc", chunk(text))).await;
-    let folded = fold(&all(&*provider(make, &server)).await);
+    let folded = fold(&all(&make(server.url(""))).await);
     assert_eq!(folded.text, "Hello");
     assert_eq!(folded.error, Some(ErrorCode::Connection));
 }
 
 /// Three answers on one connection. The bytes of each come in small pieces.
-pub(in crate::provider) async fn connection_is_kept(make: Make, body: &str) {
+pub(in crate::provider) async fn connection_is_kept<V: Vendor>(make: Make<V>, body: &str) {
     let body = body.to_owned();
     let server = Server::start(move |_, mut socket| {
         let body = body.clone();
@@ -120,9 +159,9 @@ pub(in crate::provider) async fn connection_is_kept(make: Make, body: &str) {
         }
     })
     .await;
-    let provider = self::provider(make, &server);
+    let provider = make(server.url(""));
     for _ in 0..3 {
-        let items = all(&*provider).await;
+        let items = all(&provider).await;
         assert_eq!(items[0], Ok(crate::provider::ProviderEvent::Connected));
         let folded = fold(&items);
         assert_eq!(folded.text, "Hello");
@@ -134,8 +173,8 @@ pub(in crate::provider) async fn connection_is_kept(make: Make, body: &str) {
 }
 
 /// Drops the stream while the server is in a certain state, and measures until it sees the close.
-pub(in crate::provider) async fn time_to_close(
-    make: Make,
+pub(in crate::provider) async fn time_to_close<V: Vendor>(
+    make: Make<V>,
     before: String,
     events: usize,
 ) -> Duration {
@@ -152,7 +191,7 @@ pub(in crate::provider) async fn time_to_close(
         }
     })
     .await;
-    let mut stream = provider(make, &server).stream(ask("m"));
+    let mut stream = make(server.url("")).stream(ask("m"));
     for _ in 0..events {
         stream.next().await.unwrap().unwrap();
     }
@@ -167,7 +206,7 @@ pub(in crate::provider) async fn time_to_close(
 }
 
 /// Dropping closes the socket in every state. `text` begins an answer and leaves it open.
-pub(in crate::provider) async fn drop_closes(make: Make, text: &str) {
+pub(in crate::provider) async fn drop_closes<V: Vendor>(make: Make<V>, text: &str) {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
     let half = &text[..text.len() - 7];
     for (state, before, events) in [
@@ -188,7 +227,7 @@ pub(in crate::provider) async fn drop_closes(make: Make, text: &str) {
 }
 
 /// Dropping while the connection is not there yet leaves nothing behind.
-pub(in crate::provider) async fn drop_while_connecting(make: Make) {
+pub(in crate::provider) async fn drop_while_connecting<V: Vendor>(make: Make<V>) {
     // The backlog of this listener is full, so that a connection is not accepted.
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -201,7 +240,7 @@ pub(in crate::provider) async fn drop_while_connecting(make: Make) {
         fillers.push(filler);
         assert!(fillers.len() < 64);
     }
-    let provider = make(format!("http://{address}"), http_client().unwrap());
+    let provider = make(format!("http://{address}"));
     let mut stream = provider.stream(ask("m"));
     assert!(
         timeout(Duration::from_millis(100), stream.next())
@@ -224,25 +263,25 @@ pub(in crate::provider) async fn drop_while_connecting(make: Make) {
 }
 
 /// Nobody there is told with the address.
-pub(in crate::provider) async fn nobody_there(make: Make) {
+pub(in crate::provider) async fn nobody_there<V: Vendor>(make: Make<V>) {
     let port = {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         listener.local_addr().unwrap().port()
     };
-    let provider = make(format!("http://127.0.0.1:{port}"), http_client().unwrap());
+    let provider = make(format!("http://127.0.0.1:{port}"));
     let sentence = format!(
         "The provider at http://127.0.0.1:{port} cannot be reached: connection refused. Is it running?"
     );
-    assert_eq!(failure(&*provider).await.message, sentence);
+    assert_eq!(failure(&provider).await.message, sentence);
     assert_eq!(provider.models().await.unwrap_err().message, sentence);
 }
 
-/// The key reaches no error and no log. `text` begins an answer. Whoever calls this looks at the
-/// provider's and the settings' `Debug` as well.
-pub(in crate::provider) async fn key_is_kept(make: Make, text: &str, debug: String) {
+/// The key reaches no error, no log and no `Debug`. `text` begins an answer.
+pub(in crate::provider) async fn key_is_kept<V: Vendor>(make: Make<V>, text: &str) {
     let log = Log::capture();
     tracing::trace!("the log works");
-    let mut seen = debug;
+    let base_url = "http://acme.example";
+    let mut seen = format!("{:?} {:?}", make(base_url.into()), config(base_url));
     // The server repeats the whole request, key included, wherever it can.
     for answer in 0..5 {
         let text = text.to_owned();
@@ -264,8 +303,8 @@ pub(in crate::provider) async fn key_is_kept(make: Make, text: &str, debug: Stri
             }
         })
         .await;
-        let provider = self::provider(make, &server);
-        let items: Vec<Item> = all(&*provider).await;
+        let provider = make(server.url(""));
+        let items: Vec<Item> = all(&provider).await;
         assert!(items.last().unwrap().is_err(), "{answer} {items:?}");
         let models = provider.models().await;
         seen += &format!("{items:?} {models:?}");

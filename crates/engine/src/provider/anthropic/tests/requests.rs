@@ -262,7 +262,7 @@ fn a_refusal_shows_what_to_try_instead() {
 fn only_what_says_something_about_the_model_is_remembered() {
     let mut request = ask("claude-x");
     request.sampling.effort = Some(Effort::High);
-    let acme = provider("http://acme.example".into(), http_client().unwrap());
+    let acme = make("http://acme.example".into());
     let backend = acme.backend();
     let likely = backend.first_variant(&request);
     let mut other = likely;

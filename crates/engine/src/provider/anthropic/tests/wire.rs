@@ -5,12 +5,13 @@ use crate::provider::Effort;
 use headwater_protocol::ErrorCode;
 use tokio::io::AsyncWriteExt;
 
+sockets::all_socket_rules!(make, HELLO, FINISH, STOP, keyed);
+
 #[tokio::test]
-async fn an_answer_streams_and_the_connection_is_used_again() {
-    sockets::connection_is_kept(make, &format!("{HELLO}{FINISH}{STOP}")).await;
+async fn a_question_is_asked_as_anthropic_wants_it() {
     let server = Server::saying(whole(&format!("{HELLO}{FINISH}{STOP}"))).await;
     for path in ["", "/", "/v1", "/v1/"] {
-        let provider = provider(server.url(path), http_client().unwrap());
+        let provider = make(server.url(path));
         assert_eq!(fold(&all(&provider).await).text, "Hello");
         let request = server.request(server.count() - 1).to_lowercase();
         assert!(request.starts_with("post /v1/messages http/1.1"), "{path}");
@@ -18,37 +19,6 @@ async fn an_answer_streams_and_the_connection_is_used_again() {
         assert!(request.contains(&format!("x-api-key: {}\r\n", KEY.to_lowercase())));
         assert!(!request.contains("authorization"));
     }
-}
-
-#[tokio::test]
-async fn failures_before_the_answer() {
-    sockets::statuses(make).await;
-    sockets::nobody_there(make).await;
-}
-
-#[tokio::test]
-async fn every_end_of_a_connection() {
-    sockets::ends(make, HELLO, FINISH).await;
-}
-
-#[tokio::test]
-async fn dropping_the_stream_closes_the_socket_at_once() {
-    sockets::drop_closes(make, HELLO).await;
-}
-
-#[tokio::test]
-async fn dropping_while_connecting_leaves_nothing_behind() {
-    sockets::drop_while_connecting(make).await;
-}
-
-#[tokio::test]
-async fn the_key_reaches_no_error_no_debug_and_no_log() {
-    let config = AnthropicConfig {
-        api_key: Some(Secret::new(KEY)),
-        ..AnthropicConfig::default()
-    };
-    let acme = Anthropic::provider(config.clone(), reqwest::Client::new()).unwrap();
-    sockets::key_is_kept(make, HELLO, format!("{acme:?} {config:?}")).await;
 }
 
 #[tokio::test]
@@ -70,7 +40,7 @@ async fn a_refused_shape_is_left_and_the_other_one_remembered() {
         None
     })
     .await;
-    let provider = provider(server.url(""), http_client().unwrap());
+    let provider = make(server.url(""));
     let mut request = ask("acme-1");
     request.sampling.effort = Some(Effort::Medium);
     for requests in [3, 4] {
@@ -95,10 +65,10 @@ async fn a_refused_shape_is_left_and_the_other_one_remembered() {
         "thinking effort temperature signature",
     ))
     .await;
-    let provider = make(server.url(""), http_client().unwrap());
+    let provider = make(server.url(""));
     let mut request = ask("claude-sonnet-5");
     request.sampling.effort = Some(Effort::None);
-    let folded = fold(&answer(&*provider, request).await);
+    let folded = fold(&answer(&provider, request).await);
     assert_eq!(folded.error, Some(ErrorCode::InvalidRequest));
     assert!(server.count() <= 5);
 }
@@ -115,7 +85,7 @@ async fn models_are_listed_page_by_page() {
         None
     })
     .await;
-    let acme = provider(server.url("/v1"), http_client().unwrap());
+    let acme = make(server.url("/v1"));
     let models = acme.models().await.unwrap();
     let names: Vec<_> = models.iter().map(|model| model.name.as_str()).collect();
     assert_eq!(names, ["Model A", "b", "c"]);
@@ -130,28 +100,25 @@ async fn models_are_listed_page_by_page() {
     // A server that goes round in circles is left.
     let page = r#"{"data":[{"id":"a"}],"has_more":true,"last_id":"a"}"#;
     let server = Server::saying(status("200 OK", "", page)).await;
-    let acme = provider(server.url(""), http_client().unwrap());
+    let acme = make(server.url(""));
     assert_eq!(acme.models().await.unwrap().len(), 2);
     for (answer, code) in [
         (status("401 No", "", ""), ErrorCode::Authentication),
         (status("200 OK", "", "{}"), ErrorCode::Malformed),
     ] {
         let server = Server::saying(answer).await;
-        let acme = provider(server.url(""), http_client().unwrap());
+        let acme = make(server.url(""));
         assert_eq!(acme.models().await.unwrap_err().code, code);
     }
 }
 
 #[test]
 fn settings_are_read_and_explained() {
-    let config = AnthropicConfig::default();
-    assert_eq!(config.base_url, "https://api.anthropic.com");
-    let wrong = AnthropicConfig {
-        base_url: "anthropic".into(),
-        ..AnthropicConfig::default()
-    };
-    let error = Anthropic::provider(wrong, reqwest::Client::new()).unwrap_err();
-    assert!(error.message.contains("base URL of Anthropic"), "{error}");
-    let acme = Anthropic::provider(AnthropicConfig::default(), reqwest::Client::new()).unwrap();
+    let usual = HttpProviderConfig::default();
+    let acme = Anthropic::provider(usual, reqwest::Client::new()).unwrap();
+    let endpoint = &acme.backend().client.endpoint;
+    assert_eq!(endpoint.url.as_str(), "https://api.anthropic.com/");
     assert!(acme.can_prefill("claude-sonnet-4-5") && !acme.can_prefill("claude-opus-4-7"));
+    let error = Anthropic::provider(config("anthropic"), reqwest::Client::new()).unwrap_err();
+    assert!(error.message.contains("base URL of Acme"), "{error}");
 }

@@ -1,40 +1,11 @@
 //! The provider against a server that controls every byte.
 
 use super::*;
+use crate::provider::secret::Secret;
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 
-fn make(base_url: String, http: reqwest::Client) -> Box<dyn Provider> {
-    Box::new(Gemini::provider(config(base_url), http).unwrap())
-}
-
-#[tokio::test]
-async fn the_rules_of_the_wire_are_kept() {
-    sockets::statuses(make).await;
-    sockets::ends(make, HELLO, STOP).await;
-    sockets::connection_is_kept(make, &format!("{HELLO}{STOP}")).await;
-    sockets::nobody_there(make).await;
-}
-
-#[tokio::test]
-async fn dropping_the_stream_closes_the_socket_at_once() {
-    sockets::drop_closes(make, HELLO).await;
-}
-
-#[tokio::test]
-async fn dropping_while_connecting_leaves_nothing_behind() {
-    sockets::drop_while_connecting(make).await;
-}
-
-#[tokio::test]
-async fn the_key_reaches_no_error_no_debug_and_no_log() {
-    let config = config("http://acme.example".into());
-    let debug = format!(
-        "{config:?} {:?}",
-        Gemini::provider(config.clone(), reqwest::Client::new())
-    );
-    sockets::key_is_kept(make, HELLO, debug).await;
-}
+sockets::all_socket_rules!(make, HELLO, STOP, "", keyed);
 
 #[tokio::test]
 async fn the_key_is_in_a_header_and_never_in_the_address() {
@@ -294,9 +265,9 @@ async fn models_are_listed_page_by_page_and_remembered() {
 #[test]
 fn settings_are_read_and_wrong_ones_explained() {
     let make = |base_url: &str, key: &str| {
-        let config = GeminiConfig {
+        let config = HttpProviderConfig {
             api_key: Some(Secret::new(key)),
-            ..config(base_url.into())
+            ..config(base_url)
         };
         Gemini::provider(config, reqwest::Client::new())
     };

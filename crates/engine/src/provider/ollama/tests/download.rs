@@ -57,11 +57,7 @@ async fn server(pull: String) -> Server {
 }
 
 fn puller(server: &Server) -> HttpProvider<Ollama> {
-    let config = OllamaConfig {
-        pull: true,
-        ..config(server.url(""))
-    };
-    Ollama::provider(config, http_client().unwrap()).unwrap()
+    Ollama::provider(config(server.url("")), true, http_client().unwrap()).unwrap()
 }
 
 fn percents(items: &[Item]) -> Vec<u8> {

@@ -4,23 +4,7 @@ use super::*;
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 
-#[tokio::test]
-async fn the_rules_of_the_wire_are_kept() {
-    sockets::statuses(make).await;
-    sockets::ends(make, HELLO, STOP).await;
-    sockets::connection_is_kept(make, &format!("{HELLO}{STOP}")).await;
-    sockets::nobody_there(make).await;
-}
-
-#[tokio::test]
-async fn dropping_the_stream_closes_the_socket_at_once() {
-    sockets::drop_closes(make, HELLO).await;
-}
-
-#[tokio::test]
-async fn dropping_while_connecting_leaves_nothing_behind() {
-    sockets::drop_while_connecting(make).await;
-}
+sockets::all_socket_rules!(make, HELLO, STOP, "");
 
 #[tokio::test]
 async fn a_question_is_asked_as_ollama_wants_it() {
@@ -176,7 +160,7 @@ async fn models_are_listed_and_remembered() {
 
     let mut config = config(server.url(""));
     config.models = Some(vec!["mine".into()]);
-    let fixed = Ollama::provider(config, http_client().unwrap()).unwrap();
+    let fixed = Ollama::provider(config, false, http_client().unwrap()).unwrap();
     assert_eq!(fixed.models().await.unwrap()[0].id, "mine");
     for (answer, code) in [
         (
@@ -201,7 +185,7 @@ async fn models_are_listed_and_remembered() {
 async fn a_password_in_the_address_reaches_no_error() {
     let server = Server::saying(status("500 No", "", "{\"error\":\"no\"}")).await;
     let url = format!("http://someone:{KEY}@127.0.0.1:{}", server.port);
-    let acme = Ollama::provider(config(url), http_client().unwrap()).unwrap();
+    let acme = make(url);
     let mut seen = format!("{acme:?} {:?} {:?}", all(&acme).await, acme.models().await);
     drop(server);
     seen += &format!("{:?}", all(&acme).await);
@@ -213,7 +197,7 @@ async fn a_password_in_the_address_reaches_no_error() {
 
 #[test]
 fn settings_are_read_and_wrong_ones_explained() {
-    let make = |base_url: &str| Ollama::provider(config(base_url.into()), reqwest::Client::new());
+    let make = |base_url: &str| Ollama::provider(config(base_url), false, reqwest::Client::new());
     for url in ["ftp://x", "two words", "gpu:1:2"] {
         let error = make(url).unwrap_err();
         assert!(error.message.contains("base URL of Acme"), "{url}");
@@ -230,7 +214,6 @@ fn settings_are_read_and_wrong_ones_explained() {
     assert_eq!(url(""), "http://127.0.0.1:11434/api/tags");
     assert_eq!(url("0.0.0.0:8080"), "http://127.0.0.1:8080/api/tags");
     assert_eq!(url("https://x/ollama/"), "https://x/ollama/api/tags");
-    assert!(!OllamaConfig::default().pull);
 }
 
 #[tokio::test]

@@ -1,12 +1,15 @@
 //! The provider against a server that controls every byte.
 
 use super::*;
+use crate::provider::secret::Secret;
 use futures::StreamExt;
 use std::{sync::atomic::Ordering, time::Duration};
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::sleep};
 
+sockets::all_socket_rules!(make, HELLO, STOP, DONE, keyed);
+
 #[tokio::test]
-async fn an_answer_streams_and_the_connection_is_used_again() {
+async fn a_question_is_asked_as_openai_wants_it() {
     let server = Server::start(|_, mut socket| async move {
         // Each event is cut in two, and the terminating chunk comes late.
         socket.write_all(OK.as_bytes()).await.ok()?;
@@ -124,10 +127,9 @@ async fn what_a_server_does_not_know_is_left_out_and_remembered() {
 #[tokio::test]
 async fn a_prefill_is_sent_where_the_server_takes_it() {
     let server = Server::saying(whole(&format!("{HELLO}{STOP}"))).await;
-    let mut config = config(&server);
     for prefill in [false, true] {
-        config.prefill = prefill;
-        let provider = OpenAi::provider(config.clone(), http_client().unwrap()).unwrap();
+        let config = config(server.url("/v1"));
+        let provider = OpenAi::provider(config, prefill, http_client().unwrap()).unwrap();
         assert_eq!(provider.can_prefill("m"), prefill);
         let mut request = ask("m");
         request.prefill = Some("Half an".into());
@@ -154,9 +156,9 @@ async fn models_are_listed_and_remembered() {
     assert_eq!(server.count(), 1);
     assert!(server.request(0).starts_with("GET /v1/models HTTP/1.1"));
 
-    let mut config = config(&server);
+    let mut config = config(server.url("/v1"));
     config.models = Some(vec!["mine".into()]);
-    let fixed = OpenAi::provider(config, http_client().unwrap()).unwrap();
+    let fixed = OpenAi::provider(config, false, http_client().unwrap()).unwrap();
     assert_eq!(fixed.models().await.unwrap()[0].id, "mine");
     assert_eq!(server.count(), 1);
 
@@ -174,54 +176,14 @@ async fn models_are_listed_and_remembered() {
     }
 }
 
-fn make(base: String, http: reqwest::Client) -> Box<dyn Provider> {
-    let config = OpenAiConfig {
-        name: "Acme".into(),
-        base_url: format!("{base}/v1"),
-        api_key: Some(Secret::new(KEY)),
-        ..OpenAiConfig::default()
-    };
-    Box::new(OpenAi::provider(config, http).unwrap())
-}
-
-#[tokio::test]
-async fn failures_before_the_answer() {
-    sockets::statuses(make).await;
-    sockets::nobody_there(make).await;
-}
-
-#[tokio::test]
-async fn every_end_of_a_connection() {
-    sockets::ends(make, HELLO, STOP).await;
-}
-
-#[tokio::test]
-async fn dropping_the_stream_closes_the_socket_at_once() {
-    sockets::drop_closes(make, HELLO).await;
-}
-
-#[tokio::test]
-async fn dropping_while_connecting_leaves_nothing_behind() {
-    sockets::drop_while_connecting(make).await;
-}
-
-#[tokio::test]
-async fn the_key_reaches_no_error_no_debug_and_no_log() {
-    let server = Server::saying("").await;
-    let debug = format!("{:?} {:?}", provider(&server), config(&server));
-    sockets::key_is_kept(make, HELLO, debug).await;
-}
-
 #[test]
 fn wrong_settings_are_explained() {
     let make = |base_url: &str, key: &str| {
-        let config = OpenAiConfig {
-            name: "Acme".into(),
-            base_url: base_url.into(),
+        let config = HttpProviderConfig {
             api_key: Some(Secret::new(key)),
-            ..OpenAiConfig::default()
+            ..config(base_url)
         };
-        OpenAi::provider(config, reqwest::Client::new())
+        OpenAi::provider(config, false, reqwest::Client::new())
     };
     for url in ["", "localhost:11434", "ftp://x/v1", "/v1"] {
         assert!(

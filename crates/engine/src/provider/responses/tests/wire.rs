@@ -5,46 +5,16 @@ use crate::provider::Effort;
 use headwater_protocol::ErrorCode;
 use tokio::io::AsyncWriteExt;
 
+sockets::all_socket_rules!(make, HELLO, FINISH, "", keyed);
+
 #[tokio::test]
-async fn an_answer_streams_and_the_connection_is_used_again() {
-    sockets::connection_is_kept(make, &format!("{HELLO}{FINISH}")).await;
+async fn a_question_is_asked_as_openai_wants_it() {
     let server = Server::saying(whole(&format!("{HELLO}{FINISH}"))).await;
-    let provider = make(server.url(""), http_client().unwrap());
-    assert_eq!(fold(&all(&*provider).await).text, "Hello");
+    let provider = make(server.url(""));
+    assert_eq!(fold(&all(&provider).await).text, "Hello");
     let request = server.request(0);
     assert!(request.starts_with("POST /v1/responses HTTP/1.1"));
     assert!(request.contains(&format!("authorization: Bearer {KEY}\r\n")));
-}
-
-#[tokio::test]
-async fn failures_before_the_answer() {
-    sockets::statuses(make).await;
-    sockets::nobody_there(make).await;
-}
-
-#[tokio::test]
-async fn every_end_of_a_connection() {
-    sockets::ends(make, HELLO, FINISH).await;
-}
-
-#[tokio::test]
-async fn dropping_the_stream_closes_the_socket_at_once() {
-    sockets::drop_closes(make, HELLO).await;
-}
-
-#[tokio::test]
-async fn dropping_while_connecting_leaves_nothing_behind() {
-    sockets::drop_while_connecting(make).await;
-}
-
-#[tokio::test]
-async fn the_key_reaches_no_error_no_debug_and_no_log() {
-    let config = ResponsesConfig {
-        api_key: Some(Secret::new(KEY)),
-        ..ResponsesConfig::default()
-    };
-    let acme = Responses::provider(config.clone(), reqwest::Client::new()).unwrap();
-    sockets::key_is_kept(make, HELLO, format!("{acme:?} {config:?}")).await;
 }
 
 #[tokio::test]
@@ -65,11 +35,11 @@ async fn what_a_model_does_not_take_is_left_out_and_remembered() {
         None
     })
     .await;
-    let provider = make(server.url(""), http_client().unwrap());
+    let provider = make(server.url(""));
     let mut request = ask("m");
     request.sampling.effort = Some(Effort::High);
     for requests in [3, 4] {
-        let folded = fold(&answer(&*provider, request.clone()).await);
+        let folded = fold(&answer(&provider, request.clone()).await);
         assert_eq!(folded.text, "Hello");
         assert_eq!(server.count(), requests);
     }
@@ -77,9 +47,9 @@ async fn what_a_model_does_not_take_is_left_out_and_remembered() {
     // A server that refuses everything is not asked for ever.
     let words = "value temperature summary reasoning effort encrypted";
     let server = Server::saying(status("400 Bad", "", words)).await;
-    let provider = make(server.url(""), http_client().unwrap());
+    let provider = make(server.url(""));
     request.sampling.effort = Some(Effort::None);
-    let folded = fold(&answer(&*provider, request).await);
+    let folded = fold(&answer(&provider, request).await);
     assert_eq!(folded.error, Some(ErrorCode::InvalidRequest));
     assert_eq!(server.count(), 5);
 }
@@ -88,7 +58,7 @@ async fn what_a_model_does_not_take_is_left_out_and_remembered() {
 async fn models_are_listed_as_openai_does() {
     let list = r#"{"object":"list","data":[{"id":"old","created":1},{"id":"new","created":5}]}"#;
     let server = Server::saying(status("200 OK", "", list)).await;
-    let provider = make(server.url(""), http_client().unwrap());
+    let provider = make(server.url(""));
     let models = provider.models().await.unwrap();
     let ids: Vec<_> = models.iter().map(|model| model.id.as_str()).collect();
     assert_eq!(ids, ["new", "old"]);
@@ -98,12 +68,10 @@ async fn models_are_listed_as_openai_does() {
 
 #[test]
 fn settings_are_read_and_explained() {
-    let config = ResponsesConfig::default();
-    assert_eq!(config.base_url, "https://api.openai.com/v1");
-    let wrong = ResponsesConfig {
-        base_url: "openai".into(),
-        ..ResponsesConfig::default()
-    };
-    let error = Responses::provider(wrong, reqwest::Client::new()).unwrap_err();
-    assert!(error.message.contains("base URL of OpenAI"), "{error}");
+    let usual = HttpProviderConfig::default();
+    let acme = Responses::provider(usual, reqwest::Client::new()).unwrap();
+    let endpoint = &acme.backend().client.endpoint;
+    assert_eq!(endpoint.url.as_str(), "https://api.openai.com/v1");
+    let error = Responses::provider(config("openai"), reqwest::Client::new()).unwrap_err();
+    assert!(error.message.contains("base URL of Acme"), "{error}");
 }
