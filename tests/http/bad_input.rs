@@ -49,13 +49,7 @@ async fn bad_messages_are_refused_with_a_sentence() {
     assert!(status == 400, "invalid UTF-8: {status}");
     let (_, error) = answer::<()>(response).await.expect_err("refused");
     assert_eq!(error.code, ErrorCode::InvalidRequest);
-    let list = server
-        .api
-        .get("/api/conversations/list")
-        .await
-        .text()
-        .await
-        .expect("list");
+    let list = server.api.text("/api/conversations/list").await;
     assert_eq!(list, "[]", "nothing was stored");
 }
 

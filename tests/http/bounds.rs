@@ -1,12 +1,12 @@
 //! What comes from outside has an end, and a whole answer stays whole.
 
 use crate::{
-    harness::{InProcess, PATIENCE, ends_once},
+    harness::{InProcess, PATIENCE, ends_once, provider},
     upstream::{Reply, Upstream},
 };
 use futures::StreamExt;
 use headwater_engine::{
-    config::{ProviderConfig, Script},
+    config::{Kind, ProviderConfig, Script},
     db::images::MAX_IMAGES_BYTES,
     runs::{
         bounds::{MAX_BLOCKS, MAX_TEXT},
@@ -83,12 +83,7 @@ async fn with_provider(address: SocketAddr, between_tokens: Duration) -> InProce
 }
 
 fn provider_at(address: SocketAddr) -> Vec<ProviderConfig> {
-    vec![ProviderConfig {
-        name: "p".into(),
-        url: Some(format!("http://{address}/v1")),
-        models: Some(vec!["m".into()]),
-        ..ProviderConfig::default()
-    }]
+    vec![provider(Kind::Openai, format!("http://{address}/v1"))]
 }
 
 async fn with_script(script: &str, tools: Vec<ToolConfig>) -> InProcess {

@@ -2,13 +2,10 @@
 //! is sent again.
 
 use crate::{
-    harness::{InProcess, ends_once, stored},
+    harness::{InProcess, ends_once, provider, stored},
     upstream::{Reply, Upstream},
 };
-use headwater_engine::{
-    config::{Kind, ProviderConfig},
-    runs::recovery::Recovery,
-};
+use headwater_engine::{config::Kind, runs::recovery::Recovery};
 use headwater_protocol::{
     BlockKind, ErrorCode, Event, ImageId, Started, Status,
     chat::{Answer, Message},
@@ -35,13 +32,7 @@ impl Case {
                 pause: Duration::from_millis(5),
                 ..Recovery::default()
             };
-            config.providers = vec![ProviderConfig {
-                name: "p".into(),
-                kind,
-                url: Some(format!("http://{}", upstream.address)),
-                models: Some(vec!["m".into()]),
-                ..ProviderConfig::default()
-            }];
+            config.providers = vec![provider(kind, format!("http://{}", upstream.address))];
         })
         .await;
         Self { server, upstream }
@@ -113,14 +104,7 @@ async fn thoughts_whose_beginning_is_not_marked_are_folded_away_and_not_sent_aga
             1
         );
         let page = format!("/plain/{}", started.conversation);
-        let page = case
-            .server
-            .api
-            .get(&page)
-            .await
-            .text()
-            .await
-            .expect("a page");
+        let page = case.server.api.text(&page).await;
         assert!(
             page.contains(text.trim_end_matches('.')) && !page.contains("Six"),
             "{page}"
@@ -292,14 +276,7 @@ async fn a_picture_in_an_answer_is_kept_shown_and_gone_with_the_conversation() {
         assert_eq!(shown.headers()["content-type"], "image/png");
         assert_eq!(shown.bytes().await.expect("bytes"), PNG);
         let page = format!("/plain/{}", started.conversation);
-        let page = case
-            .server
-            .api
-            .get(&page)
-            .await
-            .text()
-            .await
-            .expect("a page");
+        let page = case.server.api.text(&page).await;
         assert!(page.contains(&address), "{page}");
         let id = started.conversation.to_string();
         let deleted = case

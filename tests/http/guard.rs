@@ -57,13 +57,7 @@ async fn foreign_hosts_and_origins_are_refused_on_every_route() {
             .header("origin", origin);
         assert_eq!(request.send().await.expect("answer").status(), 403);
     }
-    let list = server
-        .api
-        .get("/api/conversations/list")
-        .await
-        .text()
-        .await
-        .expect("list");
+    let list = server.api.text("/api/conversations/list").await;
     assert_eq!(list, "[]", "nothing was stored");
 }
 

@@ -6,9 +6,13 @@ use headwater::server::{
     guard::Hosts,
     router,
 };
-use headwater_engine::{Config, Engine, config::Script, provider::sse::Decoder};
+use headwater_engine::{
+    Config, Engine,
+    config::{Kind, ProviderConfig, Script},
+    provider::sse::Decoder,
+};
 use headwater_protocol::{
-    Entry, Error, Event, RunId, Seq, Started, Stopped,
+    ConversationId, Entry, Error, Event, RunId, Seq, Started, Stopped,
     chat::{Answer, Applied, Conversation},
 };
 use leptos::config::LeptosOptions;
@@ -56,6 +60,11 @@ impl Api {
             .expect("answer")
     }
 
+    /// What stands at an address, as text.
+    pub async fn text(&self, path: &str) -> String {
+        self.get(path).await.text().await.expect("text")
+    }
+
     pub async fn post(&self, path: &str, form: &[(&str, &str)]) -> Response {
         self.http
             .post(format!("{}{path}", self.base))
@@ -92,7 +101,11 @@ impl Api {
     }
 
     pub async fn load(&self, started: &Started) -> Conversation {
-        let path = format!("/api/conversations/load?id={}", started.conversation);
+        self.load_conversation(started.conversation).await
+    }
+
+    pub async fn load_conversation(&self, id: ConversationId) -> Conversation {
+        let path = format!("/api/conversations/load?id={id}");
         answer(self.get(&path).await).await.expect("loaded")
     }
 
@@ -213,6 +226,17 @@ pub fn config(data: &Path) -> Config {
     config.recovery.attempts = 1;
     config.recovery.max_recoveries = 0;
     config
+}
+
+/// The provider “p” at this address, with the model “m”.
+pub fn provider(kind: Kind, url: String) -> ProviderConfig {
+    ProviderConfig {
+        name: "p".into(),
+        kind,
+        url: Some(url),
+        models: Some(vec!["m".into()]),
+        ..ProviderConfig::default()
+    }
 }
 
 /// The real program, to be killed.

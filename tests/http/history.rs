@@ -2,7 +2,7 @@
 //! what they do not know; through tools, other models and a restart.
 
 use crate::{
-    harness::{InProcess, Process},
+    harness::{self, InProcess, Process},
     upstream::{Reply, Upstream},
 };
 use headwater_engine::{
@@ -87,10 +87,7 @@ async fn thinker() -> Upstream {
 fn provider(name: &str, upstream: &Upstream) -> ProviderConfig {
     ProviderConfig {
         name: name.into(),
-        kind: Kind::Openai,
-        url: Some(format!("http://{}/v1", upstream.address)),
-        models: Some(vec!["m".into()]),
-        ..ProviderConfig::default()
+        ..harness::provider(Kind::Openai, format!("http://{}/v1", upstream.address))
     }
 }
 

@@ -1,15 +1,11 @@
 //! Pictures: kept once, told to every vendor, gone with the conversation.
 
 use crate::{
-    harness::{Api, InProcess, answer, program},
+    harness::{Api, InProcess, answer, program, provider},
     upstream::{Reply, Upstream},
     vendors::ALL,
 };
-use headwater_engine::{
-    Listing,
-    config::{Kind, ProviderConfig},
-    db::images::MAX_IMAGES,
-};
+use headwater_engine::{Listing, config::Kind, db::images::MAX_IMAGES};
 use headwater_protocol::{Error, ErrorCode, ImageId, MAX_IMAGE_BYTES, Started, Status};
 use reqwest::{Response, StatusCode};
 
@@ -43,13 +39,7 @@ async fn every_vendor_sees_the_picture_also_in_the_next_turn() {
     }
     for (kind, upstream) in servers {
         let server = InProcess::with(|config| {
-            config.providers = vec![ProviderConfig {
-                name: "p".into(),
-                kind,
-                url: Some(format!("http://{}", upstream.address)),
-                models: Some(vec!["m".into()]),
-                ..ProviderConfig::default()
-            }];
+            config.providers = vec![provider(kind, format!("http://{}", upstream.address))];
         })
         .await;
         let image = kept(&server.api, PNG).await;

@@ -7,13 +7,12 @@
 use crate::{
     asking::{Way, ask, server},
     cells::{Cell, cells},
-    harness::InProcess,
+    harness::{InProcess, provider},
     proxy::{End, Faults, Proxy},
     upstream::{Reply, Upstream},
     vendors::{ALL, ANTHROPIC, GEMINI, OPENAI, RESPONSES, TEXT, Vendor},
 };
 use futures::future::join_all;
-use headwater_engine::config::ProviderConfig;
 use headwater_protocol::{BlockKind, Status};
 use std::time::{Duration, Instant};
 
@@ -164,13 +163,7 @@ async fn a_stop_closes_the_providers_socket() {
         };
         let proxy = Proxy::start(upstream.address, vec![silent]).await;
         let server = InProcess::with(|config| {
-            config.providers = vec![ProviderConfig {
-                name: "p".into(),
-                kind: vendor.kind,
-                url: Some(proxy.url("")),
-                models: Some(vec!["m".into()]),
-                ..ProviderConfig::default()
-            }];
+            config.providers = vec![provider(vendor.kind, proxy.url(""))];
         })
         .await;
         let form = [("text", "Go"), ("model", "p/m")];

@@ -1,8 +1,11 @@
 //! What the command line prints is what the page shows.
 
-use crate::harness::{Process, program};
+use crate::harness::{Api, Process, program};
 use futures::StreamExt;
-use headwater_protocol::{Started, chat::Answer};
+use headwater_protocol::{
+    RunId, Seq, Started,
+    chat::{Answer, Summary},
+};
 use std::{path::Path, process::Output};
 
 /// Runs the program with a script, to its end.
@@ -37,13 +40,10 @@ fn script(data: &Path) -> std::path::PathBuf {
     path
 }
 
-#[tokio::test]
-async fn replay_prints_only_what_was_kept_after_a_stop() {
-    let data = tempfile::tempdir().expect("folder");
-    let server = Process::start(data.path(), &[]);
-    let started = server.api.start("long", "Go").await;
-    let mut seen = Answer::default();
-    let mut frames = server.api.follow(started.run, 0).await;
+/// Follows an answer until 300 bytes of its text are seen. Returns the number of the first entry with
+/// more than 20 bytes.
+async fn read_on(api: &Api, run: RunId, mut seen: Answer) -> Option<Seq> {
+    let mut frames = api.follow(run, seen.seq).await;
     let mut cursor = None;
     while seen.visible_length() < 300 {
         let (seq, event) = frames.next().await.expect("more");
@@ -52,6 +52,15 @@ async fn replay_prints_only_what_was_kept_after_a_stop() {
             cursor.get_or_insert(seen.seq);
         }
     }
+    cursor
+}
+
+#[tokio::test]
+async fn replay_prints_only_what_was_kept_after_a_stop() {
+    let data = tempfile::tempdir().expect("folder");
+    let server = Process::start(data.path(), &[]);
+    let started = server.api.start("long", "Go").await;
+    let cursor = read_on(&server.api, started.run, Answer::default()).await;
     server.api.stop(started.run, cursor).await;
     let kept = server.api.load(&started).await.messages[1].visible_text();
     let run = started.run.to_string();
@@ -112,35 +121,24 @@ async fn ask_ends_with_the_text_that_was_kept() {
         .spawn()
         .expect("started");
     // The newest conversation is that of the question.
-    let (id, mut seen) = loop {
+    let (id, seen) = loop {
         let list = api.get("/api/conversations/list").await;
-        let list: serde_json::Value = list.json().await.expect("a list");
-        let id = list[0]["id"].as_str().map(str::to_owned);
-        if let Some(id) = id {
-            let loaded = api.get(&format!("/api/conversations/load?id={id}")).await;
-            let loaded: headwater_protocol::chat::Conversation =
-                loaded.json().await.expect("loaded");
+        let list: Vec<Summary> = list.json().await.expect("a list");
+        if let Some(newest) = list.first() {
+            let id = newest.id;
+            let loaded = api.load_conversation(id).await;
             if let Some(answer) = loaded.messages[1].answers.first() {
                 break (id, answer.clone());
             }
         }
     };
     let run_id = seen.run.expect("a run");
-    let mut frames = api.follow(run_id, seen.seq).await;
-    let mut cursor = None;
-    while seen.visible_length() < 300 {
-        let (seq, event) = frames.next().await.expect("more");
-        seen.apply(seq.unwrap_or(0), &event);
-        if seen.visible_length() > 20 {
-            cursor.get_or_insert(seen.seq);
-        }
-    }
+    let cursor = read_on(&api, run_id, seen).await;
     api.stop(run_id, cursor).await;
     let output = tokio::task::spawn_blocking(move || child.wait_with_output().expect("ended"))
         .await
         .expect("joined");
-    let loaded = api.get(&format!("/api/conversations/load?id={id}")).await;
-    let loaded: headwater_protocol::chat::Conversation = loaded.json().await.expect("loaded");
+    let loaded = api.load_conversation(id).await;
     let kept = loaded.messages[1].visible_text();
     assert!(!output.status.success());
     let printed = stdout(&output);

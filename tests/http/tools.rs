@@ -1,13 +1,13 @@
 //! Tools: called, told back in every vendor's words, and ended with the run that called them.
 
 use crate::{
-    harness::{InProcess, Process, ends_once, stored},
+    harness::{InProcess, Process, ends_once, provider, stored},
     upstream::{Reply, Upstream},
     vendors::{ALL, TEXT},
 };
 use headwater_engine::Config;
 use headwater_engine::{
-    config::{ProviderConfig, Script},
+    config::Script,
     runs::recovery::{OnBreak, Recovery},
     tool::program::ToolConfig,
 };
@@ -86,13 +86,10 @@ async fn every_vendor_is_told_what_its_tools_gave() {
                 tool("weather", "cat"),
                 tool("clock", "echo noon"),
             ];
-            config.providers = vec![ProviderConfig {
-                name: "p".into(),
-                kind: vendor.kind,
-                url: Some(format!("http://{}", upstream.address)),
-                models: Some(vec!["m".into()]),
-                ..ProviderConfig::default()
-            }];
+            config.providers = vec![provider(
+                vendor.kind,
+                format!("http://{}", upstream.address),
+            )];
         })
         .await;
         let at = vendor.name;

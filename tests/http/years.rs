@@ -1,13 +1,13 @@
 //! Years of chats: long lists, long conversations, and finding things in them.
 
 use crate::{
-    harness::{InProcess, answer},
+    harness::{InProcess, answer, provider},
     upstream::{Reply, Upstream},
     vendors::ALL,
 };
 use headwater_engine::{
     StartRun,
-    config::{Kind, ProviderConfig},
+    config::Kind,
     db::{
         conversations::{self, Begun},
         logs, search,
@@ -494,12 +494,10 @@ async fn the_model_is_told_the_whole_branch() {
         .expect("there");
     let upstream = Upstream::start(vec![Reply::chunked(vendor.text)]).await;
     let server = InProcess::with(|config| {
-        config.providers = vec![ProviderConfig {
-            name: "p".into(),
-            url: Some(format!("http://{}", upstream.address)),
-            models: Some(vec!["m".into()]),
-            ..ProviderConfig::default()
-        }];
+        config.providers = vec![provider(
+            Kind::Openai,
+            format!("http://{}", upstream.address),
+        )];
     })
     .await;
     let id = long_conversation(&server).await;
