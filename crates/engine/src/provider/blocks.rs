@@ -5,7 +5,7 @@ use super::{
     exchange::Ready,
     media::{self, Media},
 };
-use headwater_protocol::{BlockKind, ToolCall, Usage};
+use headwater_protocol::{BlockKind, FinishReason, ToolCall, Usage};
 use serde_json::Value;
 use std::collections::HashSet;
 
@@ -143,11 +143,6 @@ impl Blocks {
         self.called.contains(id)
     }
 
-    /// Whether a tool was called.
-    pub(super) fn has_calls(&self) -> bool {
-        self.calls > 0
-    }
-
     /// Takes counts since the start of the answer. The last ones are true.
     pub(super) fn count(&mut self, usage: Option<Usage>) {
         self.usage = usage.or(self.usage);
@@ -165,6 +160,17 @@ impl Blocks {
             self.usage_pause = USAGE_PAUSE;
             out.push_back(ProviderEvent::Usage(usage));
         }
+    }
+
+    /// Ends the answer with the provider's reason. Some say no more than "stop" after calls.
+    pub(super) fn finish(&mut self, reason: FinishReason, word: String, out: &mut Ready) {
+        self.tell_usage(true, out);
+        self.close(out);
+        let reason = match reason {
+            FinishReason::Stop if self.calls > 0 => FinishReason::ToolCalls,
+            reason => reason,
+        };
+        out.push_back(ProviderEvent::Finished { reason, word });
     }
 
     /// Begins a block beside the open one, and returns its number.

@@ -32,7 +32,7 @@ pub(super) mod reader;
 mod thoughts;
 mod vendor;
 
-pub(super) use decode::{Decode, Flow, Ready, body_json, event_json};
+pub(super) use decode::{Decode, Flow, Ready, body_json, event_json, tell_usage};
 pub(super) use vendor::{Remedy, Vendor};
 
 /// How long to wait for the usage, or for the end, once the answer itself is whole. Servers that

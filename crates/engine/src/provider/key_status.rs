@@ -59,26 +59,19 @@ mod tests {
         Arc,
         atomic::{AtomicBool, Ordering},
     };
-    use tokio::io::AsyncWriteExt;
 
     #[tokio::test]
     async fn a_refused_key_is_logged_once_until_it_works_again() {
         let log = Log::capture();
         let is_valid = Arc::new(AtomicBool::new(false));
         let copy = is_valid.clone();
-        let server = Server::start(move |request, mut socket| {
+        let server = Server::deciding(move |request| match copy.load(Ordering::Relaxed) {
+            true => whole(concat!(
+                "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"},",
+                "\"finish_reason\":\"stop\"}]}\n\n"
+            )),
             // It quotes the whole request, key and question included.
-            let answer = match copy.load(Ordering::Relaxed) {
-                true => whole(concat!(
-                    "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"},",
-                    "\"finish_reason\":\"stop\"}]}\n\n"
-                )),
-                false => status("401 Unauthorized", "", &request),
-            };
-            async move {
-                socket.write_all(answer.as_bytes()).await.ok()?;
-                None
-            }
+            false => status("401 Unauthorized", "", request),
         })
         .await;
         let config = config(server.url("/v1"));

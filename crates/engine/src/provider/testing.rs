@@ -2,8 +2,8 @@
 //! that every stream must keep.
 
 use super::{
-    ChatMessage, ChatRequest, HttpProviderConfig, Provider, ProviderEvent, Role,
-    endpoint::Endpoint, secret::Secret,
+    ChatMessage, ChatRequest, Effort, HttpProviderConfig, Image, Part, Provider, ProviderEvent,
+    Role, Sampling, ToolDefinition, endpoint::Endpoint, secret::Secret,
 };
 use futures::StreamExt;
 use headwater_protocol::{BlockKind, Error, ErrorCode, FinishReason, ToolCall, Usage};
@@ -102,6 +102,37 @@ pub(super) fn fold(items: &[Item]) -> Folded {
     folded
 }
 
+/// A short question at a level of effort.
+pub(super) fn asked(model: &str, effort: Option<Effort>) -> ChatRequest {
+    let mut request = ask(model);
+    request.sampling.effort = effort;
+    request
+}
+
+/// A short question with all that a request can have: a picture, a system prompt, sampling, a tool with
+/// these parameters, and half an answer.
+pub(super) fn ask_everything(model: &str, parameters: Value) -> ChatRequest {
+    let mut request = ask(model);
+    request.system = Some("Be kind.".into());
+    request.prefill = Some("Half".into());
+    request.sampling = Sampling {
+        temperature: Some(0.5),
+        top_p: Some(0.25),
+        max_tokens: Some(5),
+        effort: Some(Effort::High),
+    };
+    request.messages[0].parts.push(Part::Image(Image {
+        media_type: "image/png".into(),
+        data: bytes::Bytes::from_static(b"foob"),
+    }));
+    request.tools = vec![ToolDefinition {
+        name: "weather".into(),
+        description: "Tells the weather.".into(),
+        parameters,
+    }];
+    request
+}
+
 /// A short question.
 pub(super) fn ask(model: &str) -> ChatRequest {
     ChatRequest {
@@ -124,6 +155,26 @@ pub(super) fn config(base_url: impl Into<String>) -> HttpProviderConfig {
 /// The endpoint of a provider that is not asked.
 pub(super) fn endpoint() -> Endpoint {
     Endpoint::new(&config("http://acme.example/v1"), "", "Most end in /v1.").unwrap()
+}
+
+/// Counts of tokens.
+pub(super) fn usage(input: u64, output: u64) -> Option<Usage> {
+    Some(Usage {
+        input,
+        output,
+        ..Usage::default()
+    })
+}
+
+/// Parts of `bytes`, cut at these places in any order.
+pub(super) fn split(bytes: &[u8], mut cuts: Vec<usize>) -> Vec<&[u8]> {
+    cuts.sort_unstable();
+    cuts.push(bytes.len());
+    let mut start = 0;
+    let parts = cuts
+        .into_iter()
+        .map(|end| &bytes[std::mem::replace(&mut start, end)..end]);
+    parts.collect()
 }
 
 /// The end that a provider told.

@@ -4,7 +4,7 @@ use super::blocks::Blocks;
 use crate::provider::{
     ProviderEvent,
     endpoint::Endpoint,
-    exchange::{Decode, Flow, Ready, body_json, event_json},
+    exchange::{Decode, Flow, Ready, body_json, event_json, tell_usage},
     fault,
     json::text,
     sse,
@@ -147,10 +147,7 @@ impl Decoder {
             reasoning: counts.reasoning.unwrap_or(0),
             estimated: false,
         };
-        if (usage.input > 0 || usage.output > 0) && self.told != Some(usage) {
-            self.told = Some(usage);
-            out.push_back(ProviderEvent::Usage(usage));
-        }
+        tell_usage(&mut self.told, usage, out);
     }
 }
 

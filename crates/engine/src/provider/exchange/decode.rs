@@ -1,7 +1,7 @@
 //! What a vendor's decoder does.
 
 use crate::provider::{ProviderEvent, endpoint::Endpoint, fault, json, sse};
-use headwater_protocol::Error;
+use headwater_protocol::{Error, Usage};
 use serde_json::Value;
 use std::collections::VecDeque;
 
@@ -42,6 +42,14 @@ pub(in crate::provider) trait Decode: Send + 'static {
     /// Ends the answer as the provider meant it: with [`ProviderEvent::Finished`] if it said why it
     /// ended, otherwise as [`Decode::break_off`] does. It is called at most once.
     fn end(&mut self, out: &mut Ready);
+}
+
+/// Yields counts that are others than the last ones, `told`. Counts of nothing are no counts.
+pub(in crate::provider) fn tell_usage(told: &mut Option<Usage>, usage: Usage, out: &mut Ready) {
+    if (usage.input > 0 || usage.output > 0) && *told != Some(usage) {
+        *told = Some(usage);
+        out.push_back(ProviderEvent::Usage(usage));
+    }
 }
 
 /// The JSON object or array of an event. An event of type `error`, a sentence and broken data are

@@ -1,7 +1,6 @@
 //! Turns the lines of an answer into events.
 
 use crate::provider::{
-    ProviderEvent,
     blocks::Blocks,
     endpoint::Endpoint,
     exchange::{Decode, Flow, Ready, event_json, memory::Memory},
@@ -181,16 +180,11 @@ impl Decode for Decoder {
     }
 
     fn end(&mut self, out: &mut Ready) {
-        let Some((mut reason, word)) = self.finish.take() else {
+        let Some((reason, word)) = self.finish.take() else {
             return self.break_off(out);
         };
         self.flush(out);
-        self.blocks.tell_usage(true, out);
-        self.blocks.close(out);
-        if reason == FinishReason::Stop && self.blocks.has_calls() {
-            reason = FinishReason::ToolCalls;
-        }
-        out.push_back(ProviderEvent::Finished { reason, word });
+        self.blocks.finish(reason, word, out);
     }
 }
 

@@ -1,6 +1,8 @@
 //! Writes the request.
 
-use crate::provider::{ChatMessage, ChatRequest, Effort, Part, Role, base64};
+use crate::provider::{
+    ChatMessage, ChatRequest, Effort, Part, Role, base64, openai::request::function,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -123,17 +125,8 @@ pub(super) fn body(request: &ChatRequest, think: Think, prefill: bool) -> Body<'
             Think::Switch(on) => Some(json!(on)),
             Think::Level(word) => Some(json!(word)),
         },
-        tools: request
-            .tools
-            .iter()
-            .map(|tool| {
-                json!({"type": "function", "function": {
-                    "name": tool.name,
-                    "description": tool.description,
-                    "parameters": tool.parameters,
-                }})
-            })
-            .collect(),
+        // As in Chat Completions.
+        tools: request.tools.iter().map(function).collect(),
         options: Options {
             temperature: request.sampling.temperature,
             top_p: request.sampling.top_p,

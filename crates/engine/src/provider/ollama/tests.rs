@@ -5,7 +5,7 @@ use crate::provider::{
     testing::{laws, server::*, sockets, *},
 };
 use futures::StreamExt;
-use headwater_protocol::{ErrorCode, FinishReason, Usage};
+use headwater_protocol::{ErrorCode, FinishReason};
 
 mod dialects;
 mod download;

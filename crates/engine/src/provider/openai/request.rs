@@ -4,7 +4,7 @@ use super::{
     extras,
     variant::{RequestVariant, Thoughts, effort_word, needed},
 };
-use crate::provider::{ChatMessage, ChatRequest, Image, Part, Role, base64};
+use crate::provider::{ChatMessage, ChatRequest, Image, Part, Role, ToolDefinition, base64};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
@@ -120,20 +120,19 @@ pub(super) fn body(request: &ChatRequest, variant: RequestVariant, prefill: bool
         max_tokens: limit.filter(|_| !variant.max_completion_tokens),
         max_completion_tokens: limit.filter(|_| variant.max_completion_tokens),
         reasoning_effort: effort_word(sampling.effort, variant.efforts),
-        tools: request
-            .tools
-            .iter()
-            .map(|tool| {
-                json!({"type": "function", "function": {
-                    "name": tool.name,
-                    "description": tool.description,
-                    "parameters": tool.parameters,
-                }})
-            })
-            .collect(),
+        tools: request.tools.iter().map(function).collect(),
         continue_final_message: prefill.map(|_| true),
         add_generation_prompt: prefill.map(|_| false),
     }
+}
+
+/// A tool as a function that the model may call.
+pub(in crate::provider) fn function(tool: &ToolDefinition) -> Value {
+    json!({"type": "function", "function": {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": tool.parameters,
+    }})
 }
 
 /// The person's turn. What tools gave back are messages of their own, which come first because

@@ -7,7 +7,7 @@ use super::items::{Items, number};
 use crate::provider::{
     ProviderEvent,
     endpoint::Endpoint,
-    exchange::{Decode, Flow, Ready, body_json, event_json},
+    exchange::{Decode, Flow, Ready, body_json, event_json, tell_usage},
     fault,
     json::{self, text},
     media, sse,
@@ -118,10 +118,7 @@ impl Decoder {
             reasoning: count("/output_tokens_details/reasoning_tokens"),
             estimated: false,
         };
-        if (usage.input > 0 || usage.output > 0) && self.usage != Some(usage) {
-            self.usage = Some(usage);
-            out.push_back(ProviderEvent::Usage(usage));
-        }
+        tell_usage(&mut self.usage, usage, out);
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::provider::testing::split;
 use proptest::prelude::*;
 
 fn event(data: &str) -> Event {
@@ -197,17 +198,10 @@ proptest! {
         cuts in proptest::collection::vec(any::<proptest::sample::Index>(), 0..12),
     ) {
         let bytes = parts.concat();
-        let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
-        cuts.sort_unstable();
-        cuts.push(bytes.len());
-        let mut start = 0;
-        let chunks: Vec<_> = cuts
-            .into_iter()
-            .map(|end| &bytes[std::mem::replace(&mut start, end)..end])
-            .collect();
+        let cuts = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
         let (whole, left) = decode([bytes.as_slice()]);
-        let (split, split_left) = decode(chunks);
-        prop_assert_eq!(whole, split);
-        prop_assert_eq!(left.finish(), split_left.finish());
+        let (parts, parts_left) = decode(split(&bytes, cuts));
+        prop_assert_eq!(whole, parts);
+        prop_assert_eq!(left.finish(), parts_left.finish());
     }
 }

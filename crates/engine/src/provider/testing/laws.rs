@@ -1,6 +1,6 @@
 //! The rules that every vendor's decoder must keep, tried on recorded streams.
 
-use super::{Folded, Item, endpoint, fold};
+use super::{Folded, Item, endpoint, fold, split};
 use crate::provider::exchange::{Decode, Flow, Ready, reader::Reader};
 
 /// The files of a vendor, with their names.
@@ -109,16 +109,19 @@ pub(in crate::provider) fn any_cut<D: Decode>(new: impl Fn() -> D, fixtures: Fix
 pub(in crate::provider) fn any_split<D: Decode>(
     new: impl Fn() -> D,
     bytes: &[u8],
-    mut cuts: Vec<usize>,
+    cuts: Vec<usize>,
 ) {
-    cuts.sort_unstable();
-    cuts.push(bytes.len());
-    let mut start = 0;
-    let chunks: Vec<_> = cuts
-        .into_iter()
-        .map(|end| &bytes[std::mem::replace(&mut start, end)..end])
-        .collect();
-    assert_eq!(read(new(), chunks), read(new(), [bytes]));
+    assert_eq!(read(new(), split(bytes, cuts)), read(new(), [bytes]));
+}
+
+/// Twenty thousand pieces are read in linear time. `text` says `Hello`, and `finish` ends the answer.
+pub(in crate::provider) fn linear_time<D: Decode>(decoder: D, text: &str, finish: &str) {
+    let body = text.repeat(20_000) + finish;
+    let start = std::time::Instant::now();
+    let folded = fold(&read(decoder, body.as_bytes().chunks(1400)));
+    assert_eq!(folded.text.len(), 100_000);
+    assert!(folded.finish.is_some());
+    assert!(start.elapsed().as_secs() < 5);
 }
 
 /// All of the rules, as tests of the module where this stands.

@@ -58,8 +58,16 @@ impl Server {
     /// A server that answers everything with these bytes and closes.
     pub(in crate::provider) async fn saying(bytes: impl Into<String>) -> Self {
         let bytes = bytes.into();
-        Self::start(move |_, mut socket| {
-            let bytes = bytes.clone();
+        Self::deciding(move |_| bytes.clone()).await
+    }
+
+    /// A server that answers each request with the bytes that it deserves, and closes.
+    pub(in crate::provider) async fn deciding<F>(decide: F) -> Self
+    where
+        F: Fn(&str) -> String + Clone + Send + Sync + 'static,
+    {
+        Self::start(move |request, mut socket| {
+            let bytes = decide(&request);
             async move {
                 let _ = socket.write_all(bytes.as_bytes()).await;
                 let _ = socket.shutdown().await;
@@ -89,6 +97,13 @@ impl Server {
         let request = self.request(number);
         serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap()
     }
+}
+
+/// Waits until the client closes. It must not send anything more.
+pub(in crate::provider) async fn until_closed(socket: &mut TcpStream) {
+    let mut buffer = [0; 16];
+    let read = socket.read(&mut buffer).await;
+    assert!(!matches!(read, Ok(1..)));
 }
 
 async fn read_request(socket: &mut TcpStream) -> io::Result<String> {

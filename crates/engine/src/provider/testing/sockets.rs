@@ -6,7 +6,7 @@ use futures::StreamExt;
 use headwater_protocol::ErrorCode;
 use std::time::{Duration, Instant};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     sync::mpsc,
     time::timeout,
@@ -183,9 +183,7 @@ pub(in crate::provider) async fn time_to_close<V: Vendor>(
         let (closed, before) = (closed.clone(), before.clone());
         async move {
             socket.write_all(before.as_bytes()).await.ok()?;
-            let mut buffer = [0; 16];
-            let read = socket.read(&mut buffer).await;
-            assert!(!matches!(read, Ok(1..)));
+            until_closed(&mut socket).await;
             closed.send(Instant::now()).await.ok()?;
             None
         }

@@ -29,14 +29,6 @@ fn folded(name: &str) -> Folded {
     laws::folded(decoder(), FIXTURES, name)
 }
 
-fn usage(input: u64, output: u64) -> Option<Usage> {
-    Some(Usage {
-        input,
-        output,
-        ..Usage::default()
-    })
-}
-
 #[test]
 fn text_with_the_counts_of_the_cache() {
     assert_eq!(

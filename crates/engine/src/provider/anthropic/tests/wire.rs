@@ -3,7 +3,6 @@
 use super::*;
 use crate::provider::Effort;
 use headwater_protocol::ErrorCode;
-use tokio::io::AsyncWriteExt;
 
 sockets::all_socket_rules!(make, HELLO, FINISH, STOP, keyed);
 
@@ -23,21 +22,19 @@ async fn a_question_is_asked_as_anthropic_wants_it() {
 
 #[tokio::test]
 async fn a_refused_shape_is_left_and_the_other_one_remembered() {
-    let server = Server::start(|request, mut socket| async move {
+    let server = Server::deciding(|request| {
         let refuse = |message: &str| {
             let error = serde_json::json!({"type": "invalid_request_error", "message": message});
             let body = serde_json::json!({"type": "error", "error": error}).to_string();
             status("400 Bad Request", "", &body)
         };
-        let answer = if request.contains("\"enabled\"") {
+        if request.contains("\"enabled\"") {
             refuse("\"thinking.type.enabled\" is not supported for this model.")
         } else if request.contains("display") {
             refuse("thinking.adaptive.display: Extra inputs are not permitted")
         } else {
             whole(&format!("{HELLO}{FINISH}"))
-        };
-        socket.write_all(answer.as_bytes()).await.ok()?;
-        None
+        }
     })
     .await;
     let provider = make(server.url(""));
@@ -75,14 +72,13 @@ async fn a_refused_shape_is_left_and_the_other_one_remembered() {
 
 #[tokio::test]
 async fn models_are_listed_page_by_page() {
-    let server = Server::start(|request, mut socket| async move {
+    let server = Server::deciding(|request| {
         let page = if request.contains("after_id=b") {
             r#"{"data":[{"id":"c","display_name":""}],"has_more":false,"last_id":"c"}"#
         } else {
             r#"{"data":[{"id":"a","display_name":"Model A","max_input_tokens":200000},{"id":"b"}],"has_more":true,"last_id":"b"}"#
         };
-        socket.write_all(status("200 OK", "", page).as_bytes()).await.ok()?;
-        None
+        status("200 OK", "", page)
     })
     .await;
     let acme = make(server.url("/v1"));

@@ -1,22 +1,13 @@
 use super::*;
-use crate::provider::{ChatMessage, Image, Sampling, ToolDefinition};
+use crate::provider::{
+    ChatMessage,
+    testing::{ask, ask_everything, asked},
+};
 use headwater_protocol::ToolCall;
 
 fn written(request: &ChatRequest) -> Value {
     let body = body(request, RequestVariant::for_request(request), true);
     serde_json::to_value(body).unwrap()
-}
-
-fn asked(model: &str, effort: Option<Effort>) -> ChatRequest {
-    ChatRequest {
-        model: model.into(),
-        messages: vec![ChatMessage::new(Role::User, "Hi")],
-        sampling: Sampling {
-            effort,
-            ..Sampling::default()
-        },
-        ..ChatRequest::default()
-    }
 }
 
 fn call(id: &str) -> ToolCall {
@@ -28,35 +19,21 @@ fn call(id: &str) -> ToolCall {
 
 #[test]
 fn a_request_holds_what_was_asked_and_no_more() {
-    let mut request = asked("gemini-2.0-flash", None);
     assert_eq!(
-        written(&request),
-        json!({"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]})
+        written(&ask("gemini-2.0-flash")),
+        json!({"contents": [{"role": "user", "parts": [{"text": "Hello"}]}]})
     );
-    request.system = Some("Be kind.".into());
-    request.prefill = Some("Half".into());
-    request.sampling = Sampling {
-        temperature: Some(0.5),
-        top_p: Some(0.25),
-        max_tokens: Some(5),
-        effort: Some(Effort::High),
-    };
-    request.messages[0].parts.push(Part::Image(Image {
-        media_type: "image/png".into(),
-        data: bytes::Bytes::from_static(b"foob"),
-    }));
-    request.tools = vec![ToolDefinition {
-        name: "weather".into(),
-        description: "Tells the weather.".into(),
-        parameters: json!({"type": "object", "additionalProperties": false}),
-    }];
+    let request = ask_everything(
+        "gemini-2.0-flash",
+        json!({"type": "object", "additionalProperties": false}),
+    );
     assert_eq!(
         written(&request),
         json!({
             "systemInstruction": {"parts": [{"text": "Be kind."}]},
             "contents": [
                 {"role": "user", "parts": [
-                    {"text": "Hi"},
+                    {"text": "Hello"},
                     {"inlineData": {"mimeType": "image/png", "data": "Zm9vYg=="}},
                 ]},
                 {"role": "model", "parts": [{"text": "Half"}]},

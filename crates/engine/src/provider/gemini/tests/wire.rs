@@ -3,7 +3,6 @@
 use super::*;
 use crate::provider::secret::Secret;
 use serde_json::json;
-use tokio::io::AsyncWriteExt;
 
 sockets::all_socket_rules!(make, HELLO, STOP, "", keyed);
 
@@ -129,13 +128,13 @@ async fn googles_own_errors_become_codes() {
 
 #[tokio::test]
 async fn what_a_model_does_not_take_is_left_out_and_remembered() {
-    let server = Server::start(|request, mut socket| async move {
+    let server = Server::deciding(|request| {
         let refuse = |what: &str| {
             let body =
                 json!({"error": {"code": 400, "message": what, "status": "INVALID_ARGUMENT"}});
             status("400 Bad Request", "", &body.to_string())
         };
-        let answer = if request.contains("thinkingBudget") {
+        if request.contains("thinkingBudget") {
             refuse("Invalid JSON payload: generation_config.thinking_config.thinking_budget")
         } else if request.contains("thinkingConfig") {
             refuse("Thinking is not supported by this model.")
@@ -145,9 +144,7 @@ async fn what_a_model_does_not_take_is_left_out_and_remembered() {
             refuse("Developer instruction is not enabled for models/m")
         } else {
             whole(&format!("{HELLO}{STOP}"))
-        };
-        socket.write_all(answer.as_bytes()).await.ok()?;
-        None
+        }
     })
     .await;
     let acme = provider(&server);
@@ -207,7 +204,7 @@ async fn a_model_that_refuses_a_prefill_gets_none_again() {
 
 #[tokio::test]
 async fn models_are_listed_page_by_page_and_remembered() {
-    let server = Server::start(|request, mut socket| async move {
+    let server = Server::deciding(|request| {
         let model = |name: &str, methods: &[&str]| {
             json!({"name": format!("models/{name}"), "displayName": name.to_uppercase(),
                 "inputTokenLimit": 1_048_576, "supportedGenerationMethods": methods})
@@ -224,9 +221,7 @@ async fn models_are_listed_page_by_page_and_remembered() {
                 model("aqa", &["generateAnswer"]),
             ]})
         };
-        let answer = status("200 OK", "", &page.to_string());
-        socket.write_all(answer.as_bytes()).await.ok()?;
-        None
+        status("200 OK", "", &page.to_string())
     })
     .await;
     let acme = provider(&server);

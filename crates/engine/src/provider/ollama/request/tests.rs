@@ -1,5 +1,5 @@
 use super::*;
-use crate::provider::{Image, Sampling, ToolDefinition};
+use crate::provider::testing::{ask, ask_everything, asked};
 use headwater_protocol::ToolCall;
 
 fn written(request: &ChatRequest) -> Value {
@@ -7,49 +7,20 @@ fn written(request: &ChatRequest) -> Value {
     serde_json::to_value(body).unwrap()
 }
 
-fn asked(model: &str, effort: Option<Effort>) -> ChatRequest {
-    ChatRequest {
-        model: model.into(),
-        messages: vec![ChatMessage::new(Role::User, "Hi")],
-        sampling: Sampling {
-            effort,
-            ..Sampling::default()
-        },
-        ..ChatRequest::default()
-    }
-}
-
 #[test]
 fn a_request_holds_what_was_asked_and_no_more() {
-    let mut request = asked("m", None);
     assert_eq!(
-        written(&request),
-        json!({"model": "m", "messages": [{"role": "user", "content": "Hi"}], "stream": true})
+        written(&ask("m")),
+        json!({"model": "m", "messages": [{"role": "user", "content": "Hello"}], "stream": true})
     );
-    request.system = Some("Be kind.".into());
-    request.prefill = Some("Half".into());
-    request.sampling = Sampling {
-        temperature: Some(0.5),
-        top_p: Some(0.25),
-        max_tokens: Some(5),
-        effort: Some(Effort::High),
-    };
-    request.messages[0].parts.push(Part::Image(Image {
-        media_type: "image/png".into(),
-        data: bytes::Bytes::from_static(b"foob"),
-    }));
-    request.tools = vec![ToolDefinition {
-        name: "weather".into(),
-        description: "Tells the weather.".into(),
-        parameters: json!({"type": "object"}),
-    }];
+    let request = ask_everything("m", json!({"type": "object"}));
     assert_eq!(
         written(&request),
         json!({
             "model": "m",
             "messages": [
                 {"role": "system", "content": "Be kind."},
-                {"role": "user", "content": "Hi", "images": ["Zm9vYg=="]},
+                {"role": "user", "content": "Hello", "images": ["Zm9vYg=="]},
                 {"role": "assistant", "content": "Half"},
             ],
             "stream": true,

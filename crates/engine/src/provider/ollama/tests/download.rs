@@ -7,11 +7,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    sync::mpsc,
-    time::timeout,
-};
+use tokio::{io::AsyncWriteExt, sync::mpsc, time::timeout};
 
 /// What a download tells; half of it is in the layer that comes second.
 const PROGRESS: &str = concat!(
@@ -97,13 +93,9 @@ async fn nothing_is_fetched_unless_that_is_wanted() {
     assert_eq!(error.status, Some(404));
     assert_eq!(server.count(), 1);
     // And once is enough.
-    let server = Server::start(|request, mut socket| async move {
-        let answer = match request.starts_with("POST /api/pull") {
-            true => whole(SUCCESS),
-            false => not_there(),
-        };
-        socket.write_all(answer.as_bytes()).await.ok()?;
-        None
+    let server = Server::deciding(|request| match request.starts_with("POST /api/pull") {
+        true => whole(SUCCESS),
+        false => not_there(),
     })
     .await;
     let error = failure(&puller(&server)).await;
@@ -158,9 +150,7 @@ async fn dropping_the_stream_ends_the_download() {
                     return None;
                 }
                 socket.write_all(before.as_bytes()).await.ok()?;
-                let mut buffer = [0; 16];
-                let read = socket.read(&mut buffer).await;
-                assert!(!matches!(read, Ok(1..)));
+                until_closed(&mut socket).await;
                 closed.send(Instant::now()).await.ok()?;
                 None
             }

@@ -2,7 +2,6 @@
 
 use super::*;
 use serde_json::json;
-use tokio::io::AsyncWriteExt;
 
 sockets::all_socket_rules!(make, HELLO, STOP, "");
 
@@ -81,15 +80,13 @@ async fn ollamas_own_errors_become_codes() {
 
 #[tokio::test]
 async fn a_model_that_does_not_think_is_not_told_to_again() {
-    let server = Server::start(|request, mut socket| async move {
-        let answer = if request.contains("\"think\":") {
+    let server = Server::deciding(|request| {
+        if request.contains("\"think\":") {
             let said = json!({"error": "registry.ollama.ai/library/m does not support thinking"});
             status("400 Bad Request", "", &said.to_string())
         } else {
             whole(&format!("{HELLO}{STOP}"))
-        };
-        socket.write_all(answer.as_bytes()).await.ok()?;
-        None
+        }
     })
     .await;
     let acme = provider(&server);

@@ -50,14 +50,6 @@ fn folded(name: &str) -> Folded {
     fold(&read([fixture(name)]))
 }
 
-fn usage(input: u64, output: u64) -> Option<Usage> {
-    Some(Usage {
-        input,
-        output,
-        ..Usage::default()
-    })
-}
-
 #[test]
 fn half_an_emoji_does_not_break_the_answer() {
     let body = concat!(

@@ -34,14 +34,6 @@ fn folded(name: &str) -> Folded {
     laws::folded(decoder(), FIXTURES, name)
 }
 
-fn usage(input: u64, output: u64) -> Option<Usage> {
-    Some(Usage {
-        input,
-        output,
-        ..Usage::default()
-    })
-}
-
 fn kept(id: &str, encrypted: &str) -> Value {
     json!({"type": "reasoning", "id": id, "encrypted_content": encrypted})
 }

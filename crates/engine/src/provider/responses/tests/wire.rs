@@ -3,7 +3,6 @@
 use super::*;
 use crate::provider::Effort;
 use headwater_protocol::ErrorCode;
-use tokio::io::AsyncWriteExt;
 
 sockets::all_socket_rules!(make, HELLO, FINISH, "", keyed);
 
@@ -19,20 +18,18 @@ async fn a_question_is_asked_as_openai_wants_it() {
 
 #[tokio::test]
 async fn what_a_model_does_not_take_is_left_out_and_remembered() {
-    let server = Server::start(|request, mut socket| async move {
+    let server = Server::deciding(|request| {
         let refuse = |message: &str| {
             let body = serde_json::json!({"error": {"message": message}}).to_string();
             status("400 Bad Request", "", &body)
         };
-        let answer = if request.contains("summary") {
+        if request.contains("summary") {
             refuse("Unsupported parameter: 'reasoning.summary'")
         } else if request.contains("include") {
             refuse("Encrypted content is not supported with this model.")
         } else {
             whole(&format!("{HELLO}{FINISH}"))
-        };
-        socket.write_all(answer.as_bytes()).await.ok()?;
-        None
+        }
     })
     .await;
     let provider = make(server.url(""));
