@@ -165,6 +165,18 @@ pub fn frames(response: Response) -> impl Stream<Item = Frame> + Unpin + use<> {
     ))
 }
 
+/// Reads on until there are so many bytes of text.
+pub async fn read_on(
+    frames: &mut (impl Stream<Item = Frame> + Unpin),
+    seen: &mut Answer,
+    bytes: u64,
+) {
+    while seen.visible_length() < bytes {
+        let (seq, event) = frames.next().await.expect("more");
+        seen.apply(seq.unwrap_or(0), &event);
+    }
+}
+
 /// The body of an answer, or its error with its status.
 pub async fn answer<T: serde::de::DeserializeOwned>(
     response: Response,

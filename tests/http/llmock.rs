@@ -2,14 +2,12 @@
 
 use crate::{
     asking::{Way, ask, server},
-    mocks::{Fault, Mock, check, python},
+    mocks::{Fault, Mock, TEXT, check, python, tool_inputs},
     vendors::{ALL, Vendor},
 };
 use futures::future::join_all;
-use headwater_protocol::{BlockKind, ErrorCode, Status};
+use headwater_protocol::{ErrorCode, Status};
 use serde_json::{Value, json};
-
-const TEXT: &str = "Grüße 👩‍👩‍👧 aus dem Tal, 日本 und weiter bis ans Ende.";
 
 fn start() -> Option<Mock> {
     let mut python = python()?;
@@ -112,7 +110,7 @@ async fn every_failure(way: Way) -> Option<(Mock, Value)> {
             .iter()
             .map(|fault| behavior(fault.how.clone(), &fault.model(vendor, way)));
         tell(&mock, how.collect()).await;
-        check(vendor, way, &url(&mock, vendor), &faults, TEXT).await;
+        check(vendor, way, &url(&mock, vendor), &faults).await;
     }
     let verdict = verdict(&mock).await;
     Some((mock, verdict))
@@ -166,13 +164,8 @@ async fn llmock_calls_tools_and_the_arguments_are_whole() {
         let answer = ask(&server, "p").await;
         assert_eq!(answer.status, Some(Status::Ok), "{}", vendor.name);
         assert_eq!(answer.visible_text(), TEXT, "{}", vendor.name);
-        let inputs = answer.blocks.iter();
-        let inputs: Vec<Value> = inputs
-            .filter(|block| block.kind == BlockKind::ToolInput)
-            .map(|block| serde_json::from_str(&block.text).expect("json"))
-            .collect();
         assert_eq!(
-            inputs,
+            tool_inputs(&answer),
             [arguments.clone(), arguments.clone()],
             "{}",
             vendor.name

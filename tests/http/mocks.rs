@@ -8,7 +8,8 @@ use crate::{
     vendors::Vendor,
 };
 use futures::future::join_all;
-use headwater_protocol::{ErrorCode, Status};
+use headwater_protocol::{BlockKind, ErrorCode, Status, chat::Answer};
+use serde_json::Value;
 use std::{
     io::{BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
@@ -19,6 +20,9 @@ use std::{
 
 /// How long a program of others may take to start, or to do its work.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a mock answers where nothing fails.
+pub const TEXT: &str = "Grüße 👩‍👩‍👧 aus dem Tal, 日本 und weiter bis ans Ende.";
 
 /// Node.js with a script, if the package that it needs is installed.
 pub fn node(script: &Path, package: &str) -> Option<Command> {
@@ -150,7 +154,7 @@ pub fn output(mut program: Command) -> Vec<u8> {
 pub struct Fault {
     pub name: &'static str,
     /// How the mock is told.
-    pub how: serde_json::Value,
+    pub how: Value,
     /// What comes of it where nothing is tried again; `None` for what harms nobody.
     pub error: Option<ErrorCode>,
     /// Whether another attempt is made.
@@ -159,7 +163,7 @@ pub struct Fault {
 
 impl Fault {
     /// A failure that another attempt mends.
-    pub fn new(name: &'static str, how: serde_json::Value, error: Option<ErrorCode>) -> Self {
+    pub fn new(name: &'static str, how: Value, error: Option<ErrorCode>) -> Self {
         let again = error.is_some_and(ErrorCode::is_retryable);
         Self {
             name,
@@ -180,8 +184,17 @@ impl Fault {
     }
 }
 
-/// Asks a mock for every failure through the whole server. It answers `text` where nothing fails.
-pub async fn check(vendor: Vendor, way: Way, url: &str, faults: &[Fault], text: &str) {
+/// The arguments of the tools that an answer calls.
+pub fn tool_inputs(answer: &Answer) -> Vec<Value> {
+    let calls = answer.blocks.iter();
+    calls
+        .filter(|block| block.kind == BlockKind::ToolInput)
+        .map(|block| serde_json::from_str(&block.text).expect("json"))
+        .collect()
+}
+
+/// Asks a mock for every failure through the whole server. It answers [`TEXT`] where nothing fails.
+pub async fn check(vendor: Vendor, way: Way, url: &str, faults: &[Fault]) {
     let providers: Vec<_> = faults
         .iter()
         .map(|fault| (fault.model(vendor, way), url.to_owned()))
@@ -197,12 +210,12 @@ pub async fn check(vendor: Vendor, way: Way, url: &str, faults: &[Fault], text: 
         match expected {
             None => {
                 assert_eq!(answer.status, Some(Status::Ok), "{model}");
-                assert_eq!(answer.visible_text(), text, "{model}");
+                assert_eq!(answer.visible_text(), TEXT, "{model}");
             }
             Some(_) => {
                 let part = answer.visible_text();
                 assert!(
-                    text.starts_with(&part) && part.len() < text.len(),
+                    TEXT.starts_with(&part) && part.len() < TEXT.len(),
                     "{model}: {part:?}"
                 );
             }

@@ -1,6 +1,6 @@
 //! The server dies, in order or not, and nothing that was seen is lost.
 
-use crate::harness::{PATIENCE, Process};
+use crate::harness::{PATIENCE, Process, read_on};
 use futures::StreamExt;
 use headwater_protocol::{ErrorCode, Event, Started, Status, chat::Answer};
 
@@ -8,10 +8,7 @@ use headwater_protocol::{ErrorCode, Event, Started, Status, chat::Answer};
 async fn read(process: &Process, started: &Started, bytes: u64) -> Answer {
     let mut seen = Answer::default();
     let mut frames = process.api.follow(started.run, 0).await;
-    while seen.visible_length() < bytes {
-        let (seq, event) = frames.next().await.expect("more");
-        seen.apply(seq.unwrap_or(0), &event);
-    }
+    read_on(&mut frames, &mut seen, bytes).await;
     seen
 }
 

@@ -1,6 +1,6 @@
 //! Streams: every way to read a run leads to the same text.
 
-use crate::harness::{Api, Frame, InProcess, stored};
+use crate::harness::{Api, Frame, InProcess, read_on, stored};
 use futures::StreamExt;
 use headwater_engine::packed::hash;
 use headwater_protocol::{
@@ -110,10 +110,7 @@ async fn a_stop_keeps_exactly_what_the_reader_had_seen_and_the_next_message_work
     let started = server.api.start("long", "Go").await;
     let mut seen = Answer::default();
     let mut frames = server.api.follow(started.run, 0).await;
-    while seen.visible_length() < 200 {
-        let (seq, event) = frames.next().await.expect("more");
-        seen.apply(seq.unwrap_or(0), &event);
-    }
+    read_on(&mut frames, &mut seen, 200).await;
     // The log goes on while the stop is under way.
     tokio::time::sleep(Duration::from_millis(200)).await;
     let stopped = server.api.stop(started.run, Some(seen.seq)).await;
@@ -274,10 +271,7 @@ async fn a_stop_takes_back_nothing_that_was_there_for_a_second() {
     let started = server.api.start("pauses", "Go").await;
     let mut shown = Answer::default();
     let mut frames = server.api.follow(started.run, 0).await;
-    while shown.visible_length() < 22 {
-        let (seq, event) = frames.next().await.expect("more");
-        shown.apply(seq.unwrap_or(0), &event);
-    }
+    read_on(&mut frames, &mut shown, 22).await;
     // The time that this is about.
     tokio::time::sleep(Duration::from_millis(1200)).await;
     server.api.stop(started.run, Some(0)).await;

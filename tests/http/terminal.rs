@@ -1,7 +1,6 @@
 //! What the command line prints is what the page shows.
 
-use crate::harness::{Api, Process, program};
-use futures::StreamExt;
+use crate::harness::{Api, Process, program, read_on};
 use headwater_protocol::{
     RunId, Seq, Started,
     chat::{Answer, Summary},
@@ -40,19 +39,14 @@ fn script(data: &Path) -> std::path::PathBuf {
     path
 }
 
-/// Follows an answer until 300 bytes of its text are seen. Returns the number of the first entry with
-/// more than 20 bytes.
-async fn read_on(api: &Api, run: RunId, mut seen: Answer) -> Option<Seq> {
+/// Follows an answer until 300 bytes of its text are seen. Returns the number of the entry with which
+/// there were more than 20.
+async fn see(api: &Api, run: RunId, mut seen: Answer) -> Option<Seq> {
     let mut frames = api.follow(run, seen.seq).await;
-    let mut cursor = None;
-    while seen.visible_length() < 300 {
-        let (seq, event) = frames.next().await.expect("more");
-        seen.apply(seq.unwrap_or(0), &event);
-        if seen.visible_length() > 20 {
-            cursor.get_or_insert(seen.seq);
-        }
-    }
-    cursor
+    read_on(&mut frames, &mut seen, 21).await;
+    let cursor = seen.seq;
+    read_on(&mut frames, &mut seen, 300).await;
+    Some(cursor)
 }
 
 #[tokio::test]
@@ -60,7 +54,7 @@ async fn replay_prints_only_what_was_kept_after_a_stop() {
     let data = tempfile::tempdir().expect("folder");
     let server = Process::start(data.path(), &[]);
     let started = server.api.start("long", "Go").await;
-    let cursor = read_on(&server.api, started.run, Answer::default()).await;
+    let cursor = see(&server.api, started.run, Answer::default()).await;
     server.api.stop(started.run, cursor).await;
     let kept = server.api.load(&started).await.messages[1].visible_text();
     let run = started.run.to_string();
@@ -133,7 +127,7 @@ async fn ask_ends_with_the_text_that_was_kept() {
         }
     };
     let run_id = seen.run.expect("a run");
-    let cursor = read_on(&api, run_id, seen).await;
+    let cursor = see(&api, run_id, seen).await;
     api.stop(run_id, cursor).await;
     let output = tokio::task::spawn_blocking(move || child.wait_with_output().expect("ended"))
         .await

@@ -25,8 +25,8 @@ static UPLOADS: Semaphore = Semaphore::const_new(2);
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
 impl Engine {
-    /// Stops a run. Returns when its provider is closed and its last entry is in the log. `seen` is the
-    /// last entry that the person has seen: the answer keeps the text up to there.
+    /// Stops a run. Returns once the provider is closed and the last entry is in the log. `seen` is the
+    /// last entry that the person has seen: the answer keeps the text up to that entry.
     ///
     /// # Errors
     /// `not_found`; `storage` if the disk does not take the last entry.
@@ -89,7 +89,7 @@ impl Engine {
         message: MessageId,
     ) -> Result<Conversation, Error> {
         {
-            // No answer begins in it between the look and the change.
+            // No answer may begin between the check and the change.
             let _locked = self.conversations.lock(id).await;
             self.refuse_when_running(id)?;
             self.log
@@ -134,19 +134,19 @@ impl Engine {
     }
 
     /// Deletes a conversation. A running answer is stopped first. If the disk does not take the end of
-    /// that answer, the deletion does not wait for it, because it may be what makes room. A deletion
-    /// that has begun is done even if whoever asked for it goes away.
+    /// that answer, the deletion does not wait for it, because the deletion may be what makes room. A
+    /// deletion that has begun is finished even if the caller goes away.
     ///
     /// # Errors
     /// `not_found`, `storage`.
     pub async fn delete(self: &Arc<Self>, id: ConversationId) -> Result<(), Error> {
         let engine = self.clone();
         let work = self.shutdown.runs.spawn(async move {
-            // No answer begins in it any more.
+            // From here on, no answer begins in this conversation.
             let _locked = engine.conversations.lock(id).await;
             for live in engine.log.running() {
                 if live.conversation == id {
-                    // Entries that come from here on are stored only while the run is there.
+                    // Later entries are stored only while the run exists.
                     let mut trouble = engine.log.writer.trouble();
                     tokio::select! {
                         biased;
@@ -167,8 +167,8 @@ impl Engine {
         work.await.unwrap_or_else(|_| Err(failed()))
     }
 
-    /// Closes answers that are stored as running and that no task writes, whatever went wrong with
-    /// them: each gets its last entry. Returns their number.
+    /// Closes answers that are stored as running although no task writes them. Each gets its last
+    /// entry. Returns their number.
     ///
     /// # Errors
     /// `storage`.
@@ -177,7 +177,7 @@ impl Engine {
         self.log.close_lost().await
     }
 
-    /// Stores a picture for the next message. It is removed after a day if no message shows it.
+    /// Stores an image for the next message. It is removed after a day if no message shows it.
     ///
     /// # Errors
     /// `too_large` beyond [`MAX_IMAGE_BYTES`], `invalid_request` for other data, `storage`.
@@ -194,7 +194,7 @@ impl Engine {
         let id = images::id_of(&data);
         let stored = id.clone();
         let at = now();
-        // It is never closed, so this only waits.
+        // The semaphore is never closed, so this only waits.
         let _turn = UPLOADS.acquire().await;
         self.log
             .writer
@@ -203,7 +203,7 @@ impl Engine {
         Ok(id)
     }
 
-    /// Reads a picture. `None` if it is not there any more.
+    /// Reads an image. `None` if it does not exist any more.
     ///
     /// # Errors
     /// `storage`.
@@ -211,7 +211,7 @@ impl Engine {
         self.log.db.read(move |db| images::read(db, &id)).await
     }
 
-    /// Changes the settings of a conversation. They hold from the next answer on.
+    /// Changes the settings of a conversation, from the next answer on.
     /// [`settings::check`] reads them from a client's JSON.
     ///
     /// # Errors
@@ -223,13 +223,13 @@ impl Engine {
             .await
     }
 
-    /// The models and what is known of their providers.
+    /// The models that can be chosen, and the state of their providers.
     pub async fn catalog(&self) -> Catalog {
         self.registry.catalog().await
     }
 }
 
-/// Stops a run, and waits for its last entry.
+/// Stops a run and waits for its last entry.
 async fn stop_and_wait(live: &Live, seen: Option<Seq>) -> Result<(), Error> {
     live.control.stop(seen);
     let finished = tokio::time::timeout(STOP_DEADLINE, live.finished()).await;

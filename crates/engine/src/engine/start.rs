@@ -27,9 +27,9 @@ impl Engine {
     /// run that it started, in whatever state the server and its providers are.
     ///
     /// # Errors
-    /// `invalid_request` (empty text, unknown settings), `too_large`, `not_found`, `conflict` (an
-    /// answer is being written, or the `client_id` came with another message), `shutting_down`,
-    /// `storage`. Nothing is stored then.
+    /// `invalid_request` (empty text, settings for a conversation that exists), `too_large`,
+    /// `not_found`, `conflict` (an answer is being written, or the `client_id` came with another
+    /// message), `shutting_down`, `storage`. Nothing is stored then.
     pub async fn start(self: &Arc<Self>, command: StartRun) -> Result<Started, Error> {
         check_text(&command.text, !command.images.is_empty())?;
         if command
@@ -114,8 +114,8 @@ impl Engine {
         self.begin(Some(place.conversation), model, write).await
     }
 
-    /// Stores a run with `write` and works on it, in a separate task: whoever asked may go away at any
-    /// moment, and what is stored has a task nevertheless.
+    /// Stores a run with `write` and works on it, in a task of its own. The caller may go away at any
+    /// moment, and every stored run still has a task.
     async fn begin(
         self: &Arc<Self>,
         conversation: Option<ConversationId>,
@@ -148,7 +148,7 @@ impl Engine {
         conversation: Option<ConversationId>,
         write: impl FnOnce(&Connection) -> Result<Begun, DbError> + Send + 'static,
     ) -> Result<(Started, Option<(NewRun, Arc<Live>)>), Error> {
-        // "Is the conversation free?" and "take it" are one step. A new one is nobody else's yet.
+        // Checking that the conversation is free and taking it are one step. Nobody else knows a new one.
         let _locked = match conversation {
             Some(id) => Some(self.conversations.lock(id).await),
             None => None,
@@ -158,7 +158,7 @@ impl Engine {
         let busy = conversation.map_or(Ok(()), |id| self.refuse_when_running(id));
         let write = move |db: &Connection| {
             let new = match write(db)? {
-                // The same command again is answered even while its run is at work.
+                // A repeated command is answered even while its run is at work.
                 Begun::Known(started) => return Ok((started, None)),
                 Begun::New(new) => new,
             };
@@ -178,7 +178,7 @@ impl Engine {
         Ok((started, begun))
     }
 
-    /// Writes a run to its end, whatever happens.
+    /// Works on a run until it has its end, whatever happens.
     async fn work(&self, new: &NewRun, live: Arc<Live>) {
         let work = async {
             match self.job(new, live.clone()).await {
@@ -186,13 +186,13 @@ impl Engine {
                 Err(why) => runs::fail(live.clone(), self.log.clone(), why).await,
             }
         };
-        // A fault of ours ends this run and nothing else.
+        // A panic ends this run and nothing else.
         if AssertUnwindSafe(work).catch_unwind().await.is_err() && !live.head().finished {
             runs::fail(live, self.log.clone(), failed()).await;
         }
     }
 
-    /// Reads all that the run needs from the database.
+    /// Reads from the database what the run needs.
     async fn job(&self, new: &NewRun, live: Arc<Live>) -> Result<Job, Error> {
         let candidates = self.registry.candidates(&new.model)?;
         let log = self.log.clone();
@@ -233,7 +233,7 @@ impl Engine {
         })
     }
 
-    /// The requested model or the default one. Its provider has to exist.
+    /// The requested model or the default one. Fails if its provider does not exist.
     async fn model(&self, asked: Option<String>) -> Result<String, Error> {
         let model = match asked.filter(|name| !name.is_empty()) {
             Some(model) => model,
@@ -264,9 +264,9 @@ impl Engine {
     }
 }
 
-/// `pictures` says whether there are any: no text is needed then.
-fn check_text(text: &str, pictures: bool) -> Result<(), Error> {
-    if text.trim().is_empty() && !pictures {
+/// Checks the length of a message. A message with images needs no text.
+fn check_text(text: &str, has_images: bool) -> Result<(), Error> {
+    if text.trim().is_empty() && !has_images {
         return Err(Error::new(
             ErrorCode::InvalidRequest,
             "The message is empty.",

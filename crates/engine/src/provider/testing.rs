@@ -102,6 +102,22 @@ pub(super) fn fold(items: &[Item]) -> Folded {
     folded
 }
 
+/// A PNG image with these bytes.
+fn image(data: &'static [u8]) -> Part {
+    Part::Image(Image {
+        media_type: "image/png".into(),
+        data: bytes::Bytes::from_static(data),
+    })
+}
+
+/// A question about an image.
+pub(super) fn image_question(data: &'static [u8]) -> ChatMessage {
+    ChatMessage {
+        role: Role::User,
+        parts: vec![Part::Text("What is it?".into()), image(data)],
+    }
+}
+
 /// A short question at a level of effort.
 pub(super) fn asked(model: &str, effort: Option<Effort>) -> ChatRequest {
     let mut request = ask(model);
@@ -109,7 +125,7 @@ pub(super) fn asked(model: &str, effort: Option<Effort>) -> ChatRequest {
     request
 }
 
-/// A short question with all that a request can have: a picture, a system prompt, sampling, a tool with
+/// A short question with all that a request can have: an image, a system prompt, sampling, a tool with
 /// these parameters, and half an answer.
 pub(super) fn ask_everything(model: &str, parameters: Value) -> ChatRequest {
     let mut request = ask(model);
@@ -121,10 +137,7 @@ pub(super) fn ask_everything(model: &str, parameters: Value) -> ChatRequest {
         max_tokens: Some(5),
         effort: Some(Effort::High),
     };
-    request.messages[0].parts.push(Part::Image(Image {
-        media_type: "image/png".into(),
-        data: bytes::Bytes::from_static(b"foob"),
-    }));
+    request.messages[0].parts.push(image(b"foob"));
     request.tools = vec![ToolDefinition {
         name: "weather".into(),
         description: "Tells the weather.".into(),

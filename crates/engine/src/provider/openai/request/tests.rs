@@ -1,5 +1,5 @@
 use super::*;
-use crate::provider::{Effort, Sampling};
+use crate::provider::{Effort, Sampling, testing::image_question};
 use headwater_protocol::ToolCall;
 
 fn written(request: &ChatRequest, variant: RequestVariant, prefill: bool) -> Value {
@@ -90,16 +90,7 @@ fn pictures_tools_and_what_they_gave() {
     let request = ChatRequest {
         model: "m".into(),
         messages: vec![
-            ChatMessage {
-                role: Role::User,
-                parts: vec![
-                    Part::Text("What is it?".into()),
-                    Part::Image(Image {
-                        media_type: "image/png".into(),
-                        data: bytes::Bytes::from_static(b"png"),
-                    }),
-                ],
-            },
+            image_question(b"png"),
             ChatMessage {
                 role: Role::Assistant,
                 parts: vec![

@@ -1,9 +1,7 @@
 //! What is sent, and what is sent instead after a refusal.
 
 use super::*;
-use crate::provider::{
-    ChatMessage, Effort, Image, Part, Role, Sampling, ToolDefinition, testing::laws,
-};
+use crate::provider::{ChatMessage, Effort, Part, Role, Sampling, ToolDefinition, testing::laws};
 use headwater_protocol::ToolCall;
 use serde_json::{Value, json};
 
@@ -43,16 +41,7 @@ fn everything_at_once() {
         model: "m".into(),
         system: Some("Be kind.".into()),
         messages: vec![
-            ChatMessage {
-                role: Role::User,
-                parts: vec![
-                    Part::Text("What is it?".into()),
-                    Part::Image(Image {
-                        media_type: "image/png".into(),
-                        data: bytes::Bytes::from_static(b"png"),
-                    }),
-                ],
-            },
+            image_question(b"png"),
             ChatMessage {
                 role: Role::Assistant,
                 parts: vec![
