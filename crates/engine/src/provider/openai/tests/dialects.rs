@@ -306,6 +306,13 @@ proptest! {
     fn text_in_any_pieces_is_sorted_the_same(
         pieces in proptest::collection::vec("[a<>/ \n]|<think>|</think>|thi|é", 0..12),
     ) {
+        // A piece that begins with all before it, if that is long enough, repeats it (see `pieces`).
+        let mut before = String::new();
+        for piece in &pieces {
+            let repeats = before.len() >= 4 && piece.len() > before.len();
+            prop_assume!(!(repeats && piece.starts_with(&before)));
+            before += piece;
+        }
         let stream = |pieces: &[String]| {
             let mut body = String::new();
             for piece in pieces {
