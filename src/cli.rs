@@ -34,7 +34,7 @@ enum Command {
         /// The model, as provider/model
         #[arg(short, long)]
         with: Option<String>,
-        /// A picture to ask about; may be given several times
+        /// An image to ask about; may be given several times
         #[arg(short, long, value_name = "FILE")]
         image: Vec<PathBuf>,
     },

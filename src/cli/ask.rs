@@ -191,7 +191,7 @@ impl Asker {
 
 fn read_image(path: &PathBuf) -> Result<Vec<u8>, Error> {
     std::fs::read(path).map_err(|why| {
-        let sentence = format!("The picture {} cannot be read: {why}.", path.display());
+        let sentence = format!("The image {} cannot be read: {why}.", path.display());
         Error::new(ErrorCode::InvalidRequest, sentence)
     })
 }

@@ -41,7 +41,7 @@ pub async fn show(State(engine): State<Arc<Engine>>, Path(id): Path<String>) -> 
             ];
             (headers, image.data).into_response()
         }
-        Ok(None) => refuse(Error::new(ErrorCode::NotFound, "There is no such picture.")),
+        Ok(None) => refuse(Error::new(ErrorCode::NotFound, "There is no such image.")),
         Err(why) => refuse(why),
     }
 }

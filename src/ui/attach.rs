@@ -12,16 +12,16 @@ use leptos::prelude::*;
 /// A button that opens the system's file dialog.
 pub(super) fn attach_button(chat: Chat) -> AnyView {
     view! {
-        <label class="quiet attach" title="Attach pictures">
+        <label class="quiet attach" title="Attach images">
             <input
                 type="file"
                 class="vh"
                 accept="image/png,image/jpeg,image/webp,image/gif"
                 multiple
-                aria-label="Attach pictures"
+                aria-label="Attach images"
                 on:change=move |event| attach(chat, browser::chosen_images(&event))
             />
-            {icon(Icon::Picture)}
+            {icon(Icon::Image)}
         </label>
     }
     .into_any()
@@ -49,7 +49,7 @@ pub(super) fn attached(chat: Chat) -> AnyView {
         let uploading = (0..chat.uploading.get())
             .map(|_| view! { <li class="coming" title="On its way"></li> });
         view! {
-            <ul class="attached" aria-label="Attached pictures">
+            <ul class="attached" aria-label="Attached images">
                 {images.collect_view()}
                 {uploading.collect_view()}
             </ul>
@@ -73,7 +73,7 @@ pub(super) fn message_images(images: RwSignal<Vec<ImageId>>) -> AnyView {
                 </a>
             }
         });
-        view! { <div class="pictures">{images.collect_view()}</div> }.into_any()
+        view! { <div class="images">{images.collect_view()}</div> }.into_any()
     };
     when(
         move || images.with(|images| !images.is_empty()),
@@ -82,6 +82,6 @@ pub(super) fn message_images(images: RwSignal<Vec<ImageId>>) -> AnyView {
 }
 
 fn thumbnail(place: usize, image: &ImageId) -> AnyView {
-    let name = ["Picture ", &(place + 1).to_string()].concat();
+    let name = ["Image ", &(place + 1).to_string()].concat();
     view! { <img src=image.address() alt=name/> }.into_any()
 }

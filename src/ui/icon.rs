@@ -54,7 +54,7 @@ pub(crate) enum Icon {
     /// A plug: what is connected.
     Plug,
     /// A frame with a hill in it: an image.
-    Picture,
+    Image,
 }
 
 impl Icon {
@@ -88,7 +88,7 @@ impl Icon {
             Self::Sliders => {
                 "M3.8 6.5h6.4M14 6.5h2.2M3.8 13.5H6M9.8 13.5h6.4M14 6.5a1.9 1.9 0 1 1-3.8 0 1.9 1.9 0 0 1 3.8 0zM9.8 13.5a1.9 1.9 0 1 1-3.8 0 1.9 1.9 0 0 1 3.8 0z"
             }
-            Self::Picture => "M3.5 4.5h13v11h-13zM3.5 13l3.7-3.7 3 3 2-2 4.3 4.2M13 7.8h.01",
+            Self::Image => "M3.5 4.5h13v11h-13zM3.5 13l3.7-3.7 3 3 2-2 4.3 4.2M13 7.8h.01",
             Self::Plug => "M7.5 3.5v3.3M12.5 3.5v3.3M5 6.8h10v2.4a5 5 0 0 1-10 0zM10 14.2v2.8",
         }
     }

@@ -276,7 +276,7 @@ impl Engine {
         self.log.close_lost().await
     }
 
-    /// Stores a picture for the next message. It is removed after a day if no message shows it.
+    /// Stores an image for the next message. It is removed after a day if no message shows it.
     ///
     /// # Errors
     /// `too_large` beyond [`MAX_IMAGE_BYTES`], `invalid_request` for other data, `storage`.
@@ -287,7 +287,7 @@ impl Engine {
         let media_type = Image::media_type_of(&data).ok_or_else(|| {
             Error::new(
                 ErrorCode::InvalidRequest,
-                "This is no PNG, JPEG, WebP or GIF picture.",
+                "This is not a PNG, JPEG, WebP or GIF image.",
             )
         })?;
         let id = images::id_of(&data);
@@ -302,7 +302,7 @@ impl Engine {
         Ok(id)
     }
 
-    /// Reads a picture. `None` if it is not there any more.
+    /// Reads an image. `None` if it is not there any more.
     ///
     /// # Errors
     /// `storage`.

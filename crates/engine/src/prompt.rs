@@ -26,7 +26,7 @@ pub const CANCELLED: &str = "The call was cancelled before it was done.";
 /// In place of a result without a word, which some providers refuse.
 const NO_OUTPUT: &str = "(no output)";
 
-/// A branch as `model` (`provider/model`) is to see it, oldest first, with its pictures.
+/// A branch as `model` (`provider/model`) is to see it, oldest first, with its images.
 pub fn turns(messages: &[Message], images: &Images, model: &str) -> Vec<ChatMessage> {
     let mut turns = Vec::new();
     for message in messages {

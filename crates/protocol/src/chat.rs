@@ -72,7 +72,7 @@ pub struct Message {
     pub created: UnixMs,
     /// What a person wrote; empty for the assistant's, whose text is in `answers`.
     pub text: String,
-    /// The pictures that a person sent with it.
+    /// The images that a person sent with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<ImageId>,
     /// The runs that wrote the assistant's message, in order: the first one, then one for each time
@@ -272,7 +272,7 @@ impl Answer {
             && !self.is_superseded(block.span)
     }
 
-    /// The pictures that the model made, in the attempts that were not replaced.
+    /// The images that the model made, in the attempts that were not replaced.
     pub fn pictures(&self) -> impl Iterator<Item = ImageId> + '_ {
         let data = |block: &&Block| block.kind == BlockKind::Data;
         self.blocks.iter().filter(data).filter_map(|block| {

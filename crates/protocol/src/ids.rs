@@ -66,13 +66,13 @@ id! {
     MessageId
 }
 
-/// A picture that was sent: the SHA-256 of its bytes in hexadecimal.
+/// An image that was sent: the SHA-256 of its bytes in hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ImageId(pub String);
 
 impl ImageId {
-    /// Where the picture is. It is safe in an attribute: what is no part of a hash is left out.
+    /// Where the image is. It is safe in an attribute: what is no part of a hash is left out.
     pub fn address(&self) -> String {
         let mut address = "/api/images/".to_owned();
         address.extend(self.0.chars().filter(char::is_ascii_hexdigit));

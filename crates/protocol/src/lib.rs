@@ -40,9 +40,9 @@ pub const PROTOCOL_VERSION: u32 = 1;
 /// One megabyte of pasted text is refused with a sentence; anything below is the model's matter.
 pub const MAX_TEXT_BYTES: usize = 512 * 1024;
 
-/// The largest picture, in bytes: Anthropic's limit, the smallest of the vendors'. Where it is meant
+/// The largest image, in bytes: Anthropic's limit, the smallest of the vendors'. Where it is meant
 /// for the base64 form, a third larger, the vendor's refusal is what the person reads.
 pub const MAX_IMAGE_BYTES: usize = 5_000_000;
 
-/// Where pictures are sent to: the body is the picture, the answer its identifier as JSON.
+/// Where images are sent to: the body is the image, the answer its identifier as JSON.
 pub const IMAGES: &str = "/api/images";

@@ -19,7 +19,7 @@ use std::collections::HashSet;
 /// <https://github.com/mistralai/mistral-vibe/issues/578>.
 pub(super) const NO_ANSWER: &str = "(There was no answer.)";
 
-/// Stands for a message without a word, such as one whose picture is gone.
+/// Stands for a message without a word, such as one whose image is gone.
 const NO_WORDS: &str = "(The message is empty.)";
 
 /// Stands for the person's words before a conversation that begins with the model's.
@@ -111,8 +111,8 @@ fn is_extra_of_call(part: &Part) -> bool {
     matches!(part, Part::Reasoning { value, .. } if value.get("call").is_some())
 }
 
-/// Makes one turn of two by the same speaker. The paragraph between them also tells the pictures of
-/// the first from those of the second; see [`ChatMessage::shows_pictures`].
+/// Makes one turn of two by the same speaker. The paragraph between them also tells the images of
+/// the first from those of the second; see [`ChatMessage::shows_images`].
 fn join(last: &mut ChatMessage, mut next: ChatMessage) {
     let both_speak = last.text_len() > 0 && next.text_len() > 0;
     if both_speak || last.role == Role::User && !has_results(last) {

@@ -99,7 +99,7 @@ impl Blocks {
     pub(super) fn media(&mut self, media: Media, out: &mut Ready) {
         self.close(out);
         match media {
-            Media::Picture(image) => out.push_back(ProviderEvent::Picture(image)),
+            Media::Image(image) => out.push_back(ProviderEvent::Image(image)),
             Media::Remark(remark) => {
                 let remark = media::paragraph(&remark, !self.has_text);
                 self.say(BlockKind::Text, &remark, out);

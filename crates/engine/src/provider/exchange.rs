@@ -26,8 +26,8 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout, timeout_at};
 
 mod decode;
+mod images;
 pub(super) mod memory;
-mod pictures;
 pub(super) mod reader;
 mod thoughts;
 mod vendor;
@@ -108,7 +108,7 @@ impl<V: Vendor> Backend<V> {
             };
             match other.filter(|other| !tried.contains(other)) {
                 Some(other) => variant = other,
-                None => match pictures::left_out(&request, refusal.status, &refusal.body) {
+                None => match images::left_out(&request, refusal.status, &refusal.body) {
                     Some(other) => request = Cow::Owned(other),
                     None => return Err(refusal.error(endpoint)),
                 },

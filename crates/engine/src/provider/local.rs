@@ -164,11 +164,11 @@ impl Provider for LocalProvider {
         if request
             .messages
             .last()
-            .is_some_and(ChatMessage::shows_pictures)
+            .is_some_and(ChatMessage::shows_images)
         {
             let error = Error::new(
                 ErrorCode::InvalidRequest,
-                "The built-in model cannot see pictures. Choose another model for this question.",
+                "The built-in model cannot see images. Choose another model for this question.",
             );
             return stream::once(async { Err(error) }).boxed();
         }

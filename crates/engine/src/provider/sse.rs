@@ -20,7 +20,7 @@ use std::time::Duration;
 
 pub mod lines;
 
-/// The longest line and the longest event that are taken: a picture of 20 MB in base64 fits.
+/// The longest line and the longest event that are taken: an image of 20 MB in base64 fits.
 pub const MAX_BYTES: usize = 32 * 1024 * 1024;
 
 /// One event.

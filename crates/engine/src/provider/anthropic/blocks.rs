@@ -70,7 +70,7 @@ impl Blocks {
             "tool_use" => BlockKind::ToolInput,
             "image" => {
                 match Media::from_object(block) {
-                    Some(Media::Picture(image)) => out.push_back(ProviderEvent::Picture(image)),
+                    Some(Media::Image(image)) => out.push_back(ProviderEvent::Image(image)),
                     Some(Media::Remark(remark)) => {
                         self.begin(number, BlockKind::Text, None, out);
                         self.write(number, &media::paragraph(&remark, false), out);

@@ -121,7 +121,7 @@ impl<D: Decode> Reader<D> {
         while let Some(event) = self.raw.pop_front() {
             match &event {
                 ProviderEvent::Delta { text, .. } => self.told |= !text.trim().is_empty(),
-                ProviderEvent::Picture(_)
+                ProviderEvent::Image(_)
                 | ProviderEvent::BlockStarted {
                     kind: BlockKind::ToolInput,
                     ..

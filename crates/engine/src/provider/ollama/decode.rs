@@ -94,11 +94,11 @@ impl Decoder {
             let (kind, new) = self.prose.text(content);
             self.say(kind, &new, out);
         }
-        let pictures = json::list(message, "images").iter();
-        let pictures = pictures.chain(message.get("image"));
-        for picture in pictures.filter_map(Value::as_str) {
+        let images = json::list(message, "images").iter();
+        let images = images.chain(message.get("image"));
+        for image in images.filter_map(Value::as_str) {
             self.flush(out);
-            self.blocks.media(Media::from_base64(picture, ""), out);
+            self.blocks.media(Media::from_base64(image, ""), out);
         }
         for call in json::list(message, "tool_calls") {
             self.flush(out);

@@ -143,7 +143,7 @@ impl Content {
         self.flush(out);
         self.is_any = true;
         match Media::from_object(image) {
-            Some(Media::Picture(image)) => out.push_back(ProviderEvent::Picture(image)),
+            Some(Media::Image(image)) => out.push_back(ProviderEvent::Image(image)),
             Some(Media::Remark(remark)) => self.remark(&remark, out),
             None => {}
         }

@@ -124,7 +124,7 @@ impl Items {
 
     fn see(&mut self, media: Option<Media>, out: &mut Ready) {
         match media {
-            Some(Media::Picture(image)) => out.push_back(ProviderEvent::Picture(image)),
+            Some(Media::Image(image)) => out.push_back(ProviderEvent::Image(image)),
             Some(Media::Remark(remark)) => self.remark(&remark, out),
             None => {}
         }
