@@ -13,7 +13,9 @@
 //! - `cjk`: emphasis where words have no spaces between them
 //! - `repair`: how half-typed inline text probably goes on
 //! - `guess`: what is likely beside a mark
-//! - `html` and `safe`: the writer, and what a model may put on a page
+//! - `parser`: pulldown-cmark and its options
+//! - `html`: writes the parser's events as HTML
+//! - `safe`: what a model may put on a page
 //! - `speech`: the text to be heard
 //!
 //! The dialect is CommonMark with tables, strike-through and task lists, but for what would
@@ -31,6 +33,7 @@ mod guess;
 mod html;
 mod line;
 mod nest;
+mod parser;
 mod repair;
 mod safe;
 mod speech;
