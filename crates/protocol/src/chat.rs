@@ -28,32 +28,33 @@ pub enum Role {
     Assistant,
 }
 
-/// A conversation with messages of its current branch: the newest ones, or a page of earlier ones.
+/// A conversation with messages of its current branch: the latest ones, or a page of earlier ones.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Conversation {
-    /// Its identifier.
+    /// The identifier.
     pub id: ConversationId,
-    /// Its name.
+    /// The name, which the person can change.
     pub title: String,
-    /// `provider/model` of the last run, offered for the next.
+    /// The model of the last run as `provider/model`. The page offers it for the next message.
     #[serde(default)]
     pub model: Option<String>,
-    /// How its answers are asked for.
+    /// What is asked of the model beyond the messages.
     #[serde(default, skip_serializing_if = "Settings::is_empty")]
     pub settings: Settings,
-    /// Messages of the current branch one after the other. Where there are more before the first
-    /// one, it has a parent.
+    /// Consecutive messages of the current branch, oldest first. If there are earlier ones, the
+    /// first message here has a parent.
     pub messages: Vec<Message>,
 }
 
 impl Conversation {
-    /// The first message, if there are more before it: the cursor to the page before.
+    /// The cursor for the page of earlier messages: the first message here. `None` if there are no
+    /// earlier ones.
     pub fn earlier(&self) -> Option<MessageId> {
         let first = self.messages.first()?;
         first.parent.map(|_| first.id)
     }
 
-    /// The last message of the current branch: what the next message answers.
+    /// The last message here: the parent of the next message.
     pub fn head(&self) -> Option<MessageId> {
         self.messages.last().map(|message| message.id)
     }
@@ -62,34 +63,36 @@ impl Conversation {
 /// A message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Message {
-    /// Its identifier.
+    /// The identifier.
     pub id: MessageId,
-    /// What it answers; `None` for the first.
+    /// The message before this one; `None` for the first.
     pub parent: Option<MessageId>,
     /// Who wrote it.
     pub role: Role,
-    /// When it was begun.
+    /// When the message was sent or, for the model's, begun.
     pub created: UnixMs,
-    /// What a person wrote; empty for the assistant's, whose text is in `answers`.
+    /// What the person wrote. Empty for the assistant, whose text is in `answers`.
     pub text: String,
-    /// The images that a person sent with it.
+    /// The images that the person attached.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<ImageId>,
-    /// The runs that wrote the assistant's message, in order: the first one, then one for each time
-    /// it was continued.
+    /// The runs that wrote the assistant's message, in order: the first run, and one more for each
+    /// “Continue”.
     pub answers: Vec<Answer>,
-    /// All messages that answer the same parent, this one included, in the order they were made.
+    /// All messages with the same parent, this one included, oldest first. The page switches
+    /// between them.
     pub branches: Vec<MessageId>,
 }
 
 impl Message {
-    /// Bytes of all text in it, also of what is folded away on the page.
+    /// The size of all text in bytes, including what the page folds away, such as reasoning. Pages of
+    /// a conversation are limited by it.
     pub fn weight(&self) -> usize {
         let blocks = self.answers.iter().flat_map(|answer| &answer.blocks);
         self.text.len() + blocks.map(|block| block.text.len()).sum::<usize>()
     }
 
-    /// The whole visible text: a person's words, or the texts of all runs one after the other.
+    /// The visible text: what the person wrote, or the texts of all runs in order.
     pub fn visible_text(&self) -> String {
         match self.role {
             Role::User => self.text.clone(),

@@ -8,114 +8,115 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What one run has told so far: the fold of its log.
+/// What one run has written so far: the fold of its log.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Answer {
     /// The run; `None` before its first entry.
     pub run: Option<RunId>,
-    /// The run that this one goes on from.
+    /// The earlier run of the same message that this run continues.
     pub continues: Option<RunId>,
-    /// The last entry applied: the reader's cursor.
+    /// The number of the last applied entry: the reader's cursor.
     pub seq: Seq,
-    /// `provider/model`.
+    /// The chosen model as `provider/model`. Another one may have answered: see
+    /// [`Answer::answered_by`].
     pub model: String,
-    /// When it was accepted.
+    /// When the server accepted the run.
     pub accepted: UnixMs,
-    /// The work done, in order of its start.
+    /// The units of work, in the order in which they began.
     pub spans: Vec<Span>,
-    /// The output, in order of its start.
+    /// The pieces of output, in the order in which they began.
     pub blocks: Vec<Block>,
-    /// Where it stands; `None` while text arrives and after the end.
+    /// What the run waits for; `None` while text arrives and after the end.
     pub stage: Option<StageSince>,
-    /// How many of the oldest messages did not fit into the model's context.
+    /// The number of the oldest messages that did not fit into the model's context.
     pub trimmed: u32,
-    /// Tokens of all attempts.
+    /// The tokens of all attempts together, including superseded ones.
     pub usage: Usage,
-    /// How it ended; `None` while it runs.
+    /// How the run ended; `None` while it runs.
     pub status: Option<Status>,
-    /// What went wrong.
+    /// Why the run failed, if it did.
     pub error: Option<Error>,
-    /// When its parts happened; known at the end.
+    /// When the parts of the run happened. `None` until the end.
     pub timing: Option<Timing>,
-    /// SHA-256 of the visible text, known at the end.
+    /// SHA-256 of the visible text in hexadecimal. Empty until the end.
     pub hash: String,
-    /// Milliseconds from the request to stop until the provider was closed. `None` where nobody
-    /// stopped the run, or where no provider was answering at that moment.
+    /// Milliseconds from the request to stop until the connection to the provider was closed. `None`
+    /// if nobody stopped the run, or if no provider was answering at that moment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider_closed_ms: Option<u64>,
 }
 
-/// A stage and its beginning.
+/// A stage and when it began.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StageSince {
-    /// The stage.
+    /// What the run waits for.
     pub stage: Stage,
-    /// Its beginning in milliseconds since the run was accepted.
+    /// When the stage began, in milliseconds since the run was accepted.
     pub at: u64,
 }
 
-/// A unit of work.
+/// A unit of work: one call of a model or of a tool, or a group of such calls.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Span {
-    /// Its number.
+    /// The number within the run.
     pub span: SpanNo,
-    /// What sort of work.
+    /// The kind of work.
     pub kind: SpanKind,
-    /// A name for people.
+    /// A name for people: `provider/model`, or the name of the tool.
     pub name: String,
-    /// How it ended; `None` while it runs.
+    /// How the span ended; `None` while it runs.
     pub status: Option<Status>,
-    /// Why the model ended.
+    /// Why the model ended its answer.
     pub finish: Option<Finish>,
-    /// Its counts so far.
+    /// The tokens that the span has used so far.
     pub usage: Usage,
 }
 
-/// A piece of output.
+/// A piece of output of one kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Block {
-    /// Its number.
+    /// The number within the run.
     pub block: BlockNo,
-    /// The span that writes it.
+    /// The span that writes the block.
     pub span: SpanNo,
-    /// What it holds.
+    /// The kind of text.
     pub kind: BlockKind,
-    /// Which tool call it belongs to.
+    /// The tool call that the block belongs to.
     pub tool: Option<ToolCall>,
-    /// Its text so far.
+    /// The text so far.
     pub text: String,
-    /// Whether more may come.
+    /// Whether more text may follow.
     pub open: bool,
-    /// Its final value where that is more than its text, such as the signature of a thought.
+    /// The final value where it is more than the text, such as the signature of a block of reasoning.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub value: Value,
 }
 
-/// A call of a tool.
+/// A tool call with its result.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Call<'a> {
-    /// What the model wrote.
+    /// The arguments that the model wrote.
     pub input: &'a Block,
-    /// What the tool gave back so far; `None` if it was not begun.
+    /// The output of the tool so far; `None` if the tool was not started.
     pub output: Option<&'a Block>,
-    /// How the tool's work ended; `None` while it runs, and where nobody was left to see its end.
+    /// How the tool ended; `None` while it runs, or if the run ended before it did.
     pub status: Option<Status>,
 }
 
 impl Answer {
-    /// Whether more may come.
+    /// Whether more entries may follow.
     pub fn is_running(&self) -> bool {
         self.run.is_some() && self.status.is_none()
     }
 
-    /// What a person reads as the answer: the text blocks of the attempts that were not replaced.
+    /// The answer as a person reads it: the text of all attempts that were not superseded.
     pub fn visible_text(&self) -> String {
         self.visible().map(|block| block.text.as_str()).collect()
     }
 
-    /// [`Answer::visible_text`] beyond its first `length` bytes, at the cost of what is returned;
-    /// `None` if it is shorter than that, as after a stop.
+    /// [`Answer::visible_text`] after its first `length` bytes. It costs no more than what it returns.
+    /// `None` if the text is shorter than `length`, as it may be after a stop.
     pub fn visible_text_after(&self, length: usize) -> Option<String> {
         let (mut skip, mut rest) = (length, String::new());
         for block in self.visible() {
@@ -126,7 +127,7 @@ impl Answer {
         (skip == 0).then_some(rest)
     }
 
-    /// Length of [`Answer::visible_text`] in bytes.
+    /// The length of [`Answer::visible_text`] in bytes.
     pub fn visible_length(&self) -> u64 {
         self.visible().map(|block| block.text.len() as u64).sum()
     }
@@ -137,7 +138,7 @@ impl Answer {
             && !self.is_superseded(block.span)
     }
 
-    /// The images that the model made, in the attempts that were not replaced.
+    /// The images that the model made in attempts that were not superseded.
     pub fn pictures(&self) -> impl Iterator<Item = ImageId> + '_ {
         let data = |block: &&Block| block.kind == BlockKind::Data;
         self.blocks.iter().filter(data).filter_map(|block| {
@@ -146,14 +147,14 @@ impl Answer {
         })
     }
 
-    /// Whether another attempt took the span's place.
+    /// Whether another attempt took the place of the span.
     pub fn is_superseded(&self, span: SpanNo) -> bool {
         self.status_of(span) == Some(Status::Superseded)
     }
 
-    /// The calls of tools, in the order of their [`BlockKind::ToolInput`] blocks, one for each. A
-    /// result is that of the nearest call of its identifier before it: identifiers repeat where a
-    /// provider has none, and the calls of each of the model's turns are numbered from 1.
+    /// The tool calls, one for each [`BlockKind::ToolInput`] block and in that order. A result belongs
+    /// to the nearest earlier call with its identifier. Identifiers can repeat: for a provider that
+    /// sends none, the calls of every turn are numbered from 1.
     pub fn calls(&self) -> Vec<Call<'_>> {
         let mut calls: Vec<Call<'_>> = Vec::new();
         let mut waiting = Vec::new();
@@ -191,7 +192,7 @@ impl Answer {
             .status
     }
 
-    /// The last reason that a model gave for its end.
+    /// The last reason that a model gave for ending its answer.
     pub fn finish(&self) -> Option<&Finish> {
         self.spans
             .iter()
@@ -199,8 +200,7 @@ impl Answer {
             .find_map(|span| span.finish.as_ref())
     }
 
-    /// The model that writes, or wrote last: another one than [`Answer::model`] where that could not
-    /// answer.
+    /// The model that writes, or that wrote last. It differs from [`Answer::model`] after a fallback.
     pub fn answered_by(&self) -> &str {
         self.spans
             .iter()
@@ -210,7 +210,8 @@ impl Answer {
             .map_or(&self.model, |span| &span.name)
     }
 
-    /// Whether the `at`-th block goes on where an attempt broke off: a seam for the reader.
+    /// Whether the block at index `at` continues the text of an attempt that failed. The page marks
+    /// such a seam.
     pub fn is_seam(&self, at: usize) -> bool {
         let Some(block) = self.blocks.get(at).filter(|block| self.is_visible(block)) else {
             return false;

@@ -7,21 +7,21 @@ use super::{
 use crate::{BlockKind, BlockNo, Event, Seq, SpanNo, Stage, Status, Usage};
 use serde_json::Value;
 
-/// What came of an entry.
+/// What [`Answer::apply`] did with an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Applied {
-    /// It was the next one.
+    /// It was the next entry, and is applied.
     New,
-    /// It had been applied before; nothing changed.
+    /// The entry had been applied before. Nothing changed.
     Known,
-    /// An entry before it is missing; nothing changed. Follow again from [`Answer::seq`].
+    /// An earlier entry is missing. Nothing changed; follow again from [`Answer::seq`].
     Gap,
-    /// It belongs to the delivery and has no place in the log; nothing changed.
+    /// The event belongs to the delivery and not to the log. Nothing changed.
     Delivery,
 }
 
 impl Answer {
-    /// The fold of a whole log.
+    /// Folds a whole log.
     pub fn fold<'a>(entries: impl IntoIterator<Item = (Seq, &'a Event)>) -> Self {
         let mut answer = Self::default();
         for (seq, event) in entries {
@@ -30,8 +30,8 @@ impl Answer {
         answer
     }
 
-    /// Applies the next entry. An entry that was applied before changes nothing, and neither does
-    /// one that comes too early: the result always is the fold of the first [`Answer::seq`] entries.
+    /// Applies the next entry. Entries that were applied before or that come too early change nothing,
+    /// so the result is always the fold of the first [`Answer::seq`] entries.
     pub fn apply(&mut self, seq: Seq, event: &Event) -> Applied {
         match event {
             Event::Ping { .. } | Event::GoingAway { .. } => return Applied::Delivery,
@@ -57,13 +57,13 @@ impl Answer {
         if seq <= self.seq {
             return Applied::Known;
         }
-        // By way of text, so that the browser's program holds one reader of these types and not two.
+        // By way of text, so that the browser's program contains only one deserializer of these types.
         match serde_json::from_str::<Self>(&answer.to_string()) {
             Ok(snapshot) if snapshot.seq == seq => {
                 *self = snapshot;
                 Applied::New
             }
-            // A snapshot that cannot be read is as good as none: ask again.
+            // An unreadable snapshot is treated as a missing one: the reader asks again.
             _ => Applied::Gap,
         }
     }
@@ -121,7 +121,7 @@ impl Answer {
                     block.text.push_str(text);
                     from_tool = block.kind == BlockKind::ToolOutput;
                 }
-                // A tool that writes is still at work; a model that writes has left its stage.
+                // A model that writes no longer waits. A tool that writes is still running.
                 if !from_tool {
                     self.stage = None;
                 }
@@ -219,7 +219,7 @@ impl Answer {
             let visible = matches!(block.kind, BlockKind::Text | BlockKind::Refusal)
                 && !superseded.contains(&block.span);
             if visible {
-                // The writer cuts between characters, so this only guards against a damaged log.
+                // The server cuts between characters. Only a damaged log says otherwise.
                 let keep = beginning(&block.text, left).len();
                 left -= left.min(block.text.len());
                 block.text.truncate(keep);
@@ -242,7 +242,7 @@ impl Answer {
     }
 }
 
-/// The first `length` bytes of a text, or a little less where that would cut a character.
+/// The first `length` bytes of a text, or up to three fewer if that would split a character.
 pub fn beginning(text: &str, length: usize) -> &str {
     let mut end = length.min(text.len());
     while !text.is_char_boundary(end) {
@@ -251,7 +251,7 @@ pub fn beginning(text: &str, length: usize) -> &str {
     &text[..end]
 }
 
-/// Where the writer's numbers put a span or a block: it counts from 1, without a gap.
+/// The index of a span or a block: the server numbers them from 1 without a gap.
 pub(super) fn place_of(number: u32) -> usize {
     (number as usize).wrapping_sub(1)
 }
