@@ -1,19 +1,19 @@
 //! Writes the parser's events as HTML.
 //!
-//! With `safe`, the writer is the guard of what a model may put on a page. It knows a fixed set
-//! of tags and attributes; text and attribute values are escaped; raw HTML is text; an address
-//! passes an allow-list; an image is a link.
+//! Together with `safe`, this decides what a model can put on a page. Only a fixed set of tags and
+//! attributes is written, text and attribute values are escaped, raw HTML is text, addresses pass an
+//! allow-list, and images become links.
 
 mod events;
 
 use super::{parser::parse, safe::right_to_left};
 use pulldown_cmark::{Alignment, Tag};
 
-/// Elements nested in each other. What is nested deeper keeps its text and loses its tags:
-/// browsers stop at 512 and lay out slowly long before.
+/// How deep elements are nested. Deeper ones lose their tags and keep their text. Browsers stop at 512
+/// levels and lay out slowly long before.
 const DEPTH: usize = 48;
 
-/// Columns of a table; a wider one is shown as lines of text.
+/// The most columns of a table. A wider one is shown as lines of text.
 const COLUMNS: usize = 64;
 
 /// Opening tags of a table up to its head.
@@ -22,7 +22,7 @@ const TABLE: &str =
 /// Closing tags of a table after its last row.
 pub(super) const TABLE_END: &str = "</tbody></table></div>";
 
-/// Whether there is nothing to be seen in some HTML: elements without text, and no rule.
+/// Whether HTML shows nothing: it has neither text nor a rule.
 pub(super) fn blank(html: &str) -> bool {
     let mut rest = html;
     while let Some(tag) = rest.trim_start().strip_prefix('<') {
@@ -35,27 +35,27 @@ pub(super) fn blank(html: &str) -> bool {
     rest.trim_start().is_empty()
 }
 
-/// What a parse found besides the HTML.
+/// The HTML of a text, and what was found in it.
 #[derive(Default)]
 pub(super) struct Written {
     pub(super) html: String,
-    /// Blocks at the top.
+    /// The number of top-level blocks.
     pub(super) blocks: usize,
-    /// Where each body row of the last table begins in `html`.
+    /// The start of each body row of the last table in `html`.
     pub(super) rows: Vec<usize>,
-    /// Whether the first letter is written from right to left.
+    /// Whether the first letter is written right to left.
     pub(super) rtl: Option<bool>,
 }
 
-/// Renders `text`, a document of its own.
+/// Renders `text` as a document.
 pub(super) fn write(text: &str) -> Written {
     let mut writer = Writer::new(false, Some(false));
     parse(text, |event| writer.event(event));
     writer.finish()
 }
 
-/// Renders one list item without the list around it, which is written right to left or not, as
-/// far as that is known.
+/// Renders one list item without the list around it. `rtl` says whether the list is written right to
+/// left, if that is known.
 pub(super) fn write_item(text: &str, rtl: Option<bool>) -> Written {
     let mut writer = Writer::new(true, rtl);
     parse(text, |event| writer.event(event));
@@ -75,9 +75,9 @@ pub(super) fn write_inline(text: &str) -> Option<Written> {
     Some(written)
 }
 
-/// The attribute of what is written right to left.
+/// The attribute of an element that is written right to left.
 pub(super) const RTL: &str = " dir=\"rtl\"";
-/// The attribute of what is written left to right inside of that.
+/// The attribute of an element that is written left to right inside such an element.
 const LTR: &str = " dir=\"ltr\"";
 
 /// The opening tag of an ordered list.
@@ -95,12 +95,12 @@ pub(super) fn list_start(number: u64, rtl: bool) -> String {
 
 /// An open element.
 struct Open {
-    /// Its closing tag; an empty one closes an element left out.
+    /// The closing tag; empty if the element is left out.
     close: &'static str,
-    /// Where its attribute goes should it be written the other way than what is around it, if it
-    /// can have one and has no letter yet.
+    /// The place in the HTML for the attribute `dir`, as long as the element can have one and has no
+    /// letter yet.
     undirected: Option<usize>,
-    /// Which way it is written, where that is its own matter and known.
+    /// Whether the element is written right to left, if it has a direction of its own.
     rtl: Option<bool>,
 }
 
@@ -114,7 +114,7 @@ impl Open {
     }
 }
 
-/// Elements that are written the way of their own first letter.
+/// The elements whose first letter decides their direction.
 const DIRECTED: [&str; 12] = [
     "p",
     "h3",
@@ -133,18 +133,18 @@ const DIRECTED: [&str; 12] = [
 struct Writer {
     written: Written,
     open: Vec<Open>,
-    /// Elements in `open` that wait for a letter.
+    /// The number of elements in `open` without a letter.
     undirected: usize,
-    /// Which way the text around is written, if that is known.
+    /// Whether the surrounding text is written right to left, if that is known.
     rtl: Option<bool>,
-    /// Only the inside of the outermost list is wanted.
+    /// Whether the outermost list is written without its own tags.
     item: bool,
-    /// The outermost item's end tag is held back until the next item or the end.
+    /// Whether the end tag of the outermost item is still to be written.
     item_open: bool,
-    /// Open `<a>` elements, and open images: neither may hold another link.
+    /// The number of open `<a>` elements and of open images, which cannot contain other links.
     links: usize,
     images: usize,
-    /// Where an image's text begins.
+    /// The start of an image's text in the HTML.
     alt: usize,
     code: bool,
     alignments: Vec<Alignment>,
@@ -185,7 +185,7 @@ impl Writer {
         self.written.html.push_str(html);
     }
 
-    /// A block begins. Should there be one beside the list of an item, it goes into the item.
+    /// Begins a block. One outside the list of a rendered item becomes part of the item.
     fn block(&mut self) {
         if self.open.is_empty() {
             self.written.blocks += 1;
@@ -195,13 +195,13 @@ impl Writer {
         }
     }
 
-    /// Opens an element unless it is too deep; `room` is how deep its necessary children go.
+    /// Opens an element unless it is nested too deep. `room` is the depth of its required children.
     fn element(&mut self, open: &str, close: &'static str, room: usize) {
         let fits = self.images == 0 && self.open.len() + room < DEPTH;
         self.child(open, close, fits);
     }
 
-    /// Text comes. Its first letter tells how the elements are written that had none so far.
+    /// Reads text. Its first letter decides the direction of the open elements without one.
     fn letters(&mut self, text: &str) {
         if self.undirected == 0 && self.written.rtl.is_some() {
             return;
@@ -226,7 +226,7 @@ impl Writer {
         }
     }
 
-    /// Opens an element that is only valid inside its parent, and so shares its fate.
+    /// Opens an element that is only valid inside its parent, and is left out with it.
     fn part(&mut self, open: &str, close: &'static str) {
         let parent = self.open.last().is_some_and(|open| !open.close.is_empty());
         self.child(open, close, parent);
@@ -245,8 +245,8 @@ impl Writer {
         self.open.push(element);
     }
 
-    /// The parser gives up on a table that would need too many cells, and puts what follows
-    /// into it.
+    /// Closes a table before a block that is not part of it. The parser puts blocks into a table when
+    /// it gives up on one with too many cells.
     fn leave_table(&mut self, tag: &Tag<'_>) {
         let part = matches!(tag, Tag::TableHead | Tag::TableRow);
         if let Some(table) = self

@@ -3,10 +3,10 @@
 use super::cjk;
 use pulldown_cmark::{Event, Options, Parser};
 
-/// Feeds the events of `text` to `each`.
+/// Calls `each` with every event of `text`.
 pub(super) fn parse(text: &str, mut each: impl FnMut(Event<'_>)) {
-    match cjk::signed(text) {
-        Some(text) => feed(&text, &mut |event| each(cjk::unsigned(event))),
+    match cjk::marked(text) {
+        Some(text) => feed(&text, &mut |event| each(cjk::unmarked(event))),
         None => feed(text, &mut each),
     }
 }
@@ -17,8 +17,8 @@ fn feed<'a>(text: &'a str, mut each: &mut dyn FnMut(Event<'_>)) {
     #[cfg(test)]
     super::tests::count(text.len());
     let parser: Parser<'a> = Parser::new_ext(text, options);
-    // A reference definition would vanish from the page, and what it means for a block far
-    // away cannot be known while text still arrives. It is shown as the text it is.
+    // A reference definition would vanish from the page, and would change blocks that are far away
+    // while text still arrives. So it is escaped and shown as text.
     let mut definitions = Vec::new();
     for (_, definition) in parser.reference_definitions().iter() {
         definitions.resize(text.len(), false);

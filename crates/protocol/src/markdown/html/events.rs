@@ -20,7 +20,7 @@ impl Writer {
                 escape(&text, &mut self.written.html);
             }
             Event::Html(text) => escape(&text, &mut self.written.html),
-            // Cells of tables have no other way to break a line, so models write it a lot.
+            // Table cells have no other way to break a line, so models often write `<br>`.
             Event::InlineHtml(html) if is_line_break(&html) && self.images == 0 => {
                 self.push("<br>")
             }
@@ -42,7 +42,7 @@ impl Writer {
             } else {
                 "<input type=\"checkbox\" aria-label=\"Task\" disabled> "
             }),
-            // Their options are off; should one come, its text is all that is safe to show.
+            // These options are off. If one came all the same, only its text would be safe.
             Event::FootnoteReference(text) | Event::InlineMath(text) | Event::DisplayMath(text) => {
                 escape(&text, &mut self.written.html)
             }
@@ -69,8 +69,8 @@ impl Writer {
             Tag::List(None) => self.element("<ul>", "</ul>", 1),
             Tag::List(Some(number)) => self.element(&list_start(number, false), "</ol>", 1),
             Tag::Item if self.item && self.open.len() == 1 => {
-                // Text that the parser puts after the list stays in its last item, so the
-                // item's end is written when the next one begins.
+                // Text that the parser puts after the list belongs to the last item, so the end
+                // tag is written when the next item begins.
                 let close = std::mem::replace(&mut self.item_open, true);
                 self.push(if close { "</li>" } else { "" });
                 let mut item = Open::new("");
@@ -81,8 +81,8 @@ impl Writer {
             }
             Tag::Item => self.part("<li>", "</li>"),
             Tag::Table(alignments) => {
-                // Every row is filled up to the head's width, so a wide head would make a page
-                // of megabytes out of a few lines.
+                // The parser fills every row up to the width of the head, so a wide head would turn a
+                // few lines into megabytes.
                 let room = if alignments.len() > COLUMNS { DEPTH } else { 4 };
                 self.alignments = alignments;
                 self.element(TABLE, TABLE_END, room);
@@ -138,7 +138,7 @@ impl Writer {
             TagEnd::CodeBlock => self.code = false,
             TagEnd::TableHead => {
                 self.head = false;
-                // A table is written the way of its head, which is shown before any row comes.
+                // The head decides the direction, because it is shown before any row arrives.
                 if let Some(table) = self.open.last_mut()
                     && table.undirected.take().is_some()
                 {
@@ -152,7 +152,7 @@ impl Writer {
             self.links -= 1;
         }
         self.push(close);
-        // Without its tags a block still must not run into the next word.
+        // Even without its tags, a block must not run into the next word.
         if close.is_empty() && separates(&tag) && !self.written.html.ends_with('\n') {
             self.push("\n");
         }

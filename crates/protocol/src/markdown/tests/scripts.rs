@@ -139,8 +139,8 @@ proptest! {
         let mut amended = Vec::new();
         // A text far away makes no difference to what is before it.
         parser::parse(&format!("{text}\n\n中**「字」**は"), |event| amended.push(format!("{event:?}")));
-        prop_assert!(!text.is_ascii() || super::super::cjk::signed(&text).is_none());
-        prop_assert!(super::super::cjk::signed(&text).is_none());
+        prop_assert!(!text.is_ascii() || super::super::cjk::marked(&text).is_none());
+        prop_assert!(super::super::cjk::marked(&text).is_none());
         let same = plain.iter().zip(&amended).take_while(|(a, b)| a == b).count();
         prop_assert!(same + 3 >= plain.len(), "{plain:?}\n{amended:?}");
     }
