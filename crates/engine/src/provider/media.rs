@@ -1,12 +1,12 @@
-//! What an answer holds besides words: images, which are shown, and what cannot be shown.
+//! Media in an answer: images, which are shown, and everything else, which becomes a sentence.
 
 use super::{Image, base64};
 use serde_json::Value;
 
-/// Stands in the answer in place of sound.
+/// The sentence in place of sound.
 pub(super) const SOUND: &str = "The answer holds sound, which cannot be played here.";
 
-/// An image in one of the forms in which servers send it, or a sentence about anything else.
+/// An image, or a sentence about media that cannot be shown.
 pub(super) enum Media {
     Image(Image),
     /// A sentence for the answer.
@@ -14,7 +14,7 @@ pub(super) enum Media {
 }
 
 impl Media {
-    /// Reads base64. `media_type` is what the server says; it may be empty.
+    /// Reads base64. `media_type` comes from the server and may be empty.
     pub(super) fn from_base64(data: &str, media_type: &str) -> Self {
         let kind = media_type.split('/').next().unwrap_or_default();
         if matches!(kind, "" | "image")
@@ -34,8 +34,8 @@ impl Media {
         })
     }
 
-    /// Reads an address. A `data:` URL holds the image itself. Others become a sentence with a link,
-    /// so that no server is asked without a click.
+    /// Reads an address. A `data:` URL contains the image. Other addresses become a sentence with a link, so
+    /// that no other server is contacted without a click.
     pub(super) fn from_address(address: &str) -> Self {
         if let Some(rest) = address.strip_prefix("data:")
             && let Some((kind, data)) = rest.split_once(',')
@@ -73,7 +73,7 @@ impl Media {
     }
 }
 
-/// A remark as a paragraph of an answer; the `first` text has no break before it.
+/// A remark as a paragraph of the answer. Unless it is the `first` text, a blank line precedes it.
 pub(super) fn paragraph(remark: &str, first: bool) -> String {
     let before = if first { "" } else { "\n\n" };
     format!("{before}*{remark}*\n\n")

@@ -1,14 +1,14 @@
-//! Images in a conversation with a model that cannot see.
+//! Images in a conversation with a model that takes none.
 
 use crate::provider::{ChatMessage, ChatRequest, Part};
 
-/// What such a model reads in place of an image of an earlier message.
+/// The text in place of an image of an earlier message.
 const UNSEEN: &str = "(An image that you cannot see.)";
 
-/// The request without its images, after a refusal that is about them. `None` if there are none,
-/// or if they are what is asked about: then the person must know.
+/// The request without its images, after a refusal that is about images. `None` if it has none, or if the
+/// last message has some: then the person must read the refusal.
 ///
-/// llama.cpp refuses them with 500 and OpenRouter with 404.
+/// llama.cpp refuses images with status 500 and OpenRouter with 404.
 pub(super) fn left_out(request: &ChatRequest, status: u16, said: &[u8]) -> Option<ChatRequest> {
     let said = String::from_utf8_lossy(said).to_lowercase();
     let about_images = [
