@@ -1,4 +1,4 @@
-//! Images for the next message, and those of messages that were sent.
+//! Images of the next message and of sent messages.
 
 use super::{
     button::quiet,
@@ -9,7 +9,7 @@ use crate::{browser, client::store::Chat};
 use headwater_protocol::ImageId;
 use leptos::prelude::*;
 
-/// A button that opens the system's file dialog.
+/// A button that opens the file dialog of the system.
 pub(super) fn attach_button(chat: Chat) -> AnyView {
     view! {
         <label class="quiet attach" title="Attach images">
@@ -27,7 +27,7 @@ pub(super) fn attach_button(chat: Chat) -> AnyView {
     .into_any()
 }
 
-/// Attaches what was chosen, pasted or dropped, if there were images in it.
+/// Attaches the chosen, pasted or dropped images, if there are any.
 pub(super) fn attach(chat: Chat, images: Vec<browser::File>) {
     if !images.is_empty() {
         chat.attach(images);
@@ -62,7 +62,7 @@ pub(super) fn attached(chat: Chat) -> AnyView {
     )
 }
 
-/// The images of a message that was sent. Each opens in a new tab.
+/// The images of a sent message. Each opens in a new tab.
 pub(super) fn message_images(images: RwSignal<Vec<ImageId>>) -> AnyView {
     let list = move || {
         let images = images.get().into_iter().enumerate();
