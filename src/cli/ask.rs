@@ -1,5 +1,5 @@
-//! `headwater ask`: the smallest reader. It starts a run and follows it with a cursor. If no server is
-//! running, it starts one.
+//! `headwater ask`: the smallest reader. It starts a run and follows it with a cursor. If no server
+//! is running, it starts one.
 
 use super::{logging, printed::Printed, serve::Server};
 use crate::server::config::Config;

@@ -1,7 +1,8 @@
 //! An answer on standard output.
 //!
-//! It uses the same fold as the page. But a terminal cannot take text back. If printed text is no longer
-//! part of the answer, standard error says so, and the current text is printed on a new line.
+//! It uses the same fold as the page. But a terminal cannot take text back. If printed text is no
+//! longer part of the answer, standard error says so, and the current text is printed on a new
+//! line.
 
 use headwater_protocol::{
     Event, Seq, Status,
@@ -36,8 +37,8 @@ impl<W: Write> Printed<W> {
         &self.answer
     }
 
-    /// Applies an entry and prints the text that it adds. Returns a sentence for standard error if printed
-    /// text is no longer part of the answer.
+    /// Applies an entry and prints the text that it adds. Returns a sentence for standard error if
+    /// printed text is no longer part of the answer.
     ///
     /// # Errors
     /// The output cannot be written, usually because its reader is gone.

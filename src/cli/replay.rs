@@ -52,8 +52,8 @@ pub(super) async fn replay(
     Ok(())
 }
 
-/// How many bytes of each block belong to the final answer: none of a superseded attempt, and only the
-/// kept text after a stop.
+/// How many bytes of each block belong to the final answer: none of a superseded attempt, and only
+/// the kept text after a stop.
 fn kept(answer: &Answer) -> HashMap<BlockNo, usize> {
     let blocks = answer.blocks.iter();
     blocks

@@ -86,8 +86,8 @@ impl Server {
         })
     }
 
-    /// Shuts down in order: accepts no new runs, lets running ones finish within `grace`, and closes all
-    /// streams. Returns the number of interrupted answers.
+    /// Shuts down in order: accepts no new runs, lets running ones finish within `grace`, and
+    /// closes all streams. Returns the number of interrupted answers.
     pub(super) async fn stop(self, grace: Duration) -> usize {
         let interrupted = self.engine.shutdown.run(grace).await;
         if tokio::time::timeout(CLOSE, self.task).await.is_err() {
@@ -120,8 +120,8 @@ async fn bind(addr: SocketAddr) -> Result<TcpListener, Error> {
     })
 }
 
-/// The paths of the page's files. `cargo leptos` sets them as environment variables. Otherwise the files
-/// are beside the program, where `make run` builds them.
+/// The paths of the page's files. `cargo leptos` sets them as environment variables. Otherwise the
+/// files are beside the program, where `make run` builds them.
 fn leptos_options(addr: SocketAddr) -> LeptosOptions {
     if std::env::var_os("LEPTOS_OUTPUT_NAME").is_some()
         && let Ok(file) = leptos::config::get_configuration(None)

@@ -12,8 +12,8 @@ use headwater_engine::{Engine, db::images::too_large};
 use headwater_protocol::{Error, ErrorCode, ImageId, MAX_IMAGE_BYTES};
 use std::sync::Arc;
 
-/// `POST /api/images`: stores the image in the body. The response is its identifier as a JSON string,
-/// for [`crate::api::start_run`].
+/// `POST /api/images`: stores the image in the body. The response is its identifier as a JSON
+/// string, for [`crate::api::start_run`].
 pub async fn upload(State(engine): State<Arc<Engine>>, body: Body) -> Response {
     match keep(&engine, body).await {
         Ok(id) => Json(id).into_response(),

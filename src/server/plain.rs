@@ -1,8 +1,8 @@
 //! Pages without script: the list of conversations, and a conversation that streams.
 //!
-//! A browser without WASM, or one that has not loaded it yet, sends the composer as a plain form. It is
-//! redirected to `/plain/{conversation}`, a document that the server writes block by block until the
-//! answer is complete.
+//! A browser without WASM, or one that has not loaded it yet, sends the composer as a plain form.
+//! It is redirected to `/plain/{conversation}`, a document that the server writes block by block
+//! until the answer is complete.
 
 use super::document::{document, escape, failure, head};
 use axum::{

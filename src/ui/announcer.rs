@@ -13,8 +13,8 @@ struct Read {
     ended: bool,
 }
 
-/// The page's only polite
-/// [live region](https://developer.mozilla.org/docs/Web/Accessibility/ARIA/Guides/Live_regions). It gets
+/// The page's only polite [live
+/// region](https://developer.mozilla.org/docs/Web/Accessibility/ARIA/Guides/Live_regions). It gets
 /// the finished sentences of the running answer, and the changes of its state.
 #[component]
 pub(super) fn Announcer() -> impl IntoView {

@@ -1,9 +1,9 @@
 //! The text of an answer. The server writes it as HTML. In the browser, a small writer continues it
 //! outside the reactive views.
 //!
-//! A finished block is drawn once and never touched again. New content is appended to the open block, and
-//! its unsettled tail is replaced. So a selection survives while text streams, and the cost of a frame
-//! depends on the text that arrived, not on the length of the answer.
+//! A finished block is drawn once and never touched again. New content is appended to the open
+//! block, and its unsettled tail is replaced. So a selection survives while text streams, and the
+//! cost of a frame depends on the text that arrived, not on the length of the answer.
 
 use super::live::flag;
 use crate::client::store::{Body, MessageView};

@@ -37,8 +37,8 @@ fn keep_draft(place: Place, text: &str) {
 
 /// The text field with its buttons.
 ///
-/// The value of the field belongs to the browser and is read when it is needed. So text that was typed
-/// before hydration stays.
+/// The value of the field belongs to the browser and is read when it is needed. So text that was
+/// typed before hydration stays.
 #[component]
 pub(super) fn Composer() -> impl IntoView {
     let chat = expect_context::<Chat>();

@@ -1,4 +1,5 @@
-//! The contexts that [`layout`](super::layout) and [`page`](super::page) provide to the views below them.
+//! The contexts that [`layout`](super::layout) and [`page`](super::page) provide to the views below
+//! them.
 
 use super::scroll::Scroll;
 use crate::{api::list_models, browser};

@@ -8,8 +8,8 @@ use super::{
 use crate::browser;
 use leptos::prelude::*;
 
-/// A modal `<dialog>` with a heading and a close button. Open it with [`browser::open_dialog`]. Escape and
-/// forms with the method `dialog` close it, and the browser then restores the focus.
+/// A modal `<dialog>` with a heading and a close button. Open it with [`browser::open_dialog`].
+/// Escape and forms with the method `dialog` close it, and the browser then restores the focus.
 pub(super) fn modal(id: &'static str, title: &'static str, content: AnyView) -> AnyView {
     let title_id = [id, "-title"].concat();
     let labelled = title_id.clone();
@@ -29,8 +29,8 @@ pub(super) fn modal(id: &'static str, title: &'static str, content: AnyView) -> 
     .into_any()
 }
 
-/// A modal `<dialog>` that asks for confirmation. Open it with [`browser::open_dialog`]. Escape and Cancel
-/// close it.
+/// A modal `<dialog>` that asks for confirmation. Open it with [`browser::open_dialog`]. Escape and
+/// Cancel close it.
 #[component]
 pub(super) fn Confirm(
     /// The id, for [`browser::open_dialog`].

@@ -50,8 +50,8 @@ enum Remedy {
 }
 
 impl Remedy {
-    /// The remedy for an error. `kept` says whether there is text to continue, and `choice` whether there is
-    /// another model.
+    /// The remedy for an error. `kept` says whether there is text to continue, and `choice` whether
+    /// there is another model.
     fn of(code: ErrorCode, kept: bool, choice: bool) -> Self {
         match code {
             ErrorCode::Authentication | ErrorCode::Permission => Self::Connect,

@@ -1,7 +1,7 @@
 //! Text that grows at its end.
 //!
-//! Leptos replaces the whole text when it changes. Here, new text is appended, so that a selection stays
-//! and a frame costs only what arrived.
+//! Leptos replaces the whole text when it changes. Here, new text is appended, so that a selection
+//! stays and a frame costs only what arrived.
 
 use crate::{
     browser,

@@ -162,8 +162,8 @@ async fn load(place: Place) -> Result<Option<Conversation>, ApiError> {
     }
 }
 
-/// Keeps the URL and the chat in sync: a new URL loads its conversation, and a new chat gets its URL with its
-/// first message. The page itself stays.
+/// Keeps the URL and the chat in sync: a new URL loads its conversation, and a new chat gets its
+/// URL with its first message. The page itself stays.
 fn sync_with_address(chat: Chat, layout: LayoutContext) {
     Effect::new(move |before: Option<Place>| {
         let place = layout.place.get();

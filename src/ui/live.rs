@@ -1,7 +1,8 @@
 //! Reactive parts of views, each with one type.
 //!
-//! Each closure in a view has its own type, and each type adds about a kilobyte of the same code. These
-//! functions erase the types of the closures, so that there is one type for each kind of change.
+//! Each closure in a view has its own type, and each type adds about a kilobyte of the same code.
+//! These functions erase the types of the closures, so that there is one type for each kind of
+//! change.
 
 use leptos::{ev::MouseEvent, prelude::*};
 

@@ -20,9 +20,9 @@ pub(super) struct Scroll {
     pub(super) away: RwSignal<bool>,
     last: StoredValue<i32>,
     chat: Chat,
-    /// The message at the upper edge and its position. It stays there when the content above it changes. Not
-    /// every browser does that itself
-    /// ([scroll anchoring](https://developer.mozilla.org/docs/Web/CSS/CSS_scroll_anchoring)), and none does
+    /// The message at the upper edge and its position. It stays there when the content above it
+    /// changes. Not every browser does that itself ([scroll
+    /// anchoring](https://developer.mozilla.org/docs/Web/CSS/CSS_scroll_anchoring)), and none does
     /// when earlier messages are inserted at the start.
     #[cfg(feature = "hydrate")]
     anchor: StoredValue<Option<(web_sys::Element, f64)>, LocalStorage>,
@@ -44,8 +44,8 @@ impl Scroll {
         scroll
     }
 
-    /// Handles scrolling, by the reader or by us. Only scrolling up ends the following, because growing text
-    /// never moves the page up.
+    /// Handles scrolling, by the reader or by us. Only scrolling up ends the following, because
+    /// growing text never moves the page up.
     pub(super) fn moved(self) {
         let Some(element) = self.scroller.get_untracked() else {
             return;
@@ -122,8 +122,8 @@ impl Scroll {
         }));
     }
 
-    /// Observes the size of the column. The browser reports it between layout and paint, so following causes
-    /// no additional layout.
+    /// Observes the size of the column. The browser reports it between layout and paint, so
+    /// following causes no additional layout.
     #[cfg(feature = "hydrate")]
     fn watch(self, running: Memo<bool>) {
         use wasm_bindgen::{JsCast, prelude::Closure};

@@ -15,9 +15,9 @@ use leptos::{
 /// The dialog's id.
 const ID: &str = "settings";
 
-/// The fields of the dialog. Their values belong to the browser. They are set when the dialog opens and read
-/// when it is saved. A signal that is written with each key would reject an incomplete number, such as a
-/// minus sign.
+/// The fields of the dialog. Their values belong to the browser. They are set when the dialog opens
+/// and read when it is saved. A signal that is written with each key would reject an incomplete
+/// number, such as a minus sign.
 #[derive(Clone, Copy)]
 pub(super) struct SettingsForm {
     chat: Chat,

@@ -11,8 +11,8 @@ const LOOKS: &str = r#"try{var r=document.documentElement.dataset,t=localStorage
 const TO_THE_END: &str =
     r#"(function(){var s=document.getElementById("scroller");if(s)s.scrollTop=s.scrollHeight})()"#;
 
-/// Opens the page without script if the program cannot start. It happens only once, so that a link back to
-/// this page works.
+/// Opens the page without script if the program cannot start. It happens only once, so that a link
+/// back to this page works.
 const NO_PROGRAM: &str = r#"addEventListener("unhandledrejection",function(){var c=location.pathname.match(/^\/c\/([0-9a-f-]+)$/);if(c&&!document.documentElement.hasAttribute("data-hydrated")){try{sessionStorage.setItem("headwater.plain","1")}catch(e){}location.replace("/plain/"+c[1])}})"#;
 
 /// The whole document, around [`App`].
@@ -66,8 +66,8 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
     }
 }
 
-/// The path of the page without script for the page of a conversation. `None` if the path has other characters
-/// than those of an identifier.
+/// The path of the page without script for the page of a conversation. `None` if the path has other
+/// characters than those of an identifier.
 fn plain_page(path: &str) -> Option<String> {
     let id = path.strip_prefix("/c/")?;
     let sound = !id.is_empty() && id.chars().all(|c| c.is_ascii_hexdigit() || c == '-');

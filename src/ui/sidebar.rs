@@ -209,8 +209,8 @@ fn rows(groups: Memo<Vec<days::Group>>, label: &'static str) -> Vec<Row> {
     })
 }
 
-/// The conversations under one heading. A row is kept while it looks the same, so that the end of an answer
-/// does not rebuild a long list.
+/// The conversations under one heading. A row is kept while it looks the same, so that the end of
+/// an answer does not rebuild a long list.
 fn section(label: &'static str, groups: Memo<Vec<days::Group>>) -> AnyView {
     view! {
         <section>

@@ -37,8 +37,8 @@ struct Line {
     text: String,
 }
 
-/// The state of the last answer. Screen readers do not announce it, because it changes every second. The
-/// announcer says what matters.
+/// The state of the last answer. Screen readers do not announce it, because it changes every
+/// second. The announcer says what matters.
 #[component]
 pub(super) fn StatusLine() -> impl IntoView {
     let chat = expect_context::<Chat>();
@@ -113,7 +113,8 @@ struct View {
 }
 
 impl View {
-    /// `text, 12 s`. Only `text` if there is no clock, or if the clocks of server and browser disagree.
+    /// `text, 12 s`. Only `text` if there is no clock, or if the clocks of server and browser
+    /// disagree.
     fn since(self, text: &str, since: UnixMs) -> String {
         match self.now.checked_sub(since) {
             Some(ms) if since > 0 && (1_000..86_400_000).contains(&ms) => {

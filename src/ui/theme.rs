@@ -13,8 +13,8 @@ const THEMES: [(&str, &str, Icon); 3] = [
     ("system", "As the system", Icon::Screen),
 ];
 
-/// Three buttons, one of them pressed. The buttons show the choice only after hydration, but the colours of
-/// the page are right from the first paint.
+/// Three buttons, one of them pressed. The buttons show the choice only after hydration, but the
+/// colours of the page are right from the first paint.
 #[component]
 pub(super) fn ThemeSwitch() -> impl IntoView {
     let theme = RwSignal::new("system");

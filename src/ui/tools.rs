@@ -1,4 +1,5 @@
-//! The tool calls of an answer, as cards that fill while the call is written and while the tool runs.
+//! The tool calls of an answer, as cards that fill while the call is written and while the tool
+//! runs.
 
 use super::{
     growing::{escaped, follow},

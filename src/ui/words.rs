@@ -1,4 +1,5 @@
-//! Formats numbers and durations for people. Integers only: formatting floats costs 20 kB of WebAssembly.
+//! Formats numbers and durations for people. Integers only: formatting floats costs 20 kB of
+//! WebAssembly.
 
 /// `1248` → `1,248`.
 pub(crate) fn count(n: u64) -> String {

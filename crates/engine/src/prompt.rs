@@ -1,8 +1,8 @@
 //! Turns the messages of a conversation into the turns that a model reads.
 //!
-//! An answer that called tools becomes several turns: those of the model, each ending with its calls,
-//! and between them the results. Providers refuse a call without a result, so a call that never got
-//! one (because of a stop or a crash) gets a sentence that says so.
+//! An answer that called tools becomes several turns: those of the model, each ending with its
+//! calls, and between them the results. Providers refuse a call without a result, so a call that
+//! never got one (because of a stop or a crash) gets a sentence that says so.
 //!
 //! Opaque values (signatures, required reasoning, identifiers of calls) are sent back only to the
 //! model and provider that they came from. `normalize` makes the turns acceptable to the strictest
@@ -76,8 +76,8 @@ impl<'a> TurnBuilder<'a> {
         }
     }
 
-    /// Adds the output of a run, except for superseded attempts and for `without`, which is about to be
-    /// superseded.
+    /// Adds the output of a run, except for superseded attempts and for `without`, which is about
+    /// to be superseded.
     pub fn add(&mut self, answer: &Answer, without: Option<SpanNo>) {
         self.span = None;
         let mut calls = answer.calls().into_iter();

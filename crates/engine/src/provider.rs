@@ -39,8 +39,8 @@ pub mod sse;
 pub(super) mod testing;
 mod think;
 
-/// Stands between the text before a round of tools and the text after it, which are two paragraphs of
-/// the answer.
+/// Stands between the text before a round of tools and the text after it, which are two paragraphs
+/// of the answer.
 pub const PARAGRAPH: &str = "\n\n";
 
 /// A source of answers.
@@ -114,8 +114,8 @@ impl ChatMessage {
         self.texts().map(str::len).sum()
     }
 
-    /// Whether the turn asks about images. Images before a part that is a [`PARAGRAPH`] do not count:
-    /// they belong to earlier messages that were not answered.
+    /// Whether the turn asks about images. Images before a part that is a [`PARAGRAPH`] do not
+    /// count: they belong to earlier messages that were not answered.
     pub fn shows_images(&self) -> bool {
         let mut parts = self.parts.iter().rev();
         let is_break = |part: &Part| matches!(part, Part::Text(text) if text == PARAGRAPH);
@@ -142,8 +142,8 @@ pub enum Part {
     Reasoning {
         /// The thinking, as far as the provider shows it.
         text: String,
-        /// The value of [`ProviderEvent::BlockFinished`], such as a signature. The provider wants it
-        /// back unchanged. If it belongs to a call of this turn, its field `call` is the call's
+        /// The value of [`ProviderEvent::BlockFinished`], such as a signature. The provider wants
+        /// it back unchanged. If it belongs to a call of this turn, its field `call` is the call's
         /// identifier.
         value: Value,
     },

@@ -85,8 +85,8 @@ pub struct Message {
 }
 
 impl Message {
-    /// The size of all text in bytes, including what the page folds away, such as reasoning. Pages of
-    /// a conversation are limited by it.
+    /// The size of all text in bytes, including what the page folds away, such as reasoning. Pages
+    /// of a conversation are limited by it.
     pub fn weight(&self) -> usize {
         let blocks = self.answers.iter().flat_map(|answer| &answer.blocks);
         self.text.len() + blocks.map(|block| block.text.len()).sum::<usize>()

@@ -25,8 +25,9 @@ macro_rules! id {
 
         #[cfg(feature = "new-ids")]
         impl $name {
-            /// A new identifier: a [UUID version 7](https://www.rfc-editor.org/rfc/rfc9562#name-uuid-version-7),
-            /// so that identifiers sort by the time at which they were made.
+            /// A new identifier: a [UUID version
+            /// 7](https://www.rfc-editor.org/rfc/rfc9562#name-uuid-version-7), so that identifiers
+            /// sort by the time at which they were made.
             #[expect(clippy::new_without_default, reason = "two defaults would differ")]
             pub fn new() -> Self {
                 Self(Uuid::now_v7())

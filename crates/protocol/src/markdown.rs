@@ -1,9 +1,9 @@
 //! Markdown that is still being written, as safe HTML.
 //!
-//! A [`Renderer`] takes a growing text and splits it into top-level blocks. A [`Block`] is
-//! finished as soon as no later text can change it. It is rendered once and never touched again; the
-//! last block is [`Open`]. However the text is split into deltas, the blocks are those of
-//! [`render`]. Everything here is pure, for the server and the browser alike.
+//! A [`Renderer`] takes a growing text and splits it into top-level blocks. A [`Block`] is finished
+//! as soon as no later text can change it. It is rendered once and never touched again; the last
+//! block is [`Open`]. However the text is split into deltas, the blocks are those of [`render`].
+//! Everything here is pure, for the server and the browser alike.
 //!
 //! - `line`: which block a line begins
 //! - `draft`: the open block, and which lines belong to it
@@ -19,12 +19,12 @@
 //! - `speech`: the text for screen readers
 //!
 //! The dialect is [CommonMark](https://spec.commonmark.org) with the tables, strikethrough and task
-//! lists of [GFM](https://github.github.com/gfm/). Nothing may make a block depend on one that is far
-//! away, so references and footnotes stay text, and the spacing of a list item depends on its own
-//! blank lines alone. Emphasis follows the amendment for Chinese, Japanese and Korean. A block whose
-//! first letter is written right to left gets the attribute `dir`. Raw HTML is shown as text and
-//! ends at a blank line or where another block begins. Images become links. Indentation is followed
-//! through 32 nested containers, and tags are written up to 48 elements deep.
+//! lists of [GFM](https://github.github.com/gfm/). Nothing may make a block depend on one that is
+//! far away, so references and footnotes stay text, and the spacing of a list item depends on its
+//! own blank lines alone. Emphasis follows the amendment for Chinese, Japanese and Korean. A block
+//! whose first letter is written right to left gets the attribute `dir`. Raw HTML is shown as text
+//! and ends at a blank line or where another block begins. Images become links. Indentation is
+//! followed through 32 nested containers, and tags are written up to 48 elements deep.
 
 mod cjk;
 mod code;
@@ -127,7 +127,8 @@ pub struct Renderer {
     line: usize,
     /// The end of the text that was searched for line ends.
     searched: usize,
-    /// Whether it is known which block the incomplete line belongs to. It is part of the draft then.
+    /// Whether it is known which block the incomplete line belongs to. It is part of the draft
+    /// then.
     decided: bool,
     /// The length that the incomplete line must reach before another attempt to decide.
     retry: usize,
@@ -181,9 +182,9 @@ impl Renderer {
     ///
     /// Characters are shown as text until they are certainly markup, so later text never takes back
     /// a block. No word is held back, except in what may be a link's address. Characters at the end
-    /// that may still become different kinds of markup, such as a line of three dashes, are held back.
-    /// The tail of a long block may lag behind by 1/64 of its length, so that the total cost stays in
-    /// proportion to the text; [`refresh`](Self::refresh) catches up.
+    /// that may still become different kinds of markup, such as a line of three dashes, are held
+    /// back. The tail of a long block may lag behind by 1/64 of its length, so that the total cost
+    /// stays in proportion to the text; [`refresh`](Self::refresh) catches up.
     pub fn open(&mut self) -> Option<Open<'_>> {
         let typed = self.source.len() - self.line;
         if self.draft.is_none() && typed < 64 && number_of(&self.source[self.line..]).is_some() {
@@ -227,8 +228,8 @@ impl Renderer {
         })
     }
 
-    /// Makes the next [`open`](Self::open) show all text, for a pause in the stream. Returns whether
-    /// the last one left something out.
+    /// Makes the next [`open`](Self::open) show all text, for a pause in the stream. Returns
+    /// whether the last one left something out.
     pub fn refresh(&mut self) -> bool {
         self.draft
             .as_mut()

@@ -1,9 +1,10 @@
 //! Deserializes [`Event`] and [`Stage`], the two
 //! [internally tagged](https://serde.rs/enum-representations.html#internally-tagged) enums.
 //!
-//! The code that serde derives for them first collects all fields in a buffer, so every type below the
-//! enum is compiled a second time for reading from that buffer. In the browser's program that was a
-//! tenth of all code. Here, the fields of all variants are one flat structure that is read directly.
+//! The code that serde derives for them first collects all fields in a buffer, so every type below
+//! the enum is compiled a second time for reading from that buffer. In the browser's program that
+//! was a tenth of all code. Here, the fields of all variants are one flat structure that is read
+//! directly.
 
 use super::{
     BlockKind, BlockNo, ConversationId, Error, Event, Finish, MessageId, RunId, Seq, SpanKind,

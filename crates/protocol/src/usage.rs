@@ -26,8 +26,8 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// The sum of two counts; estimated if one of them is. It saturates, because a provider may send
-    /// any number.
+    /// The sum of two counts; estimated if one of them is. It saturates, because a provider may
+    /// send any number.
     pub fn plus(self, other: Self) -> Self {
         Self {
             input: self.input.saturating_add(other.input),

@@ -1,8 +1,8 @@
 //! The text of an answer while it grows.
 //!
 //! An entry costs its own length here: text is appended and never copied. A change elsewhere (a
-//! superseded attempt, text cut by a stop) marks the text as stale, and it is rebuilt once before it is
-//! painted.
+//! superseded attempt, text cut by a stop) marks the text as stale, and it is rebuilt once before
+//! it is painted.
 
 use super::{AnswerState, words::Words};
 use headwater_protocol::{
@@ -24,8 +24,8 @@ pub struct Body {
     pub reasoning: String,
     /// The images that the model made.
     pub images: Vec<ImageId>,
-    /// How often the text was rebuilt instead of appended to (after a superseded attempt, a stop, or
-    /// the start of a continuation). Anything that was drawn before is out of date then.
+    /// How often the text was rebuilt instead of appended to (after a superseded attempt, a stop,
+    /// or the start of a continuation). Anything that was drawn before is out of date then.
     pub generation: u32,
     /// How many bytes of the answers' visible text are in `text`.
     shown: usize,
@@ -203,7 +203,8 @@ impl Body {
         self.stale |= std::mem::take(&mut self.behind);
     }
 
-    /// Rebuilds a stale text and counts everything as painted. Returns whether the text was rebuilt.
+    /// Rebuilds a stale text and counts everything as painted. Returns whether the text was
+    /// rebuilt.
     pub fn paint(&mut self) -> bool {
         if self.frozen {
             return false;

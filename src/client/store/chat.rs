@@ -10,8 +10,8 @@ use headwater_protocol::{
 };
 use leptos::prelude::*;
 
-/// Milliseconds after which the signals of a removed message are disposed of. No view reads them any
-/// more by then.
+/// Milliseconds after which the signals of a removed message are disposed of. No view reads them
+/// any more by then.
 const DISPOSE_AFTER_MS: u32 = 1_000;
 
 impl Chat {
@@ -69,8 +69,8 @@ impl Chat {
         });
         let known = |id| conversation.messages.iter().any(|message| message.id == id);
         if same && followed.is_some_and(|id| !known(id)) {
-            // The conversation was loaded before the answer began, or another branch has been chosen
-            // since. Only the server knows which.
+            // The conversation was loaded before the answer began, or another branch has been
+            // chosen since. Only the server knows which.
             self.reload();
         } else {
             self.present(conversation);
@@ -99,8 +99,8 @@ impl Chat {
             }
             match loaded {
                 Ok(conversation) => self.present(conversation),
-                // The screen is still right. The status line and the next command say that the server
-                // cannot be reached.
+                // The screen is still right. The status line and the next command say that the
+                // server cannot be reached.
                 Err(error) if error.code == ErrorCode::Connection => {}
                 Err(error) => self.problem.set(Some(Problem { error, text: None })),
             }

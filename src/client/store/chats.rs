@@ -23,8 +23,8 @@ const RENEWED: usize = 200;
 /// The conversations of the sidebar. Cheap to copy; provided as a context by the app.
 #[derive(Clone, Copy)]
 pub struct Chats {
-    /// The loaded conversations, pinned ones first, then the newest. With a query, those that contain
-    /// it.
+    /// The loaded conversations, pinned ones first, then the newest. With a query, those that
+    /// contain it.
     pub list: RwSignal<Vec<Summary>>,
     /// The place of the last conversation, if more may follow: see [`Chats::show_more`].
     pub end: RwSignal<Option<ListPlace>>,
@@ -290,8 +290,8 @@ fn end_of(page: &[Summary], limit: usize) -> Option<ListPlace> {
         .map(Summary::place)
 }
 
-/// The list with its first `limit` conversations replaced, and its end. The conversations after them
-/// stay, down to the old end.
+/// The list with its first `limit` conversations replaced, and its end. The conversations after
+/// them stay, down to the old end.
 fn renewed(
     mut page: Vec<Summary>,
     limit: usize,

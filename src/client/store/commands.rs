@@ -1,7 +1,7 @@
 //! The commands of a conversation.
 //!
-//! Every command is one request. Its effect comes back as events and with the reloaded conversation.
-//! Only the text that the person typed is shown before that.
+//! Every command is one request. Its effect comes back as events and with the reloaded
+//! conversation. Only the text that the person typed is shown before that.
 
 use super::{Chat, MessageView, Problem, Queued, news::News, queue, retry::with_retries};
 use crate::{
@@ -163,8 +163,8 @@ impl Chat {
         });
     }
 
-    /// Changes the settings. Those of a new chat are sent with its first message. `done` is called with
-    /// the error, if there is one.
+    /// Changes the settings. Those of a new chat are sent with its first message. `done` is called
+    /// with the error, if there is one.
     pub fn set_up(self, settings: Settings, done: Box<dyn FnOnce(Option<Error>)>) {
         let settings = json(settings);
         let Some(id) = self.id.get_untracked() else {

@@ -27,8 +27,8 @@ pub struct MessageView {
     pub branches: RwSignal<Vec<MessageId>>,
     /// The state of the answer, changed at most once per animation frame.
     pub state: RwSignal<AnswerState>,
-    /// Incremented when the text of the answer has changed, at most once per animation frame. The view
-    /// then reads the new text with [`MessageView::with_body`].
+    /// Incremented when the text of the answer has changed, at most once per animation frame. The
+    /// view then reads the new text with [`MessageView::with_body`].
     pub version: RwSignal<u64>,
     pub(super) body: StoredValue<Body>,
 }

@@ -30,8 +30,8 @@ impl MessageOwners {
         owner
     }
 
-    /// Removes the owners of the messages that do not `stay`. The caller drops them when no view reads
-    /// their signals any more.
+    /// Removes the owners of the messages that do not `stay`. The caller drops them when no view
+    /// reads their signals any more.
     pub(super) fn remove(&mut self, stay: impl Fn(MessageId) -> bool) -> Vec<Owner> {
         self.owners
             .extract_if(.., |(id, _)| !stay(*id))

@@ -49,7 +49,8 @@ impl Chat {
         }
     }
 
-    /// Removes a message from the queue and returns its text. Its images are attached to the next message.
+    /// Removes a message from the queue and returns its text. Its images are attached to the next
+    /// message.
     pub fn unqueue(self, client_id: &str) -> Option<String> {
         let taken = self.change_queue(|queue| {
             let at = queue
@@ -76,8 +77,8 @@ impl Chat {
     }
 }
 
-/// Stores a queue, so that it survives a reload of the tab. If two tabs have copies of one message, the
-/// server accepts it once, because they share its `client_id`.
+/// Stores a queue, so that it survives a reload of the tab. If two tabs have copies of one message,
+/// the server accepts it once, because they share its `client_id`.
 pub(super) fn store(id: ConversationId, queue: &[Queued]) {
     match serde_json::to_string(queue) {
         Ok(json) if !queue.is_empty() => browser::save_in_tab(&key(id), &json),

@@ -6,8 +6,8 @@ use headwater_protocol::{Error, ErrorCode};
 /// The first pause in milliseconds. Each later one is twice as long as the one before.
 const FIRST_PAUSE_MS: u32 = 300;
 
-/// Calls until the server has answered, at most `retries` times after the first. Only for idempotent
-/// commands.
+/// Calls until the server has answered, at most `retries` times after the first. Only for
+/// idempotent commands.
 ///
 /// # Errors
 /// The server's error, or why the last call did not reach it.

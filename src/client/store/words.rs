@@ -28,7 +28,8 @@ impl Words {
     }
 }
 
-/// Whether a character counts as a word. Chinese and Japanese have no spaces, and people count characters.
+/// Whether a character counts as a word. Chinese and Japanese have no spaces, and people count
+/// characters.
 fn is_word_by_itself(letter: char) -> bool {
     matches!(letter, '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{20000}'..='\u{323af}')
 }

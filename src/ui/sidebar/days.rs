@@ -11,8 +11,8 @@ pub(super) struct Group {
     pub(super) chats: Vec<Row>,
 }
 
-/// A conversation as the list shows it. Its time is left out, so that a row is rebuilt only when it looks
-/// different.
+/// A conversation as the list shows it. Its time is left out, so that a row is rebuilt only when it
+/// looks different.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Row {
     pub(super) id: ConversationId,
@@ -21,8 +21,8 @@ pub(super) struct Row {
     pub(super) running: bool,
 }
 
-/// Groups a sorted list. `today` is the start of the reader's day in milliseconds since 1970-01-01 UTC, or 0 if
-/// it is unknown: then only pinned conversations get a heading.
+/// Groups a sorted list. `today` is the start of the reader's day in milliseconds since 1970-01-01
+/// UTC, or 0 if it is unknown: then only pinned conversations get a heading.
 pub(super) fn groups(list: &[Summary], today: u64) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for chat in list {

@@ -1,7 +1,7 @@
 //! Turns a conversation into a form that every vendor accepts.
 //!
-//! Vendors refuse different things. Each rule here is the strictest known one, so all vendors read the
-//! same conversation, and one that was started with one vendor can be continued with any other.
+//! Vendors refuse different things. Each rule here is the strictest known one, so all vendors read
+//! the same conversation, and one that was started with one vendor can be continued with any other.
 
 use super::CANCELLED;
 use crate::provider::PARAGRAPH;
@@ -68,8 +68,8 @@ pub fn normalize(turns: &mut Vec<ChatMessage>, tools: &[ToolDefinition]) {
     number_calls(turns);
 }
 
-/// Removes all calls and results, for a request without tools: providers refuse calls of tools that the
-/// request does not define.
+/// Removes all calls and results, for a request without tools: providers refuse calls of tools that
+/// the request does not define.
 pub fn without_tools(turns: &mut Vec<ChatMessage>) {
     for turn in turns.iter_mut() {
         let is_of_tools = |part: &Part| {
@@ -111,8 +111,8 @@ fn is_extra_of_call(part: &Part) -> bool {
     matches!(part, Part::Reasoning { value, .. } if value.get("call").is_some())
 }
 
-/// Merges two turns of the same role. The paragraph break between them also separates their images; see
-/// [`ChatMessage::shows_images`].
+/// Merges two turns of the same role. The paragraph break between them also separates their images;
+/// see [`ChatMessage::shows_images`].
 fn join(last: &mut ChatMessage, mut next: ChatMessage) {
     let both_speak = last.text_len() > 0 && next.text_len() > 0;
     if both_speak || last.role == Role::User && !has_results(last) {
@@ -178,8 +178,8 @@ fn results_of(calls: Vec<ToolCall>, mut given: Vec<Part>) -> ChatMessage {
     }
 }
 
-/// Gives calls and results names that every vendor accepts. Some servers put a prefix before the name of a
-/// tool, and models invent names.
+/// Gives calls and results names that every vendor accepts. Some servers put a prefix before the
+/// name of a tool, and models invent names.
 fn name_tools(turns: &mut [ChatMessage], tools: &[ToolDefinition]) {
     for part in turns.iter_mut().flat_map(|turn| &mut turn.parts) {
         if let Part::ToolCall { call, .. } | Part::ToolResult { call, .. } = part {
@@ -203,8 +203,8 @@ fn fitting(name: &str) -> String {
     }
 }
 
-/// Makes the identifiers of calls unique in a conversation, as Anthropic requires, and assigns one to each
-/// call without one.
+/// Makes the identifiers of calls unique in a conversation, as Anthropic requires, and assigns one
+/// to each call without one.
 fn number_calls(turns: &mut [ChatMessage]) {
     let mut seen = HashSet::new();
     let mut next = 1;

@@ -140,8 +140,8 @@ impl Vendor for Anthropic {
     }
 
     fn accepted(&self, variant: RequestVariant) -> Option<RequestVariant> {
-        // Whether the answer must be short, and whether the model accepts earlier reasoning, depends on
-        // the conversation.
+        // Whether the answer must be short, and whether the model accepts earlier reasoning,
+        // depends on the conversation.
         (variant.thoughts && !variant.short).then_some(variant)
     }
 }

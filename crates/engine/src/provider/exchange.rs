@@ -1,9 +1,9 @@
 //! One request and its answer over HTTP, for every vendor.
 //!
-//! A [`Vendor`] writes the request, and a [`Decode`] turns the chunks of the answer into events. The rest
-//! is here: the request is sent when the stream is first polled, a parameter that the server refuses is
-//! left out, the format of the body is detected, and the connection is kept for the next answer. All
-//! work is done inside the stream, so dropping it closes the socket.
+//! A [`Vendor`] writes the request, and a [`Decode`] turns the chunks of the answer into events.
+//! The rest is here: the request is sent when the stream is first polled, a parameter that the
+//! server refuses is left out, the format of the body is detected, and the connection is kept for
+//! the next answer. All work is done inside the stream, so dropping it closes the socket.
 
 use super::{
     ChatRequest, ProviderEvent,
@@ -35,8 +35,9 @@ mod vendor;
 pub(super) use decode::{Decode, Flow, Ready, body_json, event_json};
 pub(super) use vendor::{Remedy, Vendor};
 
-/// How long to wait for the usage or for the end of the body, once the answer is complete. Otherwise a
-/// server that never closes the connection would turn a complete answer into a stalled one.
+/// How long to wait for the usage or for the end of the body, once the answer is complete.
+/// Otherwise a server that never closes the connection would turn a complete answer into a stalled
+/// one.
 const AFTER_FINISH: Duration = Duration::from_secs(2);
 
 /// The most variants of a request that are tried.
@@ -80,8 +81,8 @@ impl<V: Vendor> Backend<V> {
         .boxed()
     }
 
-    /// Sends the request and waits for the head of the answer. If the server refuses a parameter, another
-    /// variant is sent.
+    /// Sends the request and waits for the head of the answer. If the server refuses a parameter,
+    /// another variant is sent.
     async fn open(&self, request: &ChatRequest) -> Result<Response, Error> {
         let endpoint = &self.client.endpoint;
         let mut request = Cow::Borrowed(request);
@@ -260,8 +261,8 @@ impl<D: Decode> Reading<D> {
     }
 }
 
-/// Reads the few bytes that may follow the end of an answer in the background, so that the connection
-/// can be reused.
+/// Reads the few bytes that may follow the end of an answer in the background, so that the
+/// connection can be reused.
 fn keep_connection(mut body: impl Stream<Item = reqwest::Result<Bytes>> + Send + Unpin + 'static) {
     tokio::spawn(async move {
         let drain = async {

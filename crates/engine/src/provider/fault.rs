@@ -1,7 +1,7 @@
 //! Turns a server's report of a failure into one of our errors, for every vendor.
 //!
-//! The status is not enough: one vendor answers 400 for a wrong key, another 429 for an empty account. So
-//! the words of the answer are checked first, wherever in it they are.
+//! The status is not enough: one vendor answers 400 for a wrong key, another 429 for an empty
+//! account. So the words of the answer are checked first, wherever in it they are.
 
 use super::{endpoint::Endpoint, http, sse};
 use headwater_protocol::{Error, ErrorCode};

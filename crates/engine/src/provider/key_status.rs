@@ -11,8 +11,8 @@ pub(super) struct KeyStatus {
 }
 
 impl KeyStatus {
-    /// Notes a failure. A refused key is logged once, not with each request. The provider's message is left
-    /// out, because it may quote the conversation.
+    /// Notes a failure. A refused key is logged once, not with each request. The provider's message
+    /// is left out, because it may quote the conversation.
     pub(super) fn failed(&self, endpoint: &Endpoint, error: &Error) {
         let sentence = match (error.code, &endpoint.key) {
             (ErrorCode::Authentication, None) => "The provider wants a key, and none is set.",

@@ -34,8 +34,8 @@ impl Media {
         })
     }
 
-    /// Reads an address. A `data:` URL contains the image. Other addresses become a sentence with a link, so
-    /// that no other server is contacted without a click.
+    /// Reads an address. A `data:` URL contains the image. Other addresses become a sentence with a
+    /// link, so that no other server is contacted without a click.
     pub(super) fn from_address(address: &str) -> Self {
         if let Some(rest) = address.strip_prefix("data:")
             && let Some((kind, data)) = rest.split_once(',')

@@ -1,5 +1,5 @@
-//! Ollama's [own API](https://github.com/ollama/ollama/blob/main/docs/api.md), which reports more than
-//! its imitation of OpenAI's.
+//! Ollama's [own API](https://github.com/ollama/ollama/blob/main/docs/api.md), which reports more
+//! than its imitation of OpenAI's.
 //!
 //! - `host`: the forms of its address.
 //! - `request`: the body, and what to leave out after a refusal.

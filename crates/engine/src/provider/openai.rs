@@ -5,10 +5,10 @@
 //! These servers agree only roughly on the format. The parts of this module deal with what they add
 //! or leave out:
 //!
-//! - `variant`: what servers disagree about in a request, and what to try when one refuses.
+//! - `variant`: the parts of a request that servers disagree about, and what to try after a refusal.
 //! - `request`: the body.
-//! - `decode`, `content`, `calls`, `words`: pieces of an answer to blocks.
-//! - `extras`: what a server wants back with the next request.
+//! - `decode`, `content`, `calls`, `words`: turn the chunks of an answer into blocks.
+//! - `extras`: the fields that a server needs back with the next request.
 //! - `models`: the list.
 
 use super::{
@@ -45,7 +45,7 @@ pub struct OpenAiConfig {
     pub api_key: Option<Secret>,
     /// The models to offer. If `None`, the server is asked for its list.
     pub models: Option<Vec<String>>,
-    /// Whether the server continues a half-written answer. vLLM and llama.cpp do.
+    /// Whether the server continues a prefill. vLLM and llama.cpp do.
     pub prefill: bool,
 }
 

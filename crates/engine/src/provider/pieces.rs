@@ -3,8 +3,8 @@
 
 use headwater_protocol::BlockKind;
 
-/// The text and the reasoning of an answer. The methods return new text with the kind of its block. It
-/// may be empty.
+/// The text and the reasoning of an answer. The methods return new text with the kind of its block.
+/// It may be empty.
 #[derive(Debug, Default)]
 pub(super) struct Prose {
     pub(super) text: Pieces,
@@ -27,7 +27,8 @@ impl Prose {
         [(BlockKind::Text, held), (BlockKind::Reasoning, new)]
     }
 
-    /// Returns the text that was held back as a possible repetition, because something else follows.
+    /// Returns the text that was held back as a possible repetition, because something else
+    /// follows.
     pub(super) fn flush(&mut self) -> [(BlockKind, String); 2] {
         [
             (BlockKind::Reasoning, self.thoughts.end()),
@@ -89,8 +90,8 @@ impl Pieces {
         new
     }
 
-    /// Takes the complete text and returns the part that is new. If it is a different text, only what was
-    /// held back is returned.
+    /// Takes the complete text and returns the part that is new. If it is a different text, only
+    /// what was held back is returned.
     pub(super) fn whole(&mut self, text: &str) -> String {
         match text.strip_prefix(self.text.as_str()) {
             Some(rest) => {
@@ -107,7 +108,8 @@ impl Pieces {
         self.count > 0 && self.held.is_empty() && piece == self.text
     }
 
-    /// Returns the part of the held-back text that is not a repetition, because no piece follows for now.
+    /// Returns the part of the held-back text that is not a repetition, because no piece follows
+    /// for now.
     pub(super) fn end(&mut self) -> String {
         match self.held.last() {
             Some(last) if last.len() > self.text.len() && self.text.len() < SHORT => {

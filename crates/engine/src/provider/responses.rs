@@ -1,8 +1,8 @@
 //! OpenAI's [Responses API](https://platform.openai.com/docs/api-reference/responses), and the
 //! servers that speak it.
 //!
-//! The server is asked to store nothing. Every request carries the whole conversation, including the
-//! model's reasoning in its encrypted form.
+//! The server is asked to store nothing. Every request carries the whole conversation, including
+//! the model's reasoning in its encrypted form.
 //!
 //! - `request`: the body, and what to leave out for a model that refuses it.
 //! - `decode`, `items`, `blocks`: turn the events of an answer into blocks.

@@ -1,7 +1,8 @@
 //! Reads server-sent events from a provider: bytes in, events out.
 //!
 //! It follows the [standard](https://html.spec.whatwg.org/multipage/server-sent-events.html) to the
-//! letter, wherever the network splits the bytes. It does no I/O, so that every split can be tested.
+//! letter, wherever the network splits the bytes. It does no I/O, so that every split can be
+//! tested.
 //!
 //! ```
 //! # use headwater_engine::provider::sse::Decoder;
@@ -19,7 +20,8 @@ use std::time::Duration;
 
 pub mod lines;
 
-/// The longest line and the longest event that are accepted, in bytes. An image of 20 MB in base64 fits.
+/// The longest line and the longest event that are accepted, in bytes. An image of 20 MB in base64
+/// fits.
 pub const MAX_BYTES: usize = 32 * 1024 * 1024;
 
 /// One event.
@@ -36,8 +38,8 @@ pub struct Event {
 /// What was left when the stream ended without the blank line that ends an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unfinished {
-    /// The incomplete event. The standard discards it. A caller can use it if it can tell that the data is
-    /// complete.
+    /// The incomplete event. The standard discards it. A caller can use it if it can tell that the
+    /// data is complete.
     pub event: Event,
     /// Whether the last line had no end either.
     pub in_line: bool,
@@ -73,9 +75,10 @@ impl Decoder {
         Self::with_limit(MAX_BYTES)
     }
 
-    /// A decoder for servers that report failures outside events, where the standard says to ignore them.
-    /// A field `error` becomes an event of that type, as llama.cpp means it. A line of JSON without a
-    /// field name is data. Other lines that are not fields are kept: see [`Decoder::stray`].
+    /// A decoder for servers that report failures outside events, where the standard says to ignore
+    /// them. A field `error` becomes an event of that type, as llama.cpp means it. A line of JSON
+    /// without a field name is data. Other lines that are not fields are kept: see
+    /// [`Decoder::stray`].
     pub fn lenient() -> Self {
         Self {
             lenient: true,
@@ -98,8 +101,8 @@ impl Decoder {
         }
     }
 
-    /// The lines that are not part of an event, at most 4 KiB. If a server or a proxy broke off, this is its
-    /// error message.
+    /// The lines that are not part of an event, at most 4 KiB. If a server or a proxy broke off,
+    /// this is its error message.
     pub fn stray(&self) -> &str {
         &self.stray
     }
@@ -130,8 +133,8 @@ impl Decoder {
                 continue;
             }
             self.has_lines = true;
-            // Decoding UTF-8 line by line is the same as decoding the whole stream, because no byte of a
-            // multi-byte character looks like a line end.
+            // Decoding UTF-8 line by line is the same as decoding the whole stream, because no byte
+            // of a multi-byte character looks like a line end.
             let (mut name, mut value) = field(line);
             if self.lenient && name == b"error" {
                 self.next.event = "error".into();

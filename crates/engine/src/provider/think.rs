@@ -1,8 +1,8 @@
 //! Separates reasoning from text, for servers that leave both in one stream.
 //!
-//! Reasoning comes at the start of an answer between two tags, such as `<think>…</think>`. If the chat
-//! template has already written the opening tag, only the closing tag arrives, and the text before it
-//! was reasoning.
+//! Reasoning comes at the start of an answer between two tags, such as `<think>…</think>`. If the
+//! chat template has already written the opening tag, only the closing tag arrives, and the text
+//! before it was reasoning.
 
 use headwater_protocol::BlockKind;
 
@@ -37,16 +37,16 @@ pub(super) enum Piece {
     /// More text of this kind.
     Text(BlockKind, String),
     /// All text before this was reasoning.
-    WasThought,
+    WasReasoning,
 }
 
 /// Splits one answer into reasoning and text, wherever the stream is cut.
 ///
 /// Only what may become a tag is held back. An opening tag counts only at the start of an answer,
-/// because later text may be about tags. A closing tag without an opening one counts once, and neither
-/// in code nor in the middle of a sentence.
+/// because later text may be about tags. A closing tag without an opening one counts once, and
+/// neither in code nor in the middle of a sentence.
 #[derive(Debug, Default)]
-pub(super) struct Think {
+pub(super) struct ThinkParser {
     state: State,
     held: String,
     /// The end of the part of `held` that was released.
@@ -69,7 +69,7 @@ enum State {
     Plain,
 }
 
-impl Think {
+impl ThinkParser {
     /// Takes the next text and releases what is certain.
     pub(super) fn push(&mut self, text: &str, out: &mut Vec<Piece>) {
         self.held.drain(..std::mem::take(&mut self.from));
@@ -90,8 +90,8 @@ impl Think {
         }
     }
 
-    /// Makes one decision about the held text. Returns whether another one may be possible. `over` says
-    /// that no more text follows.
+    /// Makes one decision about the held text. Returns whether another one may be possible. `over`
+    /// says that no more text follows.
     fn step(&mut self, over: bool, out: &mut Vec<Piece>) -> bool {
         if self.rest().is_empty() {
             return false;
@@ -206,7 +206,7 @@ impl Think {
             self.context.opened -= usize::from(!self.context.is_code());
             self.say(BlockKind::Text, close.len(), out);
         } else if self.context.ends_thinking(next) {
-            out.push(Piece::WasThought);
+            out.push(Piece::WasReasoning);
             self.from += close.len();
             self.state = State::Closed;
         } else {
@@ -292,8 +292,8 @@ impl Context {
             (Some(before), Some(next)) if quotes(before) || quotes(next) => false,
             (Some(before), Some(next)) if before == next && !next.is_whitespace() => false,
             (Some(before), Some(next)) if "/|,<>=".contains([before, next]) => false,
-            // Models put the tag on a line of its own, directly after their last word, or after the end
-            // of a sentence. A tag within a sentence has spaces around it.
+            // Models put the tag on a line of its own, directly after their last word, or after the
+            // end of a sentence. A tag within a sentence has spaces around it.
             (Some(before), _) => !before.is_whitespace() || self.has_ended,
         }
     }

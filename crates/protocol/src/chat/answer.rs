@@ -41,8 +41,8 @@ pub struct Answer {
     pub timing: Option<Timing>,
     /// SHA-256 of the visible text in hexadecimal. Empty until the end.
     pub hash: String,
-    /// Milliseconds from the request to stop until the connection to the provider was closed. `None`
-    /// if nobody stopped the run, or if no provider was answering at that moment.
+    /// Milliseconds from the request to stop until the connection to the provider was closed.
+    /// `None` if nobody stopped the run, or if no provider was answering at that moment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider_closed_ms: Option<u64>,
 }
@@ -88,7 +88,8 @@ pub struct Block {
     pub text: String,
     /// Whether more text may follow.
     pub open: bool,
-    /// The final value where it is more than the text, such as the signature of a block of reasoning.
+    /// The final value where it is more than the text, such as the signature of a block of
+    /// reasoning.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub value: Value,
 }
@@ -115,8 +116,8 @@ impl Answer {
         self.visible().map(|block| block.text.as_str()).collect()
     }
 
-    /// [`Answer::visible_text`] after its first `length` bytes. It costs no more than what it returns.
-    /// `None` if the text is shorter than `length`, as it may be after a stop.
+    /// [`Answer::visible_text`] after its first `length` bytes. It costs no more than what it
+    /// returns. `None` if the text is shorter than `length`, as it may be after a stop.
     pub fn visible_text_after(&self, length: usize) -> Option<String> {
         let (mut skip, mut rest) = (length, String::new());
         for block in self.visible() {
@@ -152,9 +153,9 @@ impl Answer {
         self.status_of(span) == Some(Status::Superseded)
     }
 
-    /// The tool calls, one for each [`BlockKind::ToolInput`] block and in that order. A result belongs
-    /// to the nearest earlier call with its identifier. Identifiers can repeat: for a provider that
-    /// sends none, the calls of every turn are numbered from 1.
+    /// The tool calls, one for each [`BlockKind::ToolInput`] block and in that order. A result
+    /// belongs to the nearest earlier call with its identifier. Identifiers can repeat: for a
+    /// provider that sends none, the calls of every turn are numbered from 1.
     pub fn calls(&self) -> Vec<Call<'_>> {
         let mut calls: Vec<Call<'_>> = Vec::new();
         let mut waiting = Vec::new();
@@ -200,7 +201,8 @@ impl Answer {
             .find_map(|span| span.finish.as_ref())
     }
 
-    /// The model that writes, or that wrote last. It differs from [`Answer::model`] after a fallback.
+    /// The model that writes, or that wrote last. It differs from [`Answer::model`] after a
+    /// fallback.
     pub fn answered_by(&self) -> &str {
         self.spans
             .iter()

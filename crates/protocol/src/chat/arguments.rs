@@ -1,9 +1,9 @@
 //! The arguments of a tool call in a form for people, while they are still arriving.
 //!
 //! A model writes them as JSON, piece by piece. It is not valid JSON before the last piece, and its
-//! escapes are hard to read. [`Arguments`] turns it into lines of `name: value`. It only ever appends,
-//! so the result for a prefix is a prefix of the result for the whole, and a piece costs its own
-//! length.
+//! escapes are hard to read. [`Arguments`] turns it into lines of `name: value`. It only ever
+//! appends, so the result for a prefix is a prefix of the result for the whole, and a piece costs
+//! its own length.
 
 /// Turns arguments into lines, piece by piece.
 #[derive(Clone, Debug, Default)]

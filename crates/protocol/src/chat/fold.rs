@@ -30,8 +30,8 @@ impl Answer {
         answer
     }
 
-    /// Applies the next entry. Entries that were applied before or that come too early change nothing,
-    /// so the result is always the fold of the first [`Answer::seq`] entries.
+    /// Applies the next entry. Entries that were applied before or that come too early change
+    /// nothing, so the result is always the fold of the first [`Answer::seq`] entries.
     pub fn apply(&mut self, seq: Seq, event: &Event) -> Applied {
         match event {
             Event::Ping { .. } | Event::GoingAway { .. } => return Applied::Delivery,
@@ -57,7 +57,8 @@ impl Answer {
         if seq <= self.seq {
             return Applied::Known;
         }
-        // By way of text, so that the browser's program contains only one deserializer of these types.
+        // By way of text, so that the browser's program contains only one deserializer of these
+        // types.
         match serde_json::from_str::<Self>(&answer.to_string()) {
             Ok(snapshot) if snapshot.seq == seq => {
                 *self = snapshot;

@@ -29,9 +29,9 @@ impl Summary {
     }
 }
 
-/// A place in the list of conversations, the cursor between two pages. Larger places are nearer to the
-/// top. The next page begins after the place at which the last one ended, so conversations that are
-/// added or deleted meanwhile shift nothing.
+/// A place in the list of conversations, the cursor between two pages. Larger places are nearer to
+/// the top. The next page begins after the place at which the last one ended, so conversations that
+/// are added or deleted meanwhile shift nothing.
 ///
 /// As text it is `pinned.updated.id` with `pinned` as 0 or 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

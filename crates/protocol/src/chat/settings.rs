@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// The settings that a person can choose for a conversation. `None` leaves the choice to the server's
-/// configuration, and then to the provider. On the wire, only chosen fields are written. Unknown and
-/// unreadable fields are ignored when read.
+/// The settings that a person can choose for a conversation. `None` leaves the choice to the
+/// server's configuration, and then to the provider. On the wire, only chosen fields are written.
+/// Unknown and unreadable fields are ignored when read.
 ///
 /// Serde goes by way of [`Value`], because the browser's program already contains its code.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -15,7 +15,8 @@ pub struct Settings {
     pub system: Option<String>,
     /// The sampling temperature: from 0, which always takes the likeliest token, to 2.
     pub temperature: Option<f64>,
-    /// Nucleus sampling: only the likeliest tokens with this total probability are considered, 0 to 1.
+    /// Nucleus sampling: only the likeliest tokens with this total probability are considered, 0 to
+    /// 1.
     pub top_p: Option<f64>,
     /// The most tokens of one answer.
     pub max_tokens: Option<u32>,

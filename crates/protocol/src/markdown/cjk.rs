@@ -1,20 +1,20 @@
 //! Emphasis in Chinese, Japanese and Korean, which put no spaces between words.
 //!
-//! In [CommonMark](https://spec.commonmark.org/0.31.2/#left-flanking-delimiter-run), the characters on
-//! both sides of `**` decide whether it opens or closes emphasis. Beside punctuation it needs white
-//! space or more punctuation on the other side. `**「…」**は` has neither, so its asterisks would stay
-//! on the page. The [amendment](https://github.com/tats-u/markdown-cjk-friendly) that other parsers
-//! have adopted accepts CJK characters as well. It comes to one rule: *a delimiter run without white
-//! space beside it, and with a CJK character on at least one side, both opens and closes.* All other
-//! runs keep their meaning.
+//! In [CommonMark](https://spec.commonmark.org/0.31.2/#left-flanking-delimiter-run), the characters
+//! on both sides of `**` decide whether it opens or closes emphasis. Beside punctuation it needs
+//! white space or more punctuation on the other side. `**「…」**は` has neither, so its asterisks
+//! would stay on the page. The [amendment](https://github.com/tats-u/markdown-cjk-friendly) that
+//! other parsers have adopted accepts CJK characters as well. It comes to one rule: *a delimiter
+//! run without white space beside it, and with a CJK character on at least one side, both opens and
+//! closes.* All other runs keep their meaning.
 //!
 //! The parser has no option for this. So punctuation is put on both sides of such a run before
 //! parsing, and removed from the parser's events.
 
 use pulldown_cmark::{CowStr, Event, Tag};
 
-/// The inserted character. The parser treats it as punctuation, and hardly any text contains it (it is
-/// a chevron of an old home computer). A text that does is left as it is.
+/// The inserted character. The parser treats it as punctuation, and hardly any text contains it (it
+/// is a chevron of an old home computer). A text that does is left as it is.
 const MARKER: char = '\u{1FBCA}';
 
 /// The text with the inserted characters. `None` if no run in it needs them.
@@ -39,7 +39,8 @@ pub(super) fn marked(text: &str) -> Option<String> {
                 }
                 // A single `~` denotes a range, and three are a fence.
                 if !begins && (byte == b'*' || at - start == 2) && flanks_both(text, start..at) {
-                    // The border of a table cell is punctuation already, and must stay beside the run.
+                    // The border of a table cell is punctuation already, and must stay beside the
+                    // run.
                     let marker = |border: bool| if border { "" } else { MARKER_STR };
                     out.push_str(&text[from..start]);
                     out.push_str(marker(bytes[start - 1] == b'|'));
@@ -115,7 +116,8 @@ pub(super) fn flanks_both(text: &str, run: std::ops::Range<usize>) -> bool {
     if last.is_whitespace() || next.is_whitespace() {
         return false;
     }
-    // A variation selector belongs to the character before it. U+FE0F is left out: it makes an emoji.
+    // A variation selector belongs to the character before it. U+FE0F is left out: it makes an
+    // emoji.
     if matches!(last, '\u{FE00}'..='\u{FE0E}') {
         last = before.next().unwrap_or(last);
     }

@@ -108,8 +108,8 @@ impl Code {
         self.shown = true;
     }
 
-    /// Appends code. The page shows it unchanged, so invisible characters that could mislead the reader
-    /// become U+FFFD.
+    /// Appends code. The page shows it unchanged, so invisible characters that could mislead the
+    /// reader become U+FFFD.
     fn append(&mut self, part: &str) {
         if part.chars().all(|c| visible(c) && !direction(c)) {
             self.text.push_str(part);

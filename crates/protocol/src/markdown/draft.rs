@@ -269,8 +269,8 @@ pub(super) enum Ended {
 }
 
 impl List {
-    /// Reads the beginning of a line. `None` if the list ended before it; otherwise the marker and the
-    /// width of the item that the line begins, if any.
+    /// Reads the beginning of a line. `None` if the list ended before it; otherwise the marker and
+    /// the width of the item that the line begins, if any.
     fn begin_line(&mut self, line: &Line) -> Option<Option<(Marker, usize)>> {
         if line.start == Start::Blank || (line.indent >= self.width && !self.dead) {
             return Some(None);

@@ -3,8 +3,8 @@
 use super::cjk;
 use super::repair::REACH;
 
-/// Whether a delimiter after `before` looks like the start of markup. Inside words, and after symbols
-/// of programs and numbers, it is more often plain text.
+/// Whether a delimiter after `before` looks like the start of markup. Inside words, and after
+/// symbols of programs and numbers, it is more often plain text.
 pub(super) fn likely(before: Option<char>) -> bool {
     before.is_none_or(|c| {
         c.is_whitespace() || cjk::is_cjk(c) || "([{<>|\"'“”‘’„«»‹›*_~-–—:,;!?¿¡….".contains(c)

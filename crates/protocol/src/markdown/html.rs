@@ -1,16 +1,16 @@
 //! Writes the parser's events as HTML.
 //!
 //! Together with `safe`, this decides what a model can put on a page. Only a fixed set of tags and
-//! attributes is written, text and attribute values are escaped, raw HTML is text, addresses pass an
-//! allow-list, and images become links.
+//! attributes is written, text and attribute values are escaped, raw HTML is text, addresses pass
+//! an allow-list, and images become links.
 
 mod events;
 
 use super::{parser::parse, safe::right_to_left};
 use pulldown_cmark::{Alignment, Tag};
 
-/// How deep elements are nested. Deeper ones lose their tags and keep their text. Browsers stop at 512
-/// levels and lay out slowly long before.
+/// How deep elements are nested. Deeper ones lose their tags and keep their text. Browsers stop at
+/// 512 levels and lay out slowly long before.
 const DEPTH: usize = 48;
 
 /// The most columns of a table. A wider one is shown as lines of text.
@@ -54,8 +54,8 @@ pub(super) fn write(text: &str) -> Written {
     writer.finish()
 }
 
-/// Renders one list item without the list around it. `rtl` says whether the list is written right to
-/// left, if that is known.
+/// Renders one list item without the list around it. `rtl` says whether the list is written right
+/// to left, if that is known.
 pub(super) fn write_item(text: &str, rtl: Option<bool>) -> Written {
     let mut writer = Writer::new(true, rtl);
     parse(text, |event| writer.event(event));
@@ -97,8 +97,8 @@ pub(super) fn list_start(number: u64, rtl: bool) -> String {
 struct Open {
     /// The closing tag; empty if the element is left out.
     close: &'static str,
-    /// The place in the HTML for the attribute `dir`, as long as the element can have one and has no
-    /// letter yet.
+    /// The place in the HTML for the attribute `dir`, as long as the element can have one and has
+    /// no letter yet.
     undirected: Option<usize>,
     /// Whether the element is written right to left, if it has a direction of its own.
     rtl: Option<bool>,
@@ -245,8 +245,8 @@ impl Writer {
         self.open.push(element);
     }
 
-    /// Closes a table before a block that is not part of it. The parser puts blocks into a table when
-    /// it gives up on one with too many cells.
+    /// Closes a table before a block that is not part of it. The parser puts blocks into a table
+    /// when it gives up on one with too many cells.
     fn leave_table(&mut self, tag: &Tag<'_>) {
         let part = matches!(tag, Tag::TableHead | Tag::TableRow);
         if let Some(table) = self

@@ -51,8 +51,8 @@ pub(super) struct Marker {
 }
 
 impl Line {
-    /// Reads `line`, without its line end. Unless it is `whole`, more may follow; the result is `None`
-    /// while that could change it. `column` is where the line begins, which tabs depend on.
+    /// Reads `line`, without its line end. Unless it is `whole`, more may follow; the result is
+    /// `None` while that could change it. `column` is where the line begins, which tabs depend on.
     pub(super) fn read(line: &str, column: usize, whole: bool) -> Option<Line> {
         let bytes = line.as_bytes();
         let (text, indent) = skip_space(bytes, column);
@@ -91,8 +91,9 @@ impl Line {
         }
     }
 
-    /// Whether this line continues an open paragraph although it lacks the markers of its containers: a
-    /// [lazy continuation line](https://spec.commonmark.org/0.31.2/#lazy-continuation-line).
+    /// Whether this line continues an open paragraph although it lacks the markers of its
+    /// containers: a [lazy continuation
+    /// line](https://spec.commonmark.org/0.31.2/#lazy-continuation-line).
     pub(super) fn lazy(&self) -> bool {
         self.start != Start::Blank
             && !self.interrupts()

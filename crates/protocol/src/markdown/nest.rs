@@ -1,5 +1,5 @@
-//! Follows the containers inside an open list or quote, line by line. That is enough to know whether a
-//! line without markers continues a paragraph, and where the last piece of text begins.
+//! Follows the containers inside an open list or quote, line by line. That is enough to know
+//! whether a line without markers continues a paragraph, and where the last piece of text begins.
 
 use super::line::{Line, Marker, Start, closes_fence, like_delimiter, skip_space};
 
@@ -7,7 +7,8 @@ use super::line::{Line, Marker, Start, closes_fence, like_delimiter, skip_space}
 /// boundary.
 const DEPTH: usize = 32;
 
-/// The longest line, in bytes, that is read again with every character because nothing is certain yet.
+/// The longest line, in bytes, that is read again with every character because nothing is certain
+/// yet.
 const MARKS: usize = 1024;
 
 /// The containers that are open after some line, outermost first.

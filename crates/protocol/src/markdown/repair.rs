@@ -1,9 +1,9 @@
 //! Completes half-typed inline markup, for display only.
 //!
 //! Markup that seems to be open is closed at the end, and delimiters whose meaning is uncertain are
-//! held back, so that nothing flickers while text arrives. What does not look like a delimiter, such
-//! as an asterisk inside a word, is shown as text until it turns out to be one. Finished blocks are
-//! never repaired.
+//! held back, so that nothing flickers while text arrives. What does not look like a delimiter,
+//! such as an asterisk inside a word, is shown as text until it turns out to be one. Finished
+//! blocks are never repaired.
 
 use std::ops::Range;
 
@@ -212,8 +212,8 @@ impl Scanner<'_> {
             .is_some_and(char::is_alphabetic)
     }
 
-    /// Notes a place between words, and perhaps between sentences. A letter must follow, because then
-    /// the rest is a paragraph whatever comes before it.
+    /// Notes a place between words, and perhaps between sentences. A letter must follow, because
+    /// then the rest is a paragraph whatever comes before it.
     fn space(&mut self) {
         let at = self.at;
         let Some(&before) = at.checked_sub(1).and_then(|at| self.bytes.get(at)) else {

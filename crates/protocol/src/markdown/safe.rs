@@ -31,8 +31,8 @@ fn allowed(address: &str) -> bool {
         head.eq_ignore_ascii_case(scheme)
             .then(|| &address[scheme.len()..])
     };
-    // With another number of slashes, a browser would take the host from the wrong part. `http:x` is
-    // even a relative address.
+    // With another number of slashes, a browser would take the host from the wrong part. `http:x`
+    // is even a relative address.
     let web = scheme("https://").or_else(|| scheme("http://"));
     web.or_else(|| scheme("mailto:"))
         .is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
@@ -82,14 +82,14 @@ pub(super) fn visible(c: char) -> bool {
     !c.is_control() || matches!(c, '\n' | '\t' | '\r')
 }
 
-/// Whether a character is a [bidirectional control](https://www.unicode.org/reports/tr9/) that reorders
-/// the text around it.
+/// Whether a character is a [bidirectional control](https://www.unicode.org/reports/tr9/) that
+/// reorders the text around it.
 pub(super) fn direction(c: char) -> bool {
     matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Whether a text is written right to left, by its first strong character. `None` if it has none, such
-/// as a text of digits and punctuation.
+/// Whether a text is written right to left, by its first strong character. `None` if it has none,
+/// such as a text of digits and punctuation.
 pub(super) fn right_to_left(text: &str) -> Option<bool> {
     text.chars().find_map(|c| match c {
         '\u{200F}' | '\u{061C}' => Some(true),

@@ -4,7 +4,8 @@ use pulldown_cmark::{CodeBlockKind, Event, Tag, TagEnd};
 
 use super::{parser, safe};
 
-/// The text without its markup, for screen readers. Blocks of code are only announced, not read out.
+/// The text without its markup, for screen readers. Blocks of code are only announced, not read
+/// out.
 pub fn plain_text(text: &str) -> String {
     let mut out = String::new();
     let mut code = false;

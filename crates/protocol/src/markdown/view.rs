@@ -1,8 +1,9 @@
 //! The rendered form of an open block.
 //!
-//! The cost of rendering is that of the text that is read, so little is read: a part of the block that
-//! can no longer change is settled once, and the rest is rendered again only when it has grown by a
-//! share of its own size. The total cost is in proportion to the text, however often it is rendered.
+//! The cost of rendering is that of the text that is read, so little is read: a part of the block
+//! that can no longer change is settled once, and the rest is rendered again only when it has grown
+//! by a share of its own size. The total cost is in proportion to the text, however often it is
+//! rendered.
 
 use super::draft::{Draft, Kind};
 use super::html;
@@ -12,8 +13,8 @@ use super::repair::scan;
 
 /// A tail is rendered again when it has grown by 1/64 of the bytes that this reads.
 const SHARE: usize = 64;
-/// From this length on, in bytes, the tail of a paragraph is settled between two words, even if markup
-/// is open in it.
+/// From this length on, in bytes, the tail of a paragraph is settled between two words, even if
+/// markup is open in it.
 const LONG: usize = 2048;
 
 /// The rendered parts of an open block.
@@ -25,8 +26,8 @@ pub(super) struct View {
     pub(super) after: &'static str,
     /// The end of the source text that is in `settled`.
     pub(super) from: usize,
-    /// The end of the source text when `tail` was rendered, and the bytes that the next rendering will
-    /// read.
+    /// The end of the source text when `tail` was rendered, and the bytes that the next rendering
+    /// will read.
     shown: usize,
     cost: usize,
     /// Whether the last rendering left something out.
@@ -78,8 +79,8 @@ impl View {
 }
 
 impl Draft {
-    /// Brings the view up to date with the source. The incomplete line that begins at `line` is hidden
-    /// unless it is `decided`.
+    /// Brings the view up to date with the source. The incomplete line that begins at `line` is
+    /// hidden unless it is `decided`.
     pub(super) fn look(&mut self, source: &str, line: usize, decided: bool) {
         let end = if decided { source.len() } else { line };
         match &self.kind {
@@ -199,8 +200,8 @@ impl Draft {
         }
     }
 
-    /// Renders the content of a paragraph, and settles what it can. `None` if the parser does not see a
-    /// paragraph.
+    /// Renders the content of a paragraph, and settles what it can. `None` if the parser does not
+    /// see a paragraph.
     fn look_pieces(&mut self, source: &str, rows: usize, end: usize) -> Option<()> {
         let view = &mut self.view;
         let mut text = &source[view.from..end];
@@ -246,8 +247,8 @@ impl Draft {
     }
 }
 
-/// What can be shown of an open list or quote with its incomplete line: the end, the start of the last
-/// text, and whether it ends with a number that may become a marker.
+/// What can be shown of an open list or quote with its incomplete line: the end, the start of the
+/// last text, and whether it ends with a number that may become a marker.
 fn typed(nest: &Nest, source: &str, line: usize, end: usize) -> (usize, Option<usize>, bool) {
     let of = |nest: &Nest| match nest.leaf {
         Leaf::Paragraph(at) | Leaf::Heading(at) => Some(at),
@@ -267,8 +268,8 @@ fn typed(nest: &Nest, source: &str, line: usize, end: usize) -> (usize, Option<u
     }
 }
 
-/// `text` with the half-typed markup after `leaf` completed. A `number` at its end is escaped, so that
-/// it does not become a list item.
+/// `text` with the half-typed markup after `leaf` completed. A `number` at its end is escaped, so
+/// that it does not become a list item.
 fn repaired(text: &str, leaf: Option<usize>, number: bool) -> String {
     let mut out = String::with_capacity(text.len() + 8);
     if number {

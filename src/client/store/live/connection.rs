@@ -73,8 +73,8 @@ impl Connection {
 }
 
 /// The system clock, except that it never goes back. It advances during sleep, which
-/// [`performance.now()`](https://developer.mozilla.org/docs/Web/API/Performance/now) does not in every
-/// browser.
+/// [`performance.now()`](https://developer.mozilla.org/docs/Web/API/Performance/now) does not in
+/// every browser.
 #[derive(Default)]
 struct Clock {
     last: UnixMs,

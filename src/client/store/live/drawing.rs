@@ -10,7 +10,8 @@ use leptos::{leptos_dom::helpers::AnimationFrameRequestHandle, prelude::*};
 /// milliseconds.
 const HIDDEN_STEP_MS: u32 = 200;
 
-/// Milliseconds without text after which the part of a long block that the renderer left out is drawn.
+/// Milliseconds without text after which the part of a long block that the renderer left out is
+/// drawn.
 const PAUSE_MS: u32 = 100;
 
 /// The drawing of one answer.
@@ -92,8 +93,8 @@ impl Drawing {
         });
     }
 
-    /// Handles a change of the page's visibility. A requested animation frame never comes in a hidden
-    /// tab, and the timer is too slow for a visible one.
+    /// Handles a change of the page's visibility. A requested animation frame never comes in a
+    /// hidden tab, and the timer is too slow for a visible one.
     pub(super) fn visibility_changed(&mut self) {
         if self.wanted.is_some() {
             self.draw();
@@ -116,7 +117,8 @@ impl Drawing {
         }
     }
 
-    /// Handles [`Item::Paused`]: draws what the renderer left out, unless text has arrived meanwhile.
+    /// Handles [`Item::Paused`]: draws what the renderer left out, unless text has arrived
+    /// meanwhile.
     pub(super) fn paused(&mut self) {
         self.pause = None;
         let silence = browser::now().saturating_sub(self.last_text);

@@ -1,5 +1,6 @@
-//! The task that follows a run. It owns the connection, the timers and the fold. Callbacks of the browser
-//! can come at any time, even nested in each other, so they only put items into the inbox of the task.
+//! The task that follows a run. It owns the connection, the timers and the fold. Callbacks of the
+//! browser can come at any time, even nested in each other, so they only put items into the inbox
+//! of the task.
 
 use super::{
     absence::Absence,

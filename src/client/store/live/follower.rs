@@ -150,7 +150,8 @@ pub(in crate::client::store) fn follow(chat: Chat) {
     }
 }
 
-/// Handles the end of the answer on the screen, which came from the stream or a loaded conversation.
+/// Handles the end of the answer on the screen, which came from the stream or a loaded
+/// conversation.
 fn finished(chat: Chat, view: MessageView) {
     chat.notice.set(None);
     if let Some(id) = chat.id.get_untracked() {

@@ -26,8 +26,8 @@ pub(super) struct Blocks {
     next: u32,
     /// Whether the answer has any content.
     pub(super) is_any: bool,
-    /// White space that was removed from the end of the prefill. If the model writes it again, it is
-    /// skipped.
+    /// White space that was removed from the end of the prefill. If the model writes it again, it
+    /// is skipped.
     spaces: String,
 }
 
@@ -179,8 +179,9 @@ impl Blocks {
         }
     }
 
-    /// The number of the block that a delta of this kind belongs to. A delta with a wrong number (that of
-    /// no block, or of a block of another kind) belongs to the last open block of its kind, or begins one.
+    /// The number of the block that a delta of this kind belongs to. A delta with a wrong number
+    /// (that of no block, or of a block of another kind) belongs to the last open block of its
+    /// kind, or begins one.
     fn place(&mut self, number: u64, kind: BlockKind, out: &mut Ready) -> Option<u64> {
         if kind == BlockKind::ToolInput && self.ignored.contains(&number) {
             return None;

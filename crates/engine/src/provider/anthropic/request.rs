@@ -115,8 +115,8 @@ fn think(
     }
 }
 
-/// Whether the last turn has results of tools that were called without signed thinking, as after an answer
-/// of another model. Thinking must be off then
+/// Whether the last turn has results of tools that were called without signed thinking, as after an
+/// answer of another model. Thinking must be off then
 /// (<https://docs.claude.com/en/docs/build-with-claude/extended-thinking>).
 fn calls_without_thought(body: &Map<String, Value>) -> bool {
     let turns = body.get("messages").and_then(Value::as_array);
@@ -129,8 +129,8 @@ fn calls_without_thought(body: &Map<String, Value>) -> bool {
     begins(results, "tool_result") && !first.is_some_and(is_thought)
 }
 
-/// The messages, with alternating roles. The last two turns of the person end with a
-/// [cache breakpoint](https://docs.claude.com/en/docs/build-with-claude/prompt-caching), so that the next
+/// The messages, with alternating roles. The last two turns of the person end with a [cache
+/// breakpoint](https://docs.claude.com/en/docs/build-with-claude/prompt-caching), so that the next
 /// request finds everything before them in the cache.
 fn messages(request: &ChatRequest, variant: RequestVariant) -> Value {
     let mut turns: Vec<(Role, Vec<Value>)> = Vec::new();
@@ -210,9 +210,10 @@ fn blocks(message: &ChatMessage, variant: RequestVariant) -> impl Iterator<Item 
     })
 }
 
-/// A block of thinking as it was received. `None` if it broke off or came from another vendor. Anthropic
-/// signs every complete block. DeepSeek and others that imitate the API do not, but refuse a turn with
-/// tool calls without its thinking (<https://api-docs.deepseek.com/guides/anthropic_api>).
+/// A block of thinking as it was received. `None` if it broke off or came from another vendor.
+/// Anthropic signs every complete block. DeepSeek and others that imitate the API do not, but
+/// refuse a turn with tool calls without its thinking
+/// (<https://api-docs.deepseek.com/guides/anthropic_api>).
 fn thought(text: &str, value: &Value) -> Option<Value> {
     match value.get("type")?.as_str()? {
         "thinking" => {
@@ -233,9 +234,9 @@ fn is_thought(block: &Value) -> bool {
     block["type"] == "thinking" || block["type"] == "redacted_thinking"
 }
 
-/// An identifier of a tool call in the [form](https://docs.claude.com/en/api/messages) that Anthropic
-/// accepts: `^[a-zA-Z0-9_-]+$`. Other servers use other characters. Each of them is replaced by its code
-/// point, so that two identifiers never become one.
+/// An identifier of a tool call in the [form](https://docs.claude.com/en/api/messages) that
+/// Anthropic accepts: `^[a-zA-Z0-9_-]+$`. Other servers use other characters. Each of them is
+/// replaced by its code point, so that two identifiers never become one.
 fn identifier(id: &str) -> String {
     let mut written = String::with_capacity(id.len());
     for c in id.chars() {

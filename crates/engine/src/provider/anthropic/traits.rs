@@ -29,8 +29,8 @@ pub(super) enum Knobs {
 }
 
 impl Traits {
-    /// The traits of a model. An Anthropic model without a version counts as a new one. Any other name counts
-    /// as a server that imitates the older API.
+    /// The traits of a model. An Anthropic model without a version counts as a new one. Any other
+    /// name counts as a server that imitates the older API.
     pub(super) fn of(model: &str) -> Self {
         let name = model.to_lowercase();
         let ours = name.contains("claude");

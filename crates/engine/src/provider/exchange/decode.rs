@@ -19,8 +19,8 @@ pub(in crate::provider) enum Flow {
 
 /// Turns the chunks of one answer into events, without I/O.
 pub(in crate::provider) trait Decode: Send + 'static {
-    /// Whether a body that begins with `{` is newline-delimited JSON and not one document. Each line is
-    /// then passed to [`Decode::event`] as the data of an event without a type.
+    /// Whether a body that begins with `{` is newline-delimited JSON and not one document. Each
+    /// line is then passed to [`Decode::event`] as the data of an event without a type.
     const LINES: bool = false;
 
     /// Whether the provider sent its finish reason. Only the usage may still follow.
@@ -29,8 +29,8 @@ pub(in crate::provider) trait Decode: Send + 'static {
     /// Takes one event.
     fn event(&mut self, event: &sse::Event, out: &mut Ready) -> Result<Flow, Error>;
 
-    /// Takes the complete answer of a server that does not stream. An incomplete document is not an error
-    /// here, but an end without a finish reason.
+    /// Takes the complete answer of a server that does not stream. An incomplete document is not an
+    /// error here, but an end without a finish reason.
     fn whole(&mut self, body: &[u8], out: &mut Ready) -> Result<(), Error>;
 
     /// Called when reasoning was found in the text, for decoders that remember which models reason.
@@ -39,8 +39,8 @@ pub(in crate::provider) trait Decode: Send + 'static {
     /// Yields what is known so far, such as the usage, because the stream broke off.
     fn break_off(&mut self, out: &mut Ready);
 
-    /// Ends the answer: with [`ProviderEvent::Finished`] if the provider sent its finish reason, otherwise
-    /// like [`Decode::break_off`]. Called at most once.
+    /// Ends the answer: with [`ProviderEvent::Finished`] if the provider sent its finish reason,
+    /// otherwise like [`Decode::break_off`]. Called at most once.
     fn end(&mut self, out: &mut Ready);
 }
 
@@ -61,8 +61,8 @@ pub(in crate::provider) fn event_json(
     }
 }
 
-/// The JSON document of a complete answer. `None` for an incomplete one, which is an end without a finish
-/// reason, as in a stream.
+/// The JSON document of a complete answer. `None` for an incomplete one, which is an end without a
+/// finish reason, as in a stream.
 pub(in crate::provider) fn body_json(
     endpoint: &Endpoint,
     body: &[u8],

@@ -5,8 +5,8 @@ use crate::provider::{ChatMessage, ChatRequest, Part};
 /// The text in place of an image of an earlier message.
 const UNSEEN: &str = "(An image that you cannot see.)";
 
-/// The request without its images, after a refusal that is about images. `None` if it has none, or if the
-/// last message has some: then the person must read the refusal.
+/// The request without its images, after a refusal that is about images. `None` if it has none, or
+/// if the last message has some: then the person must read the refusal.
 ///
 /// llama.cpp refuses images with status 500 and OpenRouter with 404.
 pub(super) fn left_out(request: &ChatRequest, status: u16, said: &[u8]) -> Option<ChatRequest> {

@@ -40,8 +40,8 @@ impl<S: Copy + PartialEq> Memory<S> {
     }
 }
 
-/// Inserts a value if there is room. Anybody can ask for any model name, so the number of keys is limited.
-/// A value that finds no room is determined again for the next request.
+/// Inserts a value if there is room. Anybody can ask for any model name, so the number of keys is
+/// limited. A value that finds no room is determined again for the next request.
 fn insert<S>(known: &mut HashMap<String, S>, key: String, value: S) {
     if known.len() < MAX_KEYS || known.contains_key(&key) {
         known.insert(key, value);

@@ -54,7 +54,8 @@ impl<D: Decode> Reader<D> {
         self.decoder.has_finish()
     }
 
-    /// Takes the next bytes, split anywhere. After an error or [`Flow::Done`] there is nothing more to do.
+    /// Takes the next bytes, split anywhere. After an error or [`Flow::Done`] there is nothing more
+    /// to do.
     pub(in crate::provider) fn push(
         &mut self,
         bytes: &[u8],
@@ -88,7 +89,8 @@ impl<D: Decode> Reader<D> {
         }
     }
 
-    /// Takes a failure of the connection. After the finish reason, the answer is complete all the same.
+    /// Takes a failure of the connection. After the finish reason, the answer is complete all the
+    /// same.
     pub(super) fn fail(&mut self, error: Error, out: &mut Ready) -> Result<(), Error> {
         if self.has_finish() {
             return self.finish(out);

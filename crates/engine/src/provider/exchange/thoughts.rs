@@ -3,17 +3,17 @@
 use super::Ready;
 use crate::provider::{
     ProviderEvent,
-    think::{Piece, Think},
+    think::{Piece, ThinkParser},
 };
 use headwater_protocol::BlockKind;
 use serde_json::Value;
 use std::collections::HashMap;
 
-/// Filters the events of a decoder and renumbers the blocks, because one block of text can become one of
-/// reasoning and one of text.
+/// Filters the events of a decoder and renumbers the blocks, because one block of text can become
+/// one of reasoning and one of text.
 #[derive(Debug, Default)]
 pub(super) struct Thoughts {
-    think: Think,
+    think: ThinkParser,
     /// The open blocks, by the decoder's numbers.
     open: HashMap<u32, Open>,
     /// The decoder's number of the block whose text is being split.
@@ -98,7 +98,7 @@ impl Thoughts {
                 _ => None,
             };
             let now = match piece {
-                Piece::WasThought => {
+                Piece::WasReasoning => {
                     self.found = true;
                     if let Some((index, _)) = block {
                         let kind = BlockKind::Reasoning;

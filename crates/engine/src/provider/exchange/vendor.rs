@@ -7,8 +7,8 @@ use headwater_protocol::{Error, ModelInfo, Stage};
 use reqwest::Url;
 use serde::Serialize;
 
-/// Work after which a failed request is sent again, such as the download of a model. It yields its stages,
-/// or the error if it fails.
+/// Work after which a failed request is sent again, such as the download of a model. It yields its
+/// stages, or the error if it fails.
 pub(in crate::provider) type Remedy = BoxStream<'static, Result<Stage, Error>>;
 
 /// Writes a vendor's requests and chooses the decoder of its answers.
@@ -42,14 +42,14 @@ pub(in crate::provider) trait Vendor: Sized + Send + Sync + 'static {
     /// The variant to try first if none was accepted before.
     fn likely_variant(&self, request: &ChatRequest) -> Self::RequestVariant;
 
-    /// The key under which an accepted variant is remembered. It contains everything in a request that
-    /// [`Vendor::likely_variant`] depends on.
+    /// The key under which an accepted variant is remembered. It contains everything in a request
+    /// that [`Vendor::likely_variant`] depends on.
     fn variant_key(&self, request: &ChatRequest) -> String {
         format!("{} {:?}", request.model, request.sampling.effort)
     }
 
-    /// The variant to try after the server refused this one with status 400 or 422 and the body `said`. No
-    /// variant is tried twice.
+    /// The variant to try after the server refused this one with status 400 or 422 and the body
+    /// `said`. No variant is tried twice.
     fn after_refusal(
         &self,
         request: &ChatRequest,
@@ -57,14 +57,14 @@ pub(in crate::provider) trait Vendor: Sized + Send + Sync + 'static {
         said: &[u8],
     ) -> Option<Self::RequestVariant>;
 
-    /// Called with a variant that the server accepted. Returns the variant to try first for later requests
-    /// with the same key. `None` if the variant was only needed for this conversation.
+    /// Called with a variant that the server accepted. Returns the variant to try first for later
+    /// requests with the same key. `None` if the variant was only needed for this conversation.
     fn accepted(&self, variant: Self::RequestVariant) -> Option<Self::RequestVariant> {
         Some(variant)
     }
 
-    /// What to do about a failure before the request is sent again, or the error to end with. `first` is
-    /// false after another remedy for the same request.
+    /// What to do about a failure before the request is sent again, or the error to end with.
+    /// `first` is false after another remedy for the same request.
     fn remedy(
         &self,
         client: &ApiClient,

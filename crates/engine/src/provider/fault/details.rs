@@ -109,8 +109,8 @@ impl ErrorDetails {
         self.raw(value, depth);
     }
 
-    /// Reads Google's [error details](https://google.aip.dev/193#error-details): how long to wait, and
-    /// which limit was reached.
+    /// Reads Google's [error details](https://google.aip.dev/193#error-details): how long to wait,
+    /// and which limit was reached.
     fn details(&mut self, value: &Value) {
         let details = value.get("details").and_then(Value::as_array);
         for detail in details.into_iter().flatten() {

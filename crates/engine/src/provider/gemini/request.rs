@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 
-/// The placeholder that Google accepts for a missing signature, as in a conversation that another model
-/// began: <https://ai.google.dev/gemini-api/docs/thought-signatures>.
+/// The placeholder that Google accepts for a missing signature, as in a conversation that another
+/// model began: <https://ai.google.dev/gemini-api/docs/thought-signatures>.
 const NO_SIGNATURE: &str = "skip_thought_signature_validator";
 
 #[derive(Serialize)]
@@ -141,8 +141,8 @@ fn role(role: Role) -> &'static str {
     }
 }
 
-/// The turns without empty ones, with consecutive turns of the same role merged: the results of all tools
-/// must be in one turn.
+/// The turns without empty ones, with consecutive turns of the same role merged: the results of all
+/// tools must be in one turn.
 fn merged<'a>(turns: impl Iterator<Item = Turn<'a>>) -> Vec<Turn<'a>> {
     let mut merged: Vec<Turn<'a>> = Vec::new();
     for turn in turns.filter(|turn| !turn.parts.is_empty()) {
@@ -154,8 +154,8 @@ fn merged<'a>(turns: impl Iterator<Item = Turn<'a>>) -> Vec<Turn<'a>> {
     merged
 }
 
-/// The parts of a turn. `signatures` says whether its signatures are sent, and `wanted` whether tool calls
-/// need one.
+/// The parts of a turn. `signatures` says whether its signatures are sent, and `wanted` whether
+/// tool calls need one.
 fn pieces(parts: &[Part], signatures: bool, wanted: bool) -> Vec<Piece<'_>> {
     let mut pieces: Vec<Piece<'_>> = Vec::new();
     // The signature of the next call.

@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 
-/// The placeholder for reasoning that a server requires in a turn without any: the model called a tool
-/// without reasoning, or another model did. Some servers treat an empty text as missing.
+/// The placeholder for reasoning that a server requires in a turn without any: the model called a
+/// tool without reasoning, or another model did. Some servers treat an empty text as missing.
 const NO_THOUGHTS: &str = "(none)";
 
 /// The placeholder that Google accepts for the signature of another model's tool call:
@@ -136,8 +136,8 @@ pub(super) fn body(request: &ChatRequest, variant: RequestVariant, prefill: bool
     }
 }
 
-/// Writes the person's turn. The results of tools are messages of their own. They come first, because
-/// they belong to the calls of the turn before.
+/// Writes the person's turn. The results of tools are messages of their own. They come first,
+/// because they belong to the calls of the turn before.
 fn of_person<'a>(message: &'a ChatMessage, out: &mut Vec<Message<'a>>) {
     let before = out.len();
     out.extend(message.parts.iter().filter_map(|part| match part {

@@ -109,8 +109,8 @@ impl Blocks {
         });
     }
 
-    /// Yields more text of a block, and begins the block if needed, unless it is a call. Text for a closed
-    /// block begins another one.
+    /// Yields more text of a block, and begins the block if needed, unless it is a call. Text for a
+    /// closed block begins another one.
     pub(super) fn more(&mut self, place: Place, text: &str, out: &mut Ready) {
         if text.is_empty() {
             return;

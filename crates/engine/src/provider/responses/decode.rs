@@ -1,7 +1,7 @@
 //! Turns a streamed answer into events.
 //!
-//! All content arrives up to three times: in deltas, complete when its item is done, and complete again
-//! at the end of the response. Nothing is yielded twice.
+//! All content arrives up to three times: in deltas, complete when its item is done, and complete
+//! again at the end of the response. Nothing is yielded twice.
 
 use super::items::{Items, number};
 use crate::provider::{

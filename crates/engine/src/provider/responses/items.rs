@@ -110,8 +110,8 @@ impl Items {
         self.current = Some(item);
     }
 
-    /// The number of the item that an event is about. It is found by its identifier, because some servers
-    /// get the numbers wrong.
+    /// The number of the item that an event is about. It is found by its identifier, because some
+    /// servers get the numbers wrong.
     fn number_of(&self, value: &Value) -> u64 {
         let inner = value.get("item").map_or("", |item| text(item, "id"));
         let mut ids = [text(value, "item_id"), inner].into_iter();
@@ -252,9 +252,9 @@ impl Items {
     }
 }
 
-/// The part of a reasoning item that must be sent back besides its text: the encrypted form; or, for a
-/// server that shows the reasoning itself, a note that the text is no summary. A summary with several
-/// parts, which are joined for the reader, is kept in parts.
+/// The part of a reasoning item that must be sent back besides its text: the encrypted form; or,
+/// for a server that shows the reasoning itself, a note that the text is no summary. A summary with
+/// several parts, which are joined for the reader, is kept in parts.
 fn kept(item: &Value) -> Value {
     let encrypted = item.get("encrypted_content").filter(|it| it.is_string());
     let shown = encrypted.is_none() && !list(item, "content").is_empty();

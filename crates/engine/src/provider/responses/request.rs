@@ -138,8 +138,8 @@ pub(super) fn body(request: &ChatRequest, variant: RequestVariant) -> Value {
     Value::Object(body)
 }
 
-/// Writes the person's turn. The results of tools are items of their own. They come first, because they
-/// belong to the calls of the turn before.
+/// Writes the person's turn. The results of tools are items of their own. They come first, because
+/// they belong to the calls of the turn before.
 fn of_person(message: &ChatMessage, input: &mut Vec<Value>) {
     let mut content = Vec::new();
     for part in &message.parts {
@@ -166,9 +166,9 @@ fn of_person(message: &ChatMessage, input: &mut Vec<Value>) {
     }
 }
 
-/// Writes the model's turn in its original order: reasoning directly before the text or the call that it
-/// led to. Reasoning that led to nothing is left out, because the API
-/// [refuses it](https://github.com/openai/openai-node/issues/1567).
+/// Writes the model's turn in its original order: reasoning directly before the text or the call
+/// that it led to. Reasoning that led to nothing is left out, because the API [refuses
+/// it](https://github.com/openai/openai-node/issues/1567).
 fn of_model(message: &ChatMessage, variant: RequestVariant, input: &mut Vec<Value>) {
     for part in &message.parts {
         match part {
@@ -194,8 +194,8 @@ fn of_model(message: &ChatMessage, variant: RequestVariant, input: &mut Vec<Valu
     }
 }
 
-/// A reasoning item as it was received: encrypted, or as text from a server that encrypts nothing, such as
-/// vLLM.
+/// A reasoning item as it was received: encrypted, or as text from a server that encrypts nothing,
+/// such as vLLM.
 fn thought(text: &str, value: &Value) -> Option<Value> {
     if value.get("type")? != "reasoning" {
         return None;

@@ -1,7 +1,7 @@
 //! Splits a stream of bytes into lines, wherever the network splits the bytes.
 //!
-//! Server-sent events and newline-delimited JSON are both read with this. It works on bytes, because
-//! the network can split a character as well.
+//! Server-sent events and newline-delimited JSON are both read with this. It works on bytes,
+//! because the network can split a character as well.
 
 use super::too_long;
 use headwater_protocol::Error;
@@ -80,8 +80,8 @@ impl Lines {
             return Ok(None);
         }
         let line = self.start..end;
-        // A CR at the end of the bytes ends its line at once: the event must not wait for bytes that may
-        // arrive a minute later.
+        // A CR at the end of the bytes ends its line at once: the event must not wait for bytes
+        // that may arrive a minute later.
         self.after_cr = any && self.buffer[end] == b'\r';
         self.start = end + 1;
         self.scanned = self.start;

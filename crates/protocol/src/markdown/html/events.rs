@@ -81,8 +81,8 @@ impl Writer {
             }
             Tag::Item => self.part("<li>", "</li>"),
             Tag::Table(alignments) => {
-                // The parser fills every row up to the width of the head, so a wide head would turn a
-                // few lines into megabytes.
+                // The parser fills every row up to the width of the head, so a wide head would turn
+                // a few lines into megabytes.
                 let room = if alignments.len() > COLUMNS { DEPTH } else { 4 };
                 self.alignments = alignments;
                 self.element(TABLE, TABLE_END, room);
