@@ -1,5 +1,5 @@
 import { deflateSync } from 'node:zlib';
-import { expect, pictures, test, type Chat, type Server } from './server';
+import { expect, screenshots, test, type Chat, type Server } from './server';
 
 /** A square of one colour as a PNG file. */
 function square(red: number, green: number, blue: number, side = 300): Buffer {
@@ -31,7 +31,7 @@ function square(red: number, green: number, blue: number, side = 300): Buffer {
 }
 
 const file = (name: string, buffer: Buffer) => ({ name, mimeType: 'image/png', buffer });
-const attached = (chat: Chat) => chat.page.getByRole('list', { name: 'Attached pictures' }).getByRole('img');
+const attached = (chat: Chat) => chat.page.getByRole('list', { name: 'Attached images' }).getByRole('img');
 const shown = (chat: Chat) => chat.page.getByRole('article', { name: 'You' }).last().getByRole('img');
 
 async function images(server: Server, chat: Chat) {
@@ -39,14 +39,14 @@ async function images(server: Server, chat: Chat) {
   return messages.at(-2)!.images ?? [];
 }
 
-test('pictures are attached, taken off again, sent, and still there after a reload', async ({ server, chat, page }) => {
+test('images are attached, taken off again, sent, and still there after a reload', async ({ server, chat, page }) => {
   await chat.open(server.url);
   await chat.choose('hello');
-  const field = page.getByLabel('Attach pictures');
+  const field = page.getByLabel('Attach images');
   await field.setInputFiles([file('a.png', square(20, 110, 120)), file('b.png', square(200, 120, 40))]);
   await expect(attached(chat)).toHaveCount(2);
-  await pictures(page, 'pictures-attached');
-  await page.getByRole('list', { name: 'Attached pictures' }).getByRole('button', { name: 'Remove' }).first().click();
+  await screenshots(page, 'images-attached');
+  await page.getByRole('list', { name: 'Attached images' }).getByRole('button', { name: 'Remove' }).first().click();
   await expect(attached(chat)).toHaveCount(1);
   await chat.send('What colour is it?');
   await chat.done();
@@ -54,11 +54,11 @@ test('pictures are attached, taken off again, sent, and still there after a relo
   await expect(shown(chat)).toHaveCount(1);
   expect(await shown(chat).evaluate((image: HTMLImageElement) => image.naturalWidth)).toBe(300);
   expect(await images(server, chat)).toHaveLength(1);
-  await pictures(page, 'pictures-sent');
+  await screenshots(page, 'images-sent');
   await page.reload();
   await expect(shown(chat)).toHaveCount(1);
 
-  // Another wording keeps the picture.
+  // Another wording keeps the image.
   const question = chat.log.getByRole('article', { name: 'You' });
   await question.hover();
   await question.getByRole('button', { name: 'Edit' }).click();
@@ -70,14 +70,14 @@ test('pictures are attached, taken off again, sent, and still there after a relo
   expect(await images(server, chat)).toHaveLength(1);
 });
 
-test('what cannot be attached is said, and a picture alone is a message', async ({ server, chat, page }) => {
+test('what cannot be attached is said, and an image alone is a message', async ({ server, chat, page }) => {
   await chat.open(server.url);
   await chat.choose('hello');
-  const field = page.getByLabel('Attach pictures');
-  await field.setInputFiles(file('no.png', Buffer.from('no picture')));
-  await expect(page.getByRole('alert')).toContainText('This is no PNG, JPEG, WebP or GIF picture.');
+  const field = page.getByLabel('Attach images');
+  await field.setInputFiles(file('no.png', Buffer.from('no image')));
+  await expect(page.getByRole('alert')).toContainText('This is not a PNG, JPEG, WebP or GIF image.');
   await field.setInputFiles(file('large.png', Buffer.concat([square(1, 2, 3), Buffer.alloc(5_000_000)])));
-  await expect(page.getByRole('alert')).toContainText('A picture may have 5 MB at most.');
+  await expect(page.getByRole('alert')).toContainText('An image may have 5 MB at most.');
   await field.setInputFiles(file('a.png', square(20, 110, 120)));
   await expect(attached(chat)).toHaveCount(1);
   await expect(page.getByRole('alert')).toHaveCount(0);
@@ -86,7 +86,7 @@ test('what cannot be attached is said, and a picture alone is a message', async 
   await expect(page.getByRole('article', { name: 'Assistant' }).locator('.prose')).toContainText('script');
 });
 
-test('a pasted picture is attached', async ({ server, chat, page }) => {
+test('a pasted image is attached', async ({ server, chat, page }) => {
   await chat.open(server.url);
   const base64 = square(20, 110, 120).toString('base64');
   await page.getByRole('textbox', { name: 'Message' }).evaluate((field, base64) => {
@@ -98,7 +98,7 @@ test('a pasted picture is attached', async ({ server, chat, page }) => {
   await expect(attached(chat)).toHaveCount(1);
 });
 
-test('a message waits for its picture', async ({ server, chat, page }) => {
+test('a message waits for its image', async ({ server, chat, page }) => {
   await chat.open(server.url);
   await chat.choose('hello');
   let arrive = () => {};
@@ -107,7 +107,7 @@ test('a message waits for its picture', async ({ server, chat, page }) => {
     await held;
     await route.continue();
   });
-  await page.getByLabel('Attach pictures').setInputFiles(file('a.png', square(20, 110, 120)));
+  await page.getByLabel('Attach images').setInputFiles(file('a.png', square(20, 110, 120)));
   await chat.composer.fill('What colour is it?');
   await chat.composer.press('Enter');
   await expect(page.locator('.coming')).toBeVisible();

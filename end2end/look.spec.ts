@@ -1,5 +1,5 @@
 import AxeBuilder from '@axe-core/playwright';
-import { expect, picture, SCREENS, test } from './server';
+import { expect, screenshot, SCREENS, test } from './server';
 
 for (const scheme of ['light', 'dark'] as const) {
   for (const [device, viewport] of Object.entries(SCREENS)) {
@@ -11,7 +11,7 @@ for (const scheme of ['light', 'dark'] as const) {
         expect(width, name).toBeLessThanOrEqual(viewport.width);
         const { violations } = await new AxeBuilder({ page }).analyze();
         expect(violations.map((violation) => `${name}: ${violation.id} ${violation.nodes[0]?.html}`)).toEqual([]);
-        await picture(page, name);
+        await screenshot(page, name);
       };
       await chat.open(server.url);
       await check('new-chat');

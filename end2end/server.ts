@@ -137,20 +137,20 @@ export class Network {
   }
 }
 
-/** A picture for the report, as the screen is now. */
-export async function picture(page: Page, name: string) {
+/** A screenshot for the report, as the screen is now. */
+export async function screenshot(page: Page, name: string) {
   const path = test.info().outputPath(`${name}.png`);
   await page.screenshot({ path });
   await test.info().attach(name, { path, contentType: 'image/png' });
 }
 
-/** Pictures on a desktop and a phone, light and dark; the desktop stays. */
-export async function pictures(page: Page, name: string) {
+/** Screenshots on a desktop and a phone, light and dark; the desktop stays. */
+export async function screenshots(page: Page, name: string) {
   for (const [device, viewport] of Object.entries(SCREENS)) {
     await page.setViewportSize(viewport);
     for (const colorScheme of ['light', 'dark'] as const) {
       await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
-      await picture(page, `${name}-${device}-${colorScheme}`);
+      await screenshot(page, `${name}-${device}-${colorScheme}`);
     }
   }
   await page.setViewportSize(SCREENS.desktop);

@@ -1,6 +1,6 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { expect, pictures, test, type Chat } from './server';
+import { expect, screenshots, test, type Chat } from './server';
 
 const opener = (chat: Chat) => chat.page.getByRole('button', { name: 'Settings of this chat' });
 const dialog = (chat: Chat) => chat.page.getByRole('dialog', { name: 'Settings of this chat' });
@@ -13,7 +13,7 @@ test('a new chat is set before its first message, and an old one later', async (
   await form.getByLabel('System prompt').fill('You are a river guide. Answer in two sentences.');
   await form.getByLabel('Temperature').fill('0.2');
   await form.getByLabel('Thinking').selectOption('High');
-  await pictures(page, 'settings-of-a-new-chat');
+  await screenshots(page, 'settings-of-a-new-chat');
   await form.getByRole('button', { name: 'Save' }).click();
   await expect(form).toBeHidden();
   await expect(opener(chat)).toBeFocused();
@@ -102,14 +102,14 @@ test('providers are listed with what is wrong and how to mend it', async ({ serv
   await expect(openai).toContainText('0 models');
   await expect(openai).toContainText('Set OPENAI_API_KEY to a key that it accepts');
   await expect(list).toContainText('ANTHROPIC_API_KEY');
-  await pictures(page, 'providers');
+  await screenshots(page, 'providers');
   await list.getByRole('button', { name: 'Close' }).click();
   await expect(list).toBeHidden();
   // The picker says so, until the provider answers again.
   const hello = page.getByLabel('Model', { exact: true }).locator('option[value="scripted/hello"]');
   await expect(hello).toHaveText('hello (failing now)');
   await chat.choose('hello');
-  await pictures(page, 'picker');
+  await screenshots(page, 'picker');
   await chat.send('Are you well?');
   await chat.done();
   await page.getByRole('button', { name: 'Providers' }).click();

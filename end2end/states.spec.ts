@@ -1,13 +1,13 @@
-import { expect, picture as keep, pictures, test, type Chat, type Server } from './server';
+import { expect, screenshot as keep, screenshots, test, type Chat, type Server } from './server';
 
-/** Produces a state on purpose and keeps a picture of it. */
+/** Produces a state on purpose and keeps a screenshot of it. */
 async function show(server: Server, chat: Chat, scenario: string) {
   await chat.open(server.url);
   await chat.choose(scenario);
   await chat.send(`Show me “${scenario}”.`);
 }
 
-const picture = (chat: Chat, name: string) => keep(chat.page, name);
+const screenshot = (chat: Chat, name: string) => keep(chat.page, name);
 
 test('every stage is shown as the server tells it', async ({ server, chat, page }) => {
   await chat.open(server.url);
@@ -23,7 +23,7 @@ test('every stage is shown as the server tells it', async ({ server, chat, page 
   });
   await chat.send('Show me “stages”.');
   await expect(chat.status).toContainText(/Reading the prompt/);
-  await picture(chat, 'reading');
+  await screenshot(chat, 'reading');
   await chat.done();
   await expect(chat.status).toBeEmpty();
   const seen = (await page.evaluate(() => (window as unknown as { seen: string[] }).seen)).join('\n');
@@ -35,10 +35,10 @@ test('every stage is shown as the server tells it', async ({ server, chat, page 
 test('silence of the provider is said', async ({ server, chat }) => {
   await show(server, chat, 'stall');
   await expect(chat.status).toContainText(/silent for \d+ s/, { timeout: 20_000 });
-  await picture(chat, 'silent');
+  await screenshot(chat, 'silent');
   await chat.page.getByRole('button', { name: 'Stop' }).click();
   await expect(chat.status).toContainText(/Stopped/);
-  await picture(chat, 'stopped');
+  await screenshot(chat, 'stopped');
 });
 
 for (const [scenario, sentence, action] of [
@@ -54,7 +54,7 @@ for (const [scenario, sentence, action] of [
     await expect(alert).toContainText(sentence);
     await expect(alert.getByRole('button', { name: action, exact: true })).toBeVisible();
     if (action === 'Continue') await expect(alert).toContainText(/\d+ words? (is|are) kept/);
-    await picture(chat, scenario);
+    await screenshot(chat, scenario);
     expect(await server.stored(chat.conversation)).toBe(
       action === 'Continue' ? await chat.copied() : '',
     );
@@ -65,11 +65,11 @@ test('what passes by itself is a countdown in the status line, then an answer', 
   await server.startedWith({ HEADWATER_ATTEMPTS: '3' });
   await show(server, chat, 'flaky');
   await expect(chat.status).toContainText(/Too many requests.* Trying again in 1 s \(attempt 2\)/);
-  await picture(chat, 'retrying');
+  await screenshot(chat, 'retrying');
   await expect(chat.status).toContainText(/attempt 3/);
   await page.setViewportSize({ width: 360, height: 740 });
   await page.emulateMedia({ colorScheme: 'dark', reducedMotion: 'reduce' });
-  await picture(chat, 'retrying-phone-dark');
+  await screenshot(chat, 'retrying-phone-dark');
   await chat.done();
   await expect(chat.text).toContainText('nobody had to press anything');
   await expect(chat.answer.getByRole('alert')).toHaveCount(0);
@@ -83,7 +83,7 @@ test('an answer that broke off goes on by itself, with a seam', async ({ server,
   await expect(chat.text.locator('.seam')).toHaveCount(1);
   await expect(chat.answer.getByRole('alert')).toHaveCount(0);
   expect(await chat.copied()).toBe(await server.stored(chat.conversation));
-  await pictures(chat.page, 'seam');
+  await screenshots(chat.page, 'seam');
 });
 
 test('another model answers where the chosen one cannot, and the receipt names it', async ({ server, chat }) => {
@@ -95,7 +95,7 @@ test('another model answers where the chosen one cannot, and the receipt names i
   await expect(receipt.locator('summary')).toContainText('answered by hello');
   await receipt.locator('summary').click();
   await expect(receipt.locator('dd').first()).toHaveText('hello');
-  await pictures(chat.page, 'fallback');
+  await screenshots(chat.page, 'fallback');
 });
 
 test('quota: another model is the way', async ({ server, chat }) => {
@@ -104,7 +104,7 @@ test('quota: another model is the way', async ({ server, chat }) => {
   const other = alert.getByRole('button', { name: 'Another model' });
   await expect(other).toHaveClass(/main/);
   await expect(alert.locator('.main')).toHaveCount(1);
-  await pictures(chat.page, 'quota');
+  await screenshots(chat.page, 'quota');
   await other.click();
   await alert.getByRole('button', { name: /^hello/ }).click();
   await expect(chat.text).toContainText('I am a script');
@@ -115,9 +115,9 @@ test('too many requests: another model beside a countdown', async ({ server, cha
   const alert = chat.answer.getByRole('alert');
   await expect(alert.getByRole('button', { name: 'Another model' })).toHaveClass(/main/);
   await expect(alert.getByRole('button', { name: /^Retry in [12] s$/ })).toBeVisible();
-  await picture(chat, 'rate-limit');
+  await screenshot(chat, 'rate-limit');
   await expect(alert.getByRole('button', { name: 'Retry', exact: true })).toBeEnabled();
-  await picture(chat, 'rate-limit-over');
+  await screenshot(chat, 'rate-limit-over');
 });
 
 test('too long for the model: a new chat, or a model that reads more', async ({ server, chat, page }) => {
@@ -125,7 +125,7 @@ test('too long for the model: a new chat, or a model that reads more', async ({ 
   const alert = chat.answer.getByRole('alert');
   await expect(alert.getByRole('button', { name: 'Another model' })).toBeVisible();
   await expect(alert.getByRole('button', { name: 'Retry' })).toHaveCount(0);
-  await pictures(page, 'too-long');
+  await screenshots(page, 'too-long');
   await alert.getByRole('link', { name: 'New chat' }).click();
   await expect(page).toHaveURL(`${server.url}/`);
   await expect(chat.composer).toBeVisible();
@@ -137,7 +137,7 @@ test('a key that is not accepted leads to the providers', async ({ server, chat,
   const way = alert.getByRole('button', { name: 'How to connect a provider' });
   await expect(way).toHaveClass(/main/);
   await expect(alert.getByRole('button', { name: 'Retry' })).not.toHaveClass(/main/);
-  await pictures(page, 'key');
+  await screenshots(page, 'key');
   await way.click();
   const dialog = page.getByRole('dialog', { name: 'Providers' });
   await expect(dialog).toContainText('OPENAI_API_KEY');
@@ -153,7 +153,7 @@ test('a server that cannot be reached gives the text back', async ({ server, cha
   await chat.composer.press('Enter');
   await expect(chat.page.getByRole('alert')).toBeVisible({ timeout: 40_000 });
   await expect(chat.composer).toHaveValue('Where are you?');
-  await picture(chat, 'unreachable');
+  await screenshot(chat, 'unreachable');
 });
 
 test('nothing in an answer runs, and nothing loads', async ({ server, chat, page }) => {

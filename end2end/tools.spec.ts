@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, pictures, test, type Chat, type Server } from './server';
+import { expect, screenshots, test, type Chat, type Server } from './server';
 
 /** Starts the server with tools that are lines of shell. */
 async function withTools(server: Server, folder: string, tools: Record<string, string>) {
@@ -38,7 +38,7 @@ test('tools run in cards that fill, and the answer goes on with what they gave',
   await search.locator('summary').click();
   await expect(search.getByLabel('Arguments')).toHaveText('query: how streams get lost\nlimit: 3');
   await expect(search.getByLabel('Result')).toHaveText('1. A run is a log.\n');
-  await pictures(page, 'tool-running');
+  await screenshots(page, 'tool-running');
 
   // A reload in the middle shows the same, and goes on.
   await page.reload();
@@ -52,7 +52,7 @@ test('tools run in cards that fill, and the answer goes on with what they gave',
   await expect(chat.text.locator('p').nth(1)).toHaveText('This is what came back:');
   await expect(chat.text.locator('li').first()).toContainText('search: 1. A run is a log.');
   await expect(chat.text.locator('li').last()).toContainText('the clock has stopped');
-  await pictures(page, 'tool-done');
+  await screenshots(page, 'tool-done');
   expect(await chat.copied()).toBe(await server.stored(chat.conversation));
 });
 

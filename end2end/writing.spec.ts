@@ -1,4 +1,4 @@
-import { expect, pictures, test, type Chat } from './server';
+import { expect, screenshots, test, type Chat } from './server';
 import type { Locator, Page } from '@playwright/test';
 
 /** Which way an element is written. */
@@ -65,7 +65,7 @@ test('every block is written the way of its own first letter', async ({ server, 
   expect(quote).toEqual(['0px', '3px']);
   const said = chat.log.getByRole('article', { name: 'You' }).locator('.said');
   expect(await direction(said)).toBe('rtl');
-  await pictures(page, 'right-to-left');
+  await screenshots(page, 'right-to-left');
   await page.reload();
   expect(await of('blockquote')).toBe('rtl');
 });

@@ -24,28 +24,28 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve the page (the default)
+    /// Start the web server (the default)
     Serve,
-    /// Ask a model; its answer goes to standard output as it comes
+    /// Ask a model and stream its answer to standard output
     Ask {
-        /// The question
+        /// Question; several words become one question
         #[arg(required = true)]
         text: Vec<String>,
-        /// The model, as provider/model
+        /// Model to ask, as provider/model
         #[arg(short, long)]
         with: Option<String>,
-        /// A picture to ask about; may be given several times
+        /// Image to attach (PNG, JPEG, WebP or GIF); can be repeated
         #[arg(short, long, value_name = "FILE")]
         image: Vec<PathBuf>,
     },
-    /// Play a stored answer at its true pace
+    /// Print a stored answer at the pace at which it was written
     Replay {
-        /// The run, as the event stream and the receipt name it
+        /// Identifier of the run, as in its event stream and in the receipt of the answer
         run: RunId,
-        /// How many times faster
+        /// Factor of speed: 2 plays twice as fast
         #[arg(long, default_value_t = 1.0)]
         speed: f64,
-        /// Print the events as JSON, one a line
+        /// Print the events as JSON, one per line
         #[arg(long)]
         events: bool,
     },

@@ -12,7 +12,7 @@
 //! - [`ui`]: what a person sees.
 //!
 //! Data goes one way, provider → engine → log → follow → client → view. The only way back is a
-//! command, and its effect returns as events. ARCHITECTURE.md has the picture and the invariants.
+//! command, and its effect returns as events. ARCHITECTURE.md has the overview and the invariants.
 
 #![recursion_limit = "256"]
 

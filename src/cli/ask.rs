@@ -1,5 +1,5 @@
-//! `headwater ask`: the smallest reader. It starts a run and follows it with a cursor, through the
-//! running server or through one that it starts itself.
+//! `headwater ask`: the smallest reader. It starts a run and follows it with a cursor. If no server
+//! is running, it starts one.
 
 use super::{logging, printed::Printed, serve::Server};
 use crate::server::config::Config;
@@ -21,7 +21,7 @@ use std::{
 /// The pause between two attempts to reach a server that went away.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// The most attempts in a row: half a minute, in which a server restarts.
+/// The most attempts in a row: half a minute, which is enough for a server to restart.
 const TRIES: u32 = 60;
 
 /// The longest silence on an event stream before it counts as dead. The server pings every 5 s.
@@ -34,7 +34,7 @@ pub(super) async fn ask(
     images: Vec<PathBuf>,
 ) -> Result<(), Error> {
     logging::init(config.log_format, "error");
-    // Before anything is started, because a wrong file name is the most likely mistake.
+    // Read before anything is started, because a wrong file name is the most likely mistake.
     let images = images.iter().map(read_image).collect::<Result<_, _>>()?;
     let (address, server) = match lock::take(&config.engine.data)? {
         Holder::Other(address) if !address.is_empty() => (address, None),
@@ -60,7 +60,7 @@ pub(super) async fn ask(
 struct Asker {
     http: reqwest::Client,
     address: String,
-    /// Whether standard error is a terminal, on which the state can be shown.
+    /// Whether the state can be shown, because standard error is a terminal.
     shows_state: bool,
 }
 
@@ -191,7 +191,7 @@ impl Asker {
 
 fn read_image(path: &PathBuf) -> Result<Vec<u8>, Error> {
     std::fs::read(path).map_err(|why| {
-        let sentence = format!("The picture {} cannot be read: {why}.", path.display());
+        let sentence = format!("The image {} cannot be read: {why}.", path.display());
         Error::new(ErrorCode::InvalidRequest, sentence)
     })
 }
@@ -225,7 +225,7 @@ async fn answer_of<T: serde::de::DeserializeOwned>(
     }
 }
 
-/// The answer goes on without a reader.
+/// The error when nobody reads standard output any more. The answer itself goes on.
 fn nobody_reads(why: std::io::Error) -> Error {
     let sentence = format!("The answer cannot be printed: {why}. What was written is kept.");
     Error::new(ErrorCode::InvalidRequest, sentence)

@@ -1,4 +1,4 @@
-//! `headwater doctor`: checks the installation, one line for each check.
+//! `headwater doctor`: checks the installation and prints one line per check.
 
 use super::logging;
 use crate::server::config::Config;

@@ -1,4 +1,4 @@
-//! What the program says about itself goes to standard error, so that standard output stays clean.
+//! The log. It goes to standard error, so that standard output stays clean.
 
 use crate::server::config::LogFormat;
 use headwater_protocol::Error;
@@ -9,12 +9,12 @@ use std::{
 };
 use tracing_subscriber::EnvFilter;
 
-/// The format of this process, once it is known.
+/// The format of the log, once it is known.
 static FORMAT: OnceLock<LogFormat> = OnceLock::new();
 
-/// Starts to log in `format`. The variable `HEADWATER_LOG` says what is logged
-/// ([syntax](https://docs.rs/tracing-subscriber/0.3/tracing_subscriber/filter/struct.EnvFilter.html#directives)),
-/// otherwise `default`. Only the first call has an effect.
+/// Starts the log in `format`. The environment variable `HEADWATER_LOG` says what is logged
+/// ([syntax](https://docs.rs/tracing-subscriber/0.3/tracing_subscriber/filter/struct.EnvFilter.html#directives));
+/// without it, `default` does. Only the first call has an effect.
 pub(super) fn init(format: LogFormat, default: &str) {
     if FORMAT.set(format).is_err() {
         return;
@@ -24,9 +24,9 @@ pub(super) fn init(format: LogFormat, default: &str) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr);
-    // An error says that the program that uses us as a library logs already.
+    // It only fails if the program that uses this crate as a library has set up its own log.
     let _ = match format {
-        // Its default looks at `NO_COLOR`, and not at the terminal.
+        // Its default respects `NO_COLOR`, but does not check for a terminal.
         LogFormat::Text if io::stderr().is_terminal() => log.try_init(),
         LogFormat::Text => log.with_ansi(false).try_init(),
         LogFormat::Json => {
@@ -42,7 +42,7 @@ pub(super) fn init(format: LogFormat, default: &str) {
     };
 }
 
-/// Says why the program ends.
+/// Reports the failure that ends the program.
 pub(super) fn report(why: &Error) {
     match FORMAT.get() {
         Some(LogFormat::Json) => tracing::error!("{why}"),

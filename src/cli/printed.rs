@@ -1,7 +1,8 @@
-//! An answer on standard output: what the page shows, as far as a terminal can show it.
+//! An answer on standard output.
 //!
-//! Both use the same fold. A terminal cannot take text back, though. If printed text does not belong to
-//! the answer any more, standard error says so, and the current text is printed on a new line.
+//! It uses the same fold as the page. But a terminal cannot take text back. If printed text is no
+//! longer part of the answer, standard error says so, and the current text is printed on a new
+//! line.
 
 use headwater_protocol::{
     Event, Seq, Status,
@@ -9,7 +10,7 @@ use headwater_protocol::{
 };
 use std::io::{self, Write};
 
-/// What was printed of an answer.
+/// An answer and what was printed of it.
 #[derive(Debug, Default)]
 pub(super) struct Printed<W> {
     out: W,
@@ -21,7 +22,7 @@ pub(super) struct Printed<W> {
 }
 
 impl<W: Write> Printed<W> {
-    /// Nothing yet.
+    /// An answer without text.
     pub(super) fn new(out: W) -> Self {
         Self {
             out,
@@ -31,16 +32,16 @@ impl<W: Write> Printed<W> {
         }
     }
 
-    /// What the answer is by now.
+    /// The answer so far.
     pub(super) fn answer(&self) -> &Answer {
         &self.answer
     }
 
-    /// Takes an entry and prints what it adds. The answer is the sentence for standard error, where
-    /// text that was printed does not stand.
+    /// Applies an entry and prints the text that it adds. Returns a sentence for standard error if
+    /// printed text is no longer part of the answer.
     ///
     /// # Errors
-    /// Whoever read the output has gone away.
+    /// The output cannot be written, usually because its reader is gone.
     pub(super) fn apply(
         &mut self,
         seq: Seq,
@@ -83,7 +84,7 @@ impl<W: Write> Printed<W> {
                 self.out.flush()?;
             }
         } else {
-            // Text in the middle of the answer waits for its end.
+            // Text in the middle of the answer is printed at the end.
             let visible =
                 blocks.any(|block| block.block == number && self.answer.is_visible(block));
             self.stale |= visible;
@@ -91,7 +92,7 @@ impl<W: Write> Printed<W> {
         Ok(())
     }
 
-    /// Prints what is missing, or all of it where what was printed does not stand.
+    /// Prints the missing text, or all text if the printed text is no longer part of the answer.
     fn reprint(&mut self, sentence: &'static str) -> io::Result<Option<&'static str>> {
         let text = self.answer.visible_text();
         self.stale = false;

@@ -45,15 +45,15 @@ pub(super) async fn replay(
         };
         let written = out.write_all(line.as_bytes()).and_then(|()| out.flush());
         if written.is_err() {
-            // The reader of standard output has gone.
+            // Nobody reads standard output any more.
             return Ok(());
         }
     }
     Ok(())
 }
 
-/// How many bytes of each block belong to the final answer: none of a replaced attempt, and after a stop
-/// only what was kept.
+/// How many bytes of each block belong to the final answer: none of a superseded attempt, and only
+/// the kept text after a stop.
 fn kept(answer: &Answer) -> HashMap<BlockNo, usize> {
     let blocks = answer.blocks.iter();
     blocks

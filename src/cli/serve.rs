@@ -1,4 +1,4 @@
-//! `headwater serve`: the web server, until a signal ends it.
+//! `headwater serve`: runs the web server until a signal ends it.
 
 use super::logging;
 use crate::server::{config::Config, connections, guard::Hosts, router};
@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 /// How long connections may take to close once no run is left.
 const CLOSE: Duration = Duration::from_secs(4);
 
-/// Serves until a signal, then shuts down in order.
+/// Serves until SIGTERM or SIGINT, then shuts down in order.
 pub(super) async fn serve(config: Config) -> Result<(), Error> {
     logging::init(config.log_format, "info");
     let lock = match lock::take(&config.engine.data)? {
@@ -86,8 +86,8 @@ impl Server {
         })
     }
 
-    /// Ends in order: takes no new runs, gives running ones a grace, closes all streams. Returns how
-    /// many answers were interrupted.
+    /// Shuts down in order: accepts no new runs, lets running ones finish within `grace`, and
+    /// closes all streams. Returns the number of interrupted answers.
     pub(super) async fn stop(self, grace: Duration) -> usize {
         let interrupted = self.engine.shutdown.run(grace).await;
         if tokio::time::timeout(CLOSE, self.task).await.is_err() {
@@ -120,8 +120,8 @@ async fn bind(addr: SocketAddr) -> Result<TcpListener, Error> {
     })
 }
 
-/// Where the files of the page are. `cargo leptos` sets environment variables; otherwise they are
-/// beside the program, where `make run` builds them.
+/// The paths of the page's files. `cargo leptos` sets them as environment variables. Otherwise the
+/// files are beside the program, where `make run` builds them.
 fn leptos_options(addr: SocketAddr) -> LeptosOptions {
     if std::env::var_os("LEPTOS_OUTPUT_NAME").is_some()
         && let Ok(file) = leptos::config::get_configuration(None)

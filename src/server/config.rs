@@ -21,19 +21,19 @@ use std::{
 /// The flags of the command line. Every flag is an environment variable too.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Flags {
-    /// Address to listen on; port 0 picks a free one
+    /// Address to listen on; port 0 picks a free one [default: 127.0.0.1:3000]
     #[arg(long, global = true, env = "HEADWATER_ADDR", value_name = "ADDR")]
     pub addr: Option<SocketAddr>,
-    /// Folder of the database
+    /// Data folder, with the database [default: ~/.local/share/headwater]
     #[arg(long, global = true, env = "HEADWATER_DATA", value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Configuration file (TOML)
     #[arg(long, global = true, env = "HEADWATER_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// GGUF file of the built-in model; "none" switches it off
+    /// GGUF file of the built-in model, or "none" to switch it off [default: the file that the setup downloaded]
     #[arg(long, global = true, env = "HEADWATER_MODEL", value_name = "FILE")]
     pub model: Option<PathBuf>,
-    /// The model used where none is chosen, as provider/model
+    /// Model to use when none is chosen, as provider/model [default: the first one of the first provider]
     #[arg(
         long,
         global = true,
@@ -41,7 +41,7 @@ pub struct Flags {
         value_name = "NAME"
     )]
     pub default_model: Option<String>,
-    /// Base URL of an OpenAI-compatible server, such as http://127.0.0.1:11434/v1
+    /// Base URL of an OpenAI-compatible server, such as http://127.0.0.1:8080/v1
     #[arg(
         long,
         global = true,
@@ -49,10 +49,10 @@ pub struct Flags {
         value_name = "URL"
     )]
     pub provider_url: Option<String>,
-    /// Serve scripted answers: "builtin", or a file of scenarios (for tests and demonstrations)
+    /// Serve scripted answers, for tests and demonstrations: a file of scenarios, or "builtin"
     #[arg(long, global = true, env = "HEADWATER_SCRIPT", value_name = "FILE")]
     pub script: Option<PathBuf>,
-    /// Another host name under which the page may be opened; may be given several times
+    /// Accept requests for this host name, besides localhost; can be repeated
     #[arg(
         long = "allow-host",
         global = true,
@@ -61,10 +61,10 @@ pub struct Flags {
         value_delimiter = ','
     )]
     pub allow_hosts: Vec<String>,
-    /// Seconds that running answers get after SIGTERM
+    /// Seconds that running answers get to finish after SIGTERM [default: 10]
     #[arg(long, global = true, env = "HEADWATER_GRACE", value_name = "SECONDS")]
     pub grace: Option<f64>,
-    /// Seconds until the first token of an answer
+    /// Longest wait for the first token of an answer, in seconds [default: 120]
     #[arg(
         long,
         global = true,
@@ -72,7 +72,7 @@ pub struct Flags {
         value_name = "SECONDS"
     )]
     pub first_token: Option<f64>,
-    /// Seconds of silence between two tokens
+    /// Longest pause between two tokens, in seconds [default: 60]
     #[arg(
         long,
         global = true,
@@ -80,10 +80,10 @@ pub struct Flags {
         value_name = "SECONDS"
     )]
     pub between_tokens: Option<f64>,
-    /// Attempts with one model before its first text
+    /// Most attempts with one model until text arrives [default: 3]
     #[arg(long, global = true, env = "HEADWATER_ATTEMPTS", value_name = "NUMBER")]
     pub attempts: Option<u32>,
-    /// Models to ask, as provider/model, when the chosen one cannot answer
+    /// Models to try when the chosen one cannot answer, as provider/model, separated by commas
     #[arg(
         long,
         global = true,
@@ -92,13 +92,13 @@ pub struct Flags {
         value_delimiter = ','
     )]
     pub fallback: Vec<String>,
-    /// When an answer breaks off: "continue", "restart" or "stop"
+    /// What to do when an answer breaks off: "continue", "restart" or "stop" [default: continue]
     #[arg(long, global = true, env = "HEADWATER_ON_BREAK", value_name = "WORD")]
     pub on_break: Option<String>,
-    /// Seconds between two pings of an event stream
+    /// Seconds between two pings of an event stream [default: 5]
     #[arg(long, global = true, env = "HEADWATER_PING", value_name = "SECONDS")]
     pub ping: Option<f64>,
-    /// Seconds that one event stream lasts before it is resumed
+    /// Seconds after which an event stream is closed and resumed [default: 1800]
     #[arg(
         long,
         global = true,
@@ -106,7 +106,7 @@ pub struct Flags {
         value_name = "SECONDS"
     )]
     pub stream_lifetime: Option<f64>,
-    /// How the log on standard error is written: as lines of text, or as one JSON object a line
+    /// Format of the log on standard error [default: text]
     #[arg(
         long,
         global = true,
@@ -114,7 +114,7 @@ pub struct Flags {
         value_name = "FORMAT"
     )]
     pub log_format: Option<LogFormat>,
-    /// Largest size of the database in megabytes; 0 leaves it to the disk
+    /// Largest size of the database in megabytes; 0 means no limit [default: 0]
     #[arg(long, global = true, env = "HEADWATER_DATA_LIMIT", value_name = "MB")]
     pub data_limit: Option<u64>,
 }
@@ -123,10 +123,10 @@ pub struct Flags {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// Lines for people, in colours where standard error is a terminal.
+    /// Lines of text, in colours if standard error is a terminal.
     #[default]
     Text,
-    /// One JSON object a line, for programs that collect logs.
+    /// One JSON object per line, for programs that collect logs.
     Json,
 }
 

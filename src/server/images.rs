@@ -12,8 +12,8 @@ use headwater_engine::{Engine, db::images::too_large};
 use headwater_protocol::{Error, ErrorCode, ImageId, MAX_IMAGE_BYTES};
 use std::sync::Arc;
 
-/// `POST /api/images`: stores the image in the body. The response is its identifier as a JSON string,
-/// for [`crate::api::start_run`].
+/// `POST /api/images`: stores the image in the body. The response is its identifier as a JSON
+/// string, for [`crate::api::start_run`].
 pub async fn upload(State(engine): State<Arc<Engine>>, body: Body) -> Response {
     match keep(&engine, body).await {
         Ok(id) => Json(id).into_response(),
@@ -41,7 +41,7 @@ pub async fn show(State(engine): State<Arc<Engine>>, Path(id): Path<String>) -> 
             ];
             (headers, image.data).into_response()
         }
-        Ok(None) => refuse(Error::new(ErrorCode::NotFound, "There is no such picture.")),
+        Ok(None) => refuse(Error::new(ErrorCode::NotFound, "There is no such image.")),
         Err(why) => refuse(why),
     }
 }

@@ -1,8 +1,8 @@
 //! Pages without script: the list of conversations, and a conversation that streams.
 //!
-//! A browser without WASM, or one that has not loaded it yet, sends the composer as a plain form. It is
-//! redirected to `/plain/{conversation}`, a document that the server writes block by block until the
-//! answer is complete.
+//! A browser without WASM, or one that has not loaded it yet, sends the composer as a plain form.
+//! It is redirected to `/plain/{conversation}`, a document that the server writes block by block
+//! until the answer is complete.
 
 use super::document::{document, escape, failure, head};
 use axum::{
@@ -239,7 +239,7 @@ fn blocks_of(source: Source, earlier: &str) -> impl Stream<Item = String> + use<
                 state.source.with_answer(|answer| {
                     answer
                         .pictures()
-                        .for_each(|image| picture(&image, &mut html));
+                        .for_each(|image| write_image(&image, &mut html));
                 });
                 html.push_str("</div>");
                 html.push_str(&end);
@@ -269,8 +269,8 @@ fn article(message: &Message, last: bool, page: &mut String) {
             for block in markdown::render(&message.visible_text()) {
                 block_html(&block.html, page);
             }
-            let pictures = message.answers.iter().flat_map(Answer::pictures);
-            pictures.for_each(|image| picture(&image, page));
+            let images = message.answers.iter().flat_map(Answer::pictures);
+            images.for_each(|image| write_image(&image, page));
             page.push_str("</div>");
             if let Some(answer) = message.answers.last() {
                 page.push_str(&ending(answer, last));
@@ -280,9 +280,9 @@ fn article(message: &Message, last: bool, page: &mut String) {
     page.push_str("</article>");
 }
 
-fn picture(image: &ImageId, page: &mut String) {
+fn write_image(image: &ImageId, page: &mut String) {
     page.push_str(&format!(
-        "<p><img src=\"{}\" alt=\"Picture\"></p>",
+        "<p><img src=\"{}\" alt=\"Image\"></p>",
         image.address()
     ));
 }

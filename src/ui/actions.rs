@@ -1,4 +1,4 @@
-//! What can be done with an answer.
+//! The buttons below an answer.
 
 use super::{
     button::{quiet, worded},
@@ -16,7 +16,7 @@ use headwater_protocol::{FinishReason, ModelInfo, Status};
 use leptos::prelude::*;
 use std::time::Duration;
 
-/// A button that copies a text and says so for a moment.
+/// A button that copies a text and confirms it for a moment.
 pub(super) fn copy_button(source: impl Fn() -> String + Send + Sync + 'static) -> AnyView {
     let page = expect_context::<PageContext>();
     let done = RwSignal::new(false);
@@ -45,16 +45,16 @@ pub(super) fn copy_button(source: impl Fn() -> String + Send + Sync + 'static) -
     .into_any()
 }
 
-/// What another model can be asked to do.
+/// What another model can do with an answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
-    /// Another answer beside this one.
-    Again,
-    /// The same answer, from where it broke off.
-    Onward,
+    /// Write another answer, as another branch.
+    Regenerate,
+    /// Continue the answer where it broke off.
+    Continue,
 }
 
-/// A menu of the other models, if there are any. `words` as in [`menu`].
+/// A menu of the other models, if there are any. For `words`, see [`menu`].
 pub(super) fn other_models(
     message: MessageView,
     action: Action,
@@ -63,8 +63,8 @@ pub(super) fn other_models(
     let chat = expect_context::<Chat>();
     let layout = expect_context::<LayoutContext>();
     let id = match action {
-        Action::Again => format!("again-{}", message.id),
-        Action::Onward => format!("onward-{}", message.id),
+        Action::Regenerate => format!("again-{}", message.id),
+        Action::Continue => format!("onward-{}", message.id),
     };
     let model = Memo::new(move |_| message.state.with(|state| state.model.clone()));
     let any = move || {
@@ -89,8 +89,8 @@ pub(super) fn other_models(
                 <small>{model.provider}</small>
             };
             let action = move || match action {
-                Action::Again => chat.retry(message.id, Some(chosen.clone())),
-                Action::Onward => chat.continue_answer(message.id, Some(chosen.clone())),
+                Action::Regenerate => chat.retry(message.id, Some(chosen.clone())),
+                Action::Continue => chat.continue_answer(message.id, Some(chosen.clone())),
             };
             item(list.clone(), "", content.into_any(), action)
         });
@@ -108,13 +108,13 @@ pub(super) fn other_models(
 }
 
 /// The button that continues an answer where it broke off.
-pub(super) fn onward(chat: Chat, message: MessageView, class: &'static str) -> AnyView {
-    worded(class, Some(Icon::Onward), "Continue", move || {
+pub(super) fn continue_button(chat: Chat, message: MessageView, class: &'static str) -> AnyView {
+    worded(class, Some(Icon::Continue), "Continue", move || {
         chat.continue_answer(message.id, None)
     })
 }
 
-/// Copy, regenerate, another model, and for an incomplete last answer: continue.
+/// Copy, regenerate, another model, and continue if the last answer is incomplete.
 #[component]
 pub(super) fn AnswerActions(message: MessageView) -> impl IntoView {
     let chat = expect_context::<Chat>();
@@ -135,9 +135,9 @@ pub(super) fn AnswerActions(message: MessageView) -> impl IntoView {
         {copy_button(move || message.with_body(|body| {
             body.answers.iter().map(headwater_protocol::chat::Answer::visible_text).collect()
         }))}
-        {quiet("Regenerate", Icon::Again, move || chat.retry(message.id, None))}
-        {other_models(message, Action::Again, None)}
-        {when(move || last.get() && broke_off.get(), move || onward(chat, message, "button small"))}
+        {quiet("Regenerate", Icon::Retry, move || chat.retry(message.id, None))}
+        {other_models(message, Action::Regenerate, None)}
+        {when(move || last.get() && broke_off.get(), move || continue_button(chat, message, "button small"))}
     }
     .into_any()
 }

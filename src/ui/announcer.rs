@@ -1,11 +1,11 @@
-//! Says to screen readers, in whole sentences, what others see.
+//! Announces to screen readers, in whole sentences, what others see.
 
 use super::context::PageContext;
 use crate::client::store::{Chat, MessageView};
 use headwater_protocol::{MessageId, Status, markdown::plain_text};
 use leptos::prelude::*;
 
-/// How far an answer has been read out.
+/// How far an answer has been announced.
 #[derive(Clone, Copy)]
 struct Read {
     message: MessageId,
@@ -13,8 +13,9 @@ struct Read {
     ended: bool,
 }
 
-/// The page's one polite live region. It gets the finished sentences of the running answer, and what
-/// happens to it.
+/// The page's only polite [live
+/// region](https://developer.mozilla.org/docs/Web/Accessibility/ARIA/Guides/Live_regions). It gets
+/// the finished sentences of the running answer, and the changes of its state.
 #[component]
 pub(super) fn Announcer() -> impl IntoView {
     let chat = expect_context::<Chat>();
@@ -26,7 +27,7 @@ pub(super) fn Announcer() -> impl IntoView {
         let status = message.state.with(|state| state.status);
         let read = match before.flatten() {
             Some(read) if read.message == message.id => read,
-            // What was there when the conversation was opened is not announced.
+            // Text that was there when the conversation was opened is not announced.
             _ => Read {
                 message: message.id,
                 upto: message.with_body(|body| body.text.source().len()),
@@ -56,7 +57,7 @@ pub(super) fn Announcer() -> impl IntoView {
     .into_any()
 }
 
-/// What is settled and has not been read out.
+/// The settled text that has not been announced yet, and where it ends.
 fn fresh(message: MessageView, from: usize, ended: bool) -> (String, usize) {
     message.with_body(|body| {
         let source = body.text.source();
@@ -67,7 +68,7 @@ fn fresh(message: MessageView, from: usize, ended: bool) -> (String, usize) {
         };
         match source.get(from..upto) {
             Some(new) if upto > from => (plain_text(new), upto),
-            // The text was cut: go on from where it is now.
+            // The text was cut, so continue from its end.
             _ => (String::new(), from.min(source.len())),
         }
     })
@@ -77,7 +78,7 @@ fn ending(status: Option<Status>) -> Option<&'static str> {
     Some(match status? {
         Status::Ok => "Answer finished.",
         Status::Cancelled => "Answer stopped.",
-        // The failure is an alert and speaks for itself.
+        // The failure is an alert, which screen readers announce anyway.
         Status::Error | Status::Interrupted | Status::Superseded => return None,
     })
 }

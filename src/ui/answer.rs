@@ -1,4 +1,4 @@
-//! An answer: what was left out before it, the thinking, the text, what went wrong, the receipt.
+//! An answer: a note on trimmed context, the reasoning, the text, the failure and the receipt.
 
 use super::{
     actions::AnswerActions,
@@ -22,7 +22,7 @@ pub(super) fn AnswerTurn(message: MessageView) -> impl IntoView {
     let page = expect_context::<PageContext>();
     let running = Memo::new(move |_| message.state.with(is_running));
     let trimmed = Memo::new(move |_| message.state.with(|state| state.trimmed));
-    // Before the first word nothing else on the page moves.
+    // Before the first word, nothing else on the page moves.
     let blank = Memo::new(move |_| {
         message
             .state

@@ -1,4 +1,4 @@
-//! Images for the next message, and those of messages that were sent.
+//! Images of the next message and of sent messages.
 
 use super::{
     button::quiet,
@@ -9,25 +9,25 @@ use crate::{browser, client::store::Chat};
 use headwater_protocol::ImageId;
 use leptos::prelude::*;
 
-/// A button that opens the system's file dialog.
+/// A button that opens the file dialog of the system.
 pub(super) fn attach_button(chat: Chat) -> AnyView {
     view! {
-        <label class="quiet attach" title="Attach pictures">
+        <label class="quiet attach" title="Attach images">
             <input
                 type="file"
                 class="vh"
                 accept="image/png,image/jpeg,image/webp,image/gif"
                 multiple
-                aria-label="Attach pictures"
+                aria-label="Attach images"
                 on:change=move |event| attach(chat, browser::chosen_images(&event))
             />
-            {icon(Icon::Picture)}
+            {icon(Icon::Image)}
         </label>
     }
     .into_any()
 }
 
-/// Attaches what was chosen, pasted or dropped, if there were images in it.
+/// Attaches the chosen, pasted or dropped images, if there are any.
 pub(super) fn attach(chat: Chat, images: Vec<browser::File>) {
     if !images.is_empty() {
         chat.attach(images);
@@ -49,7 +49,7 @@ pub(super) fn attached(chat: Chat) -> AnyView {
         let uploading = (0..chat.uploading.get())
             .map(|_| view! { <li class="coming" title="On its way"></li> });
         view! {
-            <ul class="attached" aria-label="Attached pictures">
+            <ul class="attached" aria-label="Attached images">
                 {images.collect_view()}
                 {uploading.collect_view()}
             </ul>
@@ -62,7 +62,7 @@ pub(super) fn attached(chat: Chat) -> AnyView {
     )
 }
 
-/// The images of a message that was sent. Each opens in a new tab.
+/// The images of a sent message. Each opens in a new tab.
 pub(super) fn message_images(images: RwSignal<Vec<ImageId>>) -> AnyView {
     let list = move || {
         let images = images.get().into_iter().enumerate();
@@ -73,7 +73,7 @@ pub(super) fn message_images(images: RwSignal<Vec<ImageId>>) -> AnyView {
                 </a>
             }
         });
-        view! { <div class="pictures">{images.collect_view()}</div> }.into_any()
+        view! { <div class="images">{images.collect_view()}</div> }.into_any()
     };
     when(
         move || images.with(|images| !images.is_empty()),
@@ -82,6 +82,6 @@ pub(super) fn message_images(images: RwSignal<Vec<ImageId>>) -> AnyView {
 }
 
 fn thumbnail(place: usize, image: &ImageId) -> AnyView {
-    let name = ["Picture ", &(place + 1).to_string()].concat();
+    let name = ["Image ", &(place + 1).to_string()].concat();
     view! { <img src=image.address() alt=name/> }.into_any()
 }

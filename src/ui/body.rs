@@ -1,20 +1,20 @@
-//! The text of an answer. The server writes it as HTML; in the browser a small writer continues it
-//! outside of the reactive views.
+//! The text of an answer. The server writes it as HTML. In the browser, a small writer continues it
+//! outside the reactive views.
 //!
-//! A finished block is drawn once and never touched again. Of the open block only what is new is
-//! appended, and its unsettled tail replaced, so that a selection survives while text streams and a
-//! frame costs what arrived in it, not what is there.
+//! A finished block is drawn once and never touched again. New content is appended to the open
+//! block, and its unsettled tail is replaced. So a selection survives while text streams, and the
+//! cost of a frame depends on the text that arrived, not on the length of the answer.
 
 use super::live::flag;
 use crate::client::store::{Body, MessageView};
 use headwater_protocol::markdown::Block;
 use leptos::{ev, html, prelude::*};
 
-/// In the margin of the block in which an interrupted answer goes on.
+/// The mark in the margin of the block in which an interrupted answer continues.
 const SEAM: &str = "<span class=\"seam-mark\" title=\"The answer was interrupted here and continued.\">\
     <span class=\"vh\">The answer was interrupted here and continued. </span></span>";
 
-/// The answer's text, as it is and as it grows.
+/// The text of an answer, which may still grow.
 #[component]
 pub(super) fn AnswerBody(message: MessageView, live: Memo<bool>) -> impl IntoView {
     let root: NodeRef<html::Div> = NodeRef::new();
@@ -43,7 +43,7 @@ pub(super) fn AnswerBody(message: MessageView, live: Memo<bool>) -> impl IntoVie
     .into_any()
 }
 
-/// Everything there is, for the first drawing.
+/// The whole text as HTML, for the first drawing.
 fn whole(body: &mut Body) -> String {
     let mut html = String::new();
     let finished = body.text.finished();
@@ -71,8 +71,8 @@ fn push_block(page: &mut String, html: &str, seam: bool, class: &str) {
     }
 }
 
-/// Whether the answer was interrupted in a block or right before it. White space between two blocks
-/// belongs to neither, so it counts for the one after it.
+/// Whether the answer was interrupted within a block or directly before it. White space between two
+/// blocks counts for the second one.
 fn holds_seam(seams: &[usize], finished: &[Block], at: usize, end: usize) -> bool {
     let before = at.checked_sub(1).and_then(|at| finished.get(at));
     let start = before.map_or(1, |block| block.range.end);
@@ -99,12 +99,12 @@ mod draw {
     use wasm_bindgen::JsCast;
     use web_sys::{Element, Node, Text};
 
-    /// What is on the page.
+    /// The blocks on the page.
     pub(super) struct Drawn {
         pub(super) version: u64,
         pub(super) generation: u32,
         pub(super) finished: usize,
-        /// `None` for what the server drew. It is drawn again once it changes.
+        /// The open block. `None` if the server drew it: it is drawn again when it changes.
         pub(super) open: Option<OpenBlock>,
     }
 
@@ -118,9 +118,9 @@ mod draw {
     enum Part {
         Html {
             before: usize,
-            /// The innermost element: content goes to its end.
+            /// The innermost element, to which content is appended.
             inside: Element,
-            /// Bytes of the settled content that are drawn.
+            /// How many bytes of the settled content are drawn.
             settled: usize,
             nodes: u32,
             tail: String,
@@ -146,8 +146,8 @@ mod draw {
         });
     }
 
-    /// An element that is made in the browser gets a comment in place of the children it does not
-    /// have. It would stay in front of the text.
+    /// Removes the comment that Leptos puts into an empty element that is made in the browser. It
+    /// would stay in front of the text.
     fn drop_placeholder(root: &Element) {
         if let Some(first) = root.first_child()
             && first.node_type() == Node::COMMENT_NODE
@@ -168,7 +168,7 @@ mod draw {
         let mut html = String::new();
         for (at, block) in finished.iter().enumerate().skip(drawn.finished) {
             let seam = holds_seam(&body.seams, finished, at, block.range.end);
-            // The first of them was open before.
+            // The first one was the open block before.
             match open_element(root).filter(|_| at == drawn.finished) {
                 Some(element) => settle(&element, &block.html, seam),
                 None => push_block(&mut html, &block.html, seam, "block"),
@@ -198,8 +198,8 @@ mod draw {
             .filter(|last| last.class_list().contains("open"))
     }
 
-    /// Makes the open block a finished one. What looks right already is not touched, so that a
-    /// selection in it stays.
+    /// Finishes the open block. Nodes that are right already are not touched, so that a selection
+    /// in them stays.
     fn settle(element: &Element, html: &str, seam: bool) {
         element.set_class_name(if seam { "block seam" } else { "block" });
         element.normalize();
@@ -222,7 +222,7 @@ mod draw {
     }
 
     /// Makes the children of `parent`, from `have` on, equal to those of `wanted`. Nodes that only
-    /// became longer stay, and with them a selection.
+    /// became longer are kept, so that a selection in them stays.
     fn morph(parent: &Node, mut have: Option<Node>, wanted: &Node) {
         let mut next = wanted.first_child();
         while let Some(want) = next {
@@ -241,7 +241,7 @@ mod draw {
                 if let Some(more) = be.strip_prefix(is.as_str()) {
                     let _ = text.append_data(more);
                 } else if is.starts_with(&be) {
-                    // A part of it is settled and becomes a node of its own.
+                    // The settled part becomes a node of its own.
                     let at = be.encode_utf16().count();
                     have = text
                         .split_text(u32::try_from(at).unwrap_or(u32::MAX))
@@ -333,7 +333,7 @@ mod draw {
         }
     }
 
-    /// Draws what is new. False if the block must be drawn again.
+    /// Draws new content. Returns false if the block must be drawn again.
     fn grow(part: &mut Part, open: &Open<'_>) -> bool {
         match (part, open) {
             (Part::Code { text: node, drawn }, Open::Code { text, .. }) => {
@@ -390,7 +390,7 @@ mod draw {
         }
     }
 
-    /// The common case: a tail of plain text became longer. The text node stays.
+    /// Handles the common case that a tail of plain text became longer. The text node is kept.
     fn append_to_text(inside: &Element, nodes: u32, before: &str, now: &str) -> bool {
         let plain = |text: &str| !text.contains(['<', '&', '\r']);
         let Some(new) = now.strip_prefix(before) else {
@@ -409,7 +409,7 @@ mod draw {
         }
     }
 
-    /// One listener for all code blocks of the answer.
+    /// Handles the copy buttons of all code blocks of the answer.
     pub(super) fn copy_code(event: ev::MouseEvent) {
         let button = event
             .target()

@@ -15,7 +15,7 @@ pub(super) fn quiet(
     quiet_with(None, name, glyph, true, click(action))
 }
 
-/// An icon button with an id for the focus, which may be disabled.
+/// An icon button that can be focused by its id and that may be disabled.
 pub(super) fn quiet_with(
     id: Option<String>,
     name: &'static str,
@@ -39,7 +39,7 @@ pub(super) fn quiet_with(
     .into_any()
 }
 
-/// A button with words, and perhaps an icon before them.
+/// A button with a label, and perhaps an icon before it.
 pub(super) fn worded(
     class: &'static str,
     glyph: Option<Icon>,

@@ -1,11 +1,11 @@
-//! A clock that runs only while somebody looks at it.
+//! A clock that runs only while it is needed.
 
 use crate::browser;
 use leptos::{leptos_dom::helpers::set_interval_with_handle, prelude::*};
 use std::time::Duration;
 
-/// The time in milliseconds since 1970, updated each second while `active`; 0 before that and on the
-/// server.
+/// The time in milliseconds since 1970-01-01 UTC, updated every second while `active`. It is 0
+/// before that and on the server.
 pub(super) fn ticking(active: Memo<bool>) -> ReadSignal<u64> {
     let (now, set_now) = signal(0);
     Effect::new(move |_| {

@@ -1,4 +1,4 @@
-//! Where the person writes: a plain form that works without script.
+//! The form in which the person writes. It works without script.
 
 use super::{
     attach::{attach, attach_button, attached},
@@ -14,7 +14,7 @@ use crate::{browser, client::store::Chat};
 use headwater_protocol::{ErrorCode, MAX_TEXT_BYTES};
 use leptos::{ev, html, prelude::*};
 
-/// The key of a chat's draft in the browser's storage.
+/// The key of a chat's draft in the browser's local storage.
 fn draft_key(place: Place) -> Option<String> {
     match place {
         Place::New => Some("draft.new".to_owned()),
@@ -23,7 +23,7 @@ fn draft_key(place: Place) -> Option<String> {
     }
 }
 
-/// Longer drafts, in bytes, are not stored.
+/// The longest draft that is stored, in bytes.
 const LONGEST_DRAFT: usize = 100_000;
 
 fn keep_draft(place: Place, text: &str) {
@@ -35,9 +35,9 @@ fn keep_draft(place: Place, text: &str) {
     }
 }
 
-/// The text field and what sends it.
+/// The text field with its buttons.
 ///
-/// The value of the field belongs to the browser and is read when it is needed, so that what was
+/// The value of the field belongs to the browser and is read when it is needed. So text that was
 /// typed before hydration stays.
 #[component]
 pub(super) fn Composer() -> impl IntoView {
@@ -64,7 +64,7 @@ pub(super) fn Composer() -> impl IntoView {
             look();
         }
     };
-    // Text that comes back is joined with what has been typed since: before it what could not be
+    // Returned text is joined with what has been typed since: before it what could not be
     // sent, after it what was taken out of the queue.
     let give_back = move |text: String, first: bool| {
         let typed = area
@@ -137,7 +137,7 @@ pub(super) fn Composer() -> impl IntoView {
         }
         Some(place)
     });
-    // The stored draft goes only when the server has the text.
+    // The stored draft is removed only when the server has the text.
     Effect::new(move |before: Option<()>| {
         if !chat.sending.get()
             && before.is_some()
@@ -265,7 +265,7 @@ fn long_text(bytes: usize) -> String {
     )
 }
 
-/// What could not be sent or done, and why. The text itself is back in the field.
+/// Why the last command failed. The text of an unsent message is back in the field.
 #[component]
 fn Problem() -> impl IntoView {
     let chat = expect_context::<Chat>();

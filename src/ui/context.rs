@@ -1,5 +1,5 @@
-//! What the things on the page share: contexts that [`layout`](super::layout) and
-//! [`page`](super::page) provide and everything below them expects.
+//! The contexts that [`layout`](super::layout) and [`page`](super::page) provide to the views below
+//! them.
 
 use super::scroll::Scroll;
 use crate::{api::list_models, browser};
@@ -9,14 +9,14 @@ use leptos::{prelude::*, task::spawn_local};
 /// The id of the dialog with the providers.
 pub(super) const PROVIDERS: &str = "providers";
 
-/// What the address names.
+/// What the URL names.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     /// A new chat.
     New,
     /// A conversation.
     Chat(ConversationId),
-    /// An address without a page.
+    /// Nothing: there is no such page.
     Nowhere,
 }
 
@@ -32,16 +32,16 @@ impl Place {
     }
 }
 
-/// What the layout shares with everything in it.
+/// The state that the layout shares with all views.
 #[derive(Clone, Copy)]
 pub(super) struct LayoutContext {
-    /// What the address asks for.
+    /// What the URL names.
     pub(super) place: Memo<Place>,
     /// Whether the drawer with the conversations is open, on small screens.
     pub(super) drawer: RwSignal<bool>,
-    /// Why the conversation asked for cannot be shown.
+    /// Why the conversation cannot be shown.
     pub(super) missing: RwSignal<Option<Error>>,
-    /// The conversation asked for is on its way.
+    /// Whether the conversation is being loaded.
     pub(super) loading: RwSignal<bool>,
     /// The models to choose from.
     pub(super) catalog: RwSignal<Catalog>,
@@ -49,7 +49,7 @@ pub(super) struct LayoutContext {
 
 impl LayoutContext {
     /// Loads the models and the state of the providers again.
-    pub(super) fn renew(self) {
+    pub(super) fn reload(self) {
         spawn_local(async move {
             if let Ok(catalog) = list_models().await
                 && self.catalog.try_with_untracked(|old| *old != catalog) == Some(true)
@@ -61,7 +61,7 @@ impl LayoutContext {
 
     /// Opens the dialog with the providers.
     pub(super) fn open_providers(self) {
-        self.renew();
+        self.reload();
         browser::open_dialog(PROVIDERS);
     }
 
@@ -86,17 +86,18 @@ impl LayoutContext {
     }
 }
 
-/// What the parts of the page share.
+/// The state that the views of the page share.
 #[derive(Clone, Copy)]
 pub(super) struct PageContext {
     /// The last message.
     pub(super) head: Memo<Option<MessageId>>,
-    /// An answer is being written.
+    /// Whether an answer is being written.
     pub(super) running: Memo<bool>,
-    /// The time, each second while an answer is being written; 0 on the server.
+    /// The time in milliseconds since 1970-01-01 UTC, updated every second while an answer is being
+    /// written; 0 on the server.
     pub(super) now: ReadSignal<u64>,
-    /// Where the reader is in the transcript.
+    /// The scroll position in the transcript.
     pub(super) scroll: Scroll,
-    /// What the announcer says next.
+    /// The next sentence of the announcer.
     pub(super) say: RwSignal<String>,
 }

@@ -1,4 +1,4 @@
-//! Dialogs: a frame, and the question before something that cannot be undone.
+//! Dialogs: a general one, and the confirmation before something that cannot be undone.
 
 use super::{
     button::worded,
@@ -8,10 +8,9 @@ use super::{
 use crate::browser;
 use leptos::prelude::*;
 
-/// A modal `<dialog>` with a heading and a cross, for more than a question. Open it with
-/// [`browser::open_dialog`]; Escape and forms in it with the method `dialog` close it, and the
-/// browser then gives the focus back to where it was.
-pub(super) fn sheet(id: &'static str, title: &'static str, content: AnyView) -> AnyView {
+/// A modal `<dialog>` with a heading and a close button. Open it with [`browser::open_dialog`].
+/// Escape and forms with the method `dialog` close it, and the browser then restores the focus.
+pub(super) fn modal(id: &'static str, title: &'static str, content: AnyView) -> AnyView {
     let title_id = [id, "-title"].concat();
     let labelled = title_id.clone();
     view! {
@@ -30,20 +29,20 @@ pub(super) fn sheet(id: &'static str, title: &'static str, content: AnyView) -> 
     .into_any()
 }
 
-/// A modal `<dialog>` with a question. Open it with [`browser::open_dialog`]; Escape and Cancel
-/// close it.
+/// A modal `<dialog>` that asks for confirmation. Open it with [`browser::open_dialog`]. Escape and
+/// Cancel close it.
 #[component]
 pub(super) fn Confirm(
-    /// Its id, for [`browser::open_dialog`].
+    /// The id, for [`browser::open_dialog`].
     id: &'static str,
     /// The question.
     #[prop(into)]
     title: Signal<String>,
     /// What will happen.
     text: &'static str,
-    /// The name of the button that does it.
+    /// The label of the button that confirms.
     action: &'static str,
-    /// Does it.
+    /// Called on confirmation.
     on_yes: Callback<()>,
 ) -> impl IntoView {
     let title_id = [id, "-title"].concat();

@@ -1,7 +1,7 @@
-//! What went wrong, under the text that is kept, and what can be done now.
+//! The failure of an answer, below the text that is kept, with the actions that may help.
 
 use super::{
-    actions::{Action, onward, other_models},
+    actions::{Action, continue_button, other_models},
     button::{link, worded},
     clock,
     context::{LayoutContext, PageContext},
@@ -13,7 +13,7 @@ use crate::client::store::{AnswerState, Chat, MessageView};
 use headwater_protocol::{Error, ErrorCode, Status};
 use leptos::prelude::*;
 
-/// The error of an answer that did not end well; nothing for one that was stopped on purpose.
+/// The error of an answer that failed. `None` if it was stopped on purpose.
 fn failure(state: &AnswerState) -> Option<Error> {
     match state.status? {
         Status::Error | Status::Interrupted => {}
@@ -27,45 +27,46 @@ fn failure(state: &AnswerState) -> Option<Error> {
     }))
 }
 
-/// When trying again makes sense, in milliseconds since 1970.
+/// The earliest time for another attempt, in milliseconds since 1970-01-01 UTC.
 fn due(state: &AnswerState, error: &Error) -> Option<u64> {
     let wait = error.retry_after_ms?;
     let ended = state.timing.map_or(0, |timing| timing.finished);
     Some(state.accepted + ended + wait)
 }
 
-/// The action that helps most, and stands first.
+/// The action that helps most. Its button comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Remedy {
-    /// The key: how to connect a provider.
+    /// Set a key: how to connect a provider.
     Connect,
-    /// Another model.
-    Elsewhere,
-    /// A new chat, or a model with a longer context.
-    Afresh,
-    /// On from where it broke off.
-    Onward,
-    /// The same again.
-    Again,
+    /// Ask another model.
+    OtherModel,
+    /// Begin a new chat, or ask a model with a larger context.
+    NewChat,
+    /// Continue where the answer broke off.
+    Continue,
+    /// Ask the same model again.
+    Retry,
 }
 
 impl Remedy {
-    /// `choice`: whether there is another model.
+    /// The remedy for an error. `kept` says whether there is text to continue, and `choice` whether
+    /// there is another model.
     fn of(code: ErrorCode, kept: bool, choice: bool) -> Self {
         match code {
             ErrorCode::Authentication | ErrorCode::Permission => Self::Connect,
-            ErrorCode::ContextTooLong => Self::Afresh,
-            _ if kept => Self::Onward,
+            ErrorCode::ContextTooLong => Self::NewChat,
+            _ if kept => Self::Continue,
             ErrorCode::Quota | ErrorCode::RateLimited | ErrorCode::NotFound if choice => {
-                Self::Elsewhere
+                Self::OtherModel
             }
             ErrorCode::Quota | ErrorCode::NotFound => Self::Connect,
-            _ => Self::Again,
+            _ => Self::Retry,
         }
     }
 }
 
-/// An alert inside the answer's article.
+/// An alert in the answer's article.
 #[component]
 pub(super) fn Failure(message: MessageView) -> impl IntoView {
     let shown = Memo::new(move |_| {
@@ -91,7 +92,7 @@ fn Card(message: MessageView, error: Error, kept: u64, due: Option<u64>) -> impl
     let last = Memo::new(move |_| page.head.get() == Some(message.id));
     let over = RwSignal::new(false);
     let now = clock::ticking(Memo::new(move |_| due.is_some() && !over.get()));
-    // Seconds left, counted up to the next whole one; none without a clock or when it is time.
+    // The remaining seconds, rounded up; `None` without a clock or when the time has come.
     let wait = Memo::new(move |_| {
         let (due, now) = (due?, now.get());
         (now > 0 && due > now).then(|| (due - now).div_ceil(1_000) * 1_000)
@@ -110,17 +111,17 @@ fn Card(message: MessageView, error: Error, kept: u64, due: Option<u64>) -> impl
         false => "button small",
     };
     let action = if kept > 0 {
-        Action::Onward
+        Action::Continue
     } else {
-        Action::Again
+        Action::Regenerate
     };
-    let models = move || other_models(message, action, Some(class(Remedy::Elsewhere)));
-    // It would not fit the second time either.
-    let again = (remedy != Remedy::Afresh).then(|| {
+    let models = move || other_models(message, action, Some(class(Remedy::OtherModel)));
+    // The conversation would not fit the second time either.
+    let again = (remedy != Remedy::NewChat).then(|| {
         view! {
             <button
                 type="button"
-                class=class(Remedy::Again)
+                class=class(Remedy::Retry)
                 aria-disabled=word(move || wait.get().is_some())
                 on:click=click(move || {
                     if wait.get_untracked().is_none() {
@@ -128,7 +129,7 @@ fn Card(message: MessageView, error: Error, kept: u64, due: Option<u64>) -> impl
                     }
                 })
             >
-                {icon(Icon::Again)}
+                {icon(Icon::Retry)}
                 {text(move || match wait.get() {
                     Some(ms) => ["Retry in ", &words::elapsed(ms)].concat(),
                     None => "Retry".to_owned(),
@@ -156,14 +157,14 @@ fn Card(message: MessageView, error: Error, kept: u64, due: Option<u64>) -> impl
                             move || layout.open_providers(),
                         )
                     })}
-                {(remedy == Remedy::Afresh).then(|| link(class(Remedy::Afresh), Some(Icon::Plus), "New chat", "/"))}
+                {(remedy == Remedy::NewChat).then(|| link(class(Remedy::NewChat), Some(Icon::Plus), "New chat", "/"))}
                 {when(
-                    move || kept > 0 && remedy != Remedy::Afresh && last.get(),
-                    move || onward(chat, message, class(Remedy::Onward)),
+                    move || kept > 0 && remedy != Remedy::NewChat && last.get(),
+                    move || continue_button(chat, message, class(Remedy::Continue)),
                 )}
-                {(remedy == Remedy::Elsewhere).then(models)}
+                {(remedy == Remedy::OtherModel).then(models)}
                 {again}
-                {(remedy != Remedy::Elsewhere).then(models)}
+                {(remedy != Remedy::OtherModel).then(models)}
             </div>
             <details>
                 <summary>"Details"</summary>
@@ -178,7 +179,7 @@ fn kept_words(kept: u64) -> String {
     [&words::counted(kept, "word is", "words are"), " kept."].concat()
 }
 
-/// For a search for the cause: the code, the stage, the provider's status.
+/// Details for troubleshooting: the code, the stage and the provider's status.
 fn details(error: &Error) -> String {
     let code = serde_json::to_string(&error.code).unwrap_or_default();
     let code = code.trim_matches('"');
@@ -222,13 +223,13 @@ mod tests {
         for (code, kept, choice, remedy) in [
             (ErrorCode::Authentication, false, true, Remedy::Connect),
             (ErrorCode::Permission, true, true, Remedy::Connect),
-            (ErrorCode::Quota, false, true, Remedy::Elsewhere),
+            (ErrorCode::Quota, false, true, Remedy::OtherModel),
             (ErrorCode::Quota, false, false, Remedy::Connect),
-            (ErrorCode::RateLimited, false, true, Remedy::Elsewhere),
-            (ErrorCode::RateLimited, false, false, Remedy::Again),
-            (ErrorCode::ContextTooLong, false, true, Remedy::Afresh),
-            (ErrorCode::Truncated, true, true, Remedy::Onward),
-            (ErrorCode::Overloaded, false, true, Remedy::Again),
+            (ErrorCode::RateLimited, false, true, Remedy::OtherModel),
+            (ErrorCode::RateLimited, false, false, Remedy::Retry),
+            (ErrorCode::ContextTooLong, false, true, Remedy::NewChat),
+            (ErrorCode::Truncated, true, true, Remedy::Continue),
+            (ErrorCode::Overloaded, false, true, Remedy::Retry),
         ] {
             assert_eq!(Remedy::of(code, kept, choice), remedy, "{code:?}");
         }

@@ -1,7 +1,7 @@
-//! A text that grows at its end.
+//! Text that grows at its end.
 //!
-//! Leptos replaces a text as a whole. Here what is new is appended, so that a selection stays and a
-//! frame costs what arrived in it.
+//! Leptos replaces the whole text when it changes. Here, new text is appended, so that a selection
+//! stays and a frame costs only what arrived.
 
 use crate::{
     browser,
@@ -9,8 +9,8 @@ use crate::{
 };
 use leptos::{prelude::*, web_sys::Element};
 
-/// Appends to an element what is new of a text of the answer. `read` hands the whole text on, of
-/// which the element has `drawn` bytes already.
+/// Appends the new part of a text of the answer to an element. `read` passes on the whole text. The
+/// element has its first `drawn` bytes already.
 pub(super) fn follow(
     message: MessageView,
     element: impl Fn() -> Option<Element> + 'static,

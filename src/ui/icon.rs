@@ -14,18 +14,18 @@ pub(crate) enum Icon {
     /// A pencil: edit.
     Edit,
     /// A circling arrow: regenerate, retry.
-    Again,
+    Retry,
     /// An arrow going on after a bar: continue.
-    Onward,
+    Continue,
     /// Three dots: more.
     More,
     /// A plus: new.
     Plus,
-    /// To the left.
+    /// An arrowhead to the left: the previous one.
     Left,
-    /// To the right.
+    /// An arrowhead to the right: the next one.
     Right,
-    /// Downward.
+    /// An arrow down: to the end.
     Down,
     /// A lens: search.
     Search,
@@ -39,11 +39,11 @@ pub(crate) enum Icon {
     Sun,
     /// The moon: dark.
     Moon,
-    /// A screen: as the system says.
+    /// A screen: the theme of the system.
     Screen,
     /// A cross: close.
     Close,
-    /// A triangle with a stroke: trouble.
+    /// A warning triangle: a problem.
     Alert,
     /// Two arrows that part: another model.
     Fork,
@@ -51,22 +51,22 @@ pub(crate) enum Icon {
     Tick,
     /// Two sliders: settings.
     Sliders,
-    /// A plug: what is connected.
+    /// A plug: the connected providers.
     Plug,
     /// A frame with a hill in it: an image.
-    Picture,
+    Image,
 }
 
 impl Icon {
-    /// What is drawn.
+    /// The path data (the attribute `d` in SVG).
     pub(super) fn path(self) -> &'static str {
         match self {
             Self::Send => "M10 16V4.5M5 9.2 10 4.2l5 5",
             Self::Stop => "M6 6h8v8H6z",
             Self::Copy => "M7.5 7.5h8v8h-8zM12.5 7.5V4.5h-8v8h3",
             Self::Edit => "M4.5 15.5l.7-3.2 8-8 2.5 2.5-8 8zM11.5 6l2.5 2.5",
-            Self::Again => "M15.5 10a5.5 5.5 0 1 1-1.7-4M15.5 3.5v3.2h-3.2",
-            Self::Onward => "M4.5 5v10M8 10h8M12.5 6.5 16 10l-3.5 3.5",
+            Self::Retry => "M15.5 10a5.5 5.5 0 1 1-1.7-4M15.5 3.5v3.2h-3.2",
+            Self::Continue => "M4.5 5v10M8 10h8M12.5 6.5 16 10l-3.5 3.5",
             Self::More => "M4.8 10h.01M10 10h.01M15.2 10h.01",
             Self::Plus => "M10 4.5v11M4.5 10h11",
             Self::Left => "M11.8 5.5 7.3 10l4.5 4.5",
@@ -88,13 +88,13 @@ impl Icon {
             Self::Sliders => {
                 "M3.8 6.5h6.4M14 6.5h2.2M3.8 13.5H6M9.8 13.5h6.4M14 6.5a1.9 1.9 0 1 1-3.8 0 1.9 1.9 0 0 1 3.8 0zM9.8 13.5a1.9 1.9 0 1 1-3.8 0 1.9 1.9 0 0 1 3.8 0z"
             }
-            Self::Picture => "M3.5 4.5h13v11h-13zM3.5 13l3.7-3.7 3 3 2-2 4.3 4.2M13 7.8h.01",
+            Self::Image => "M3.5 4.5h13v11h-13zM3.5 13l3.7-3.7 3 3 2-2 4.3 4.2M13 7.8h.01",
             Self::Plug => "M7.5 3.5v3.3M12.5 3.5v3.3M5 6.8h10v2.4a5 5 0 0 1-10 0zM10 14.2v2.8",
         }
     }
 }
 
-/// Draws an icon. It says nothing to screen readers: its button has a name.
+/// Draws an icon. It is hidden from screen readers, because its button has a name.
 pub(crate) fn icon(icon: Icon) -> AnyView {
     view! {
         <svg class="icon" viewBox="0 0 20 20" aria-hidden="true">

@@ -1,4 +1,4 @@
-//! The frame that stays while conversations come and go: sidebar beside page.
+//! The layout that stays when another conversation is opened: the sidebar beside the page.
 
 use super::{
     context::{LayoutContext, Place},
@@ -22,7 +22,7 @@ use leptos_router::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Loads what the address names, first on the server and then whenever it changes.
+/// Loads what the URL names, first on the server and then whenever it changes.
 #[component]
 pub(super) fn Layout() -> impl IntoView {
     let chat = Chat::new();
@@ -47,7 +47,7 @@ pub(super) fn Layout() -> impl IntoView {
     let catalog = handed_over(list_models);
     let list = handed_over(|| list_conversations(None, Some(PAGE), None));
 
-    go_with_the_address(chat, layout);
+    sync_with_address(chat, layout);
     Effect::new(move |_| browser::watch_for_crash());
     // The effect owns the listener.
     Effect::new(move |_| browser::ignore_composing_keys());
@@ -105,9 +105,9 @@ pub(super) fn Layout() -> impl IntoView {
     .into_any()
 }
 
-/// What the server loaded for the page, for the browser to take over.
+/// Data that the server loaded for the page and passes to the browser.
 ///
-/// It crosses as one string of JSON, so that the browser's program needs one reader only.
+/// It is passed as one string of JSON, so that the browser's program needs only one deserializer.
 fn handed_over<F>(ask: impl Fn() -> F + Send + Sync + 'static) -> Resource<String>
 where
     F: Future<Output: Serialize> + Send + 'static,
@@ -135,7 +135,7 @@ fn taken<T: DeserializeOwned>(json: &str) -> Result<T, ApiError> {
     serde_json::from_slice(json.as_bytes()).unwrap_or_else(|_| Err(ApiError(lost())))
 }
 
-/// The page came without its data.
+/// The error of a page that came without its data.
 fn lost() -> Error {
     Error::new(
         ErrorCode::Internal,
@@ -162,9 +162,9 @@ async fn load(place: Place) -> Result<Option<Conversation>, ApiError> {
     }
 }
 
-/// Address and chat follow each other: a new address loads its conversation, and a new chat gets
-/// its address with its first message. The page itself stays.
-fn go_with_the_address(chat: Chat, layout: LayoutContext) {
+/// Keeps the URL and the chat in sync: a new URL loads its conversation, and a new chat gets its
+/// URL with its first message. The page itself stays.
+fn sync_with_address(chat: Chat, layout: LayoutContext) {
     Effect::new(move |before: Option<Place>| {
         let place = layout.place.get();
         if before.is_some_and(|before| before != place) {

@@ -1,11 +1,12 @@
 //! Reactive parts of views, each with one type.
 //!
-//! Each closure in a view is a type, and each type adds about a kilobyte of equal code. Behind these
-//! functions there is one type for each sort of change.
+//! Each closure in a view has its own type, and each type adds about a kilobyte of the same code.
+//! These functions erase the types of the closures, so that there is one type for each kind of
+//! change.
 
 use leptos::{ev::MouseEvent, prelude::*};
 
-/// An attribute or a class that may be there.
+/// A boolean attribute or a class.
 pub(super) fn flag(is: impl Fn() -> bool + Send + Sync + 'static) -> Signal<bool> {
     Signal::derive(is)
 }
@@ -29,7 +30,7 @@ fn boxed_part(view: Box<dyn Fn() -> AnyView + Send + Sync>) -> AnyView {
     (move || view()).into_any()
 }
 
-/// A part of the page that is there while `shown`. It is built once each time.
+/// A part of the page that exists while `shown`. It is built once each time.
 pub(super) fn when(
     shown: impl Fn() -> bool + Send + Sync + 'static,
     view: impl Fn() -> AnyView + Send + Sync + 'static,
@@ -38,7 +39,7 @@ pub(super) fn when(
     part(move || if shown.get() { view() } else { ().into_any() })
 }
 
-/// A handler of clicks.
+/// A click handler.
 pub(super) fn click(action: impl FnMut() + Send + 'static) -> Box<dyn FnMut(MouseEvent) + Send> {
     let mut action = action;
     Box::new(move |_| action())

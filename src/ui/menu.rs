@@ -1,5 +1,6 @@
-//! A button that opens a list of buttons. The browser opens and closes it (`popover`), so it works
-//! by keyboard, closes with Escape or a click elsewhere, and is never cut off by what scrolls.
+//! A button that opens a list of buttons. The browser opens and closes it (`popover`). So it works
+//! with the keyboard, closes with Escape or a click elsewhere, and is never clipped by a scrolling
+//! element.
 
 use super::{
     icon::{Icon, icon},
@@ -8,9 +9,9 @@ use super::{
 use crate::browser;
 use leptos::{ev, prelude::*};
 
-/// The menu `id`. `words` is the class of a button that shows the name; without it, the button is an
-/// icon. The `items` are built when the menu is first opened: a page has a menu for each answer and each
-/// conversation, and nearly all stay shut.
+/// The menu `id`. `words` is the class of a button that shows the name; without it, the button is
+/// an icon. The `items` are built when the menu is first opened: a page has a menu for each answer
+/// and each conversation, and most are never opened.
 pub(super) fn menu(
     id: String,
     name: String,

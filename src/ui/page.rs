@@ -1,4 +1,4 @@
-//! The page of one chat: its name, its transcript, its state, and the place to write.
+//! The page of one chat: its title, transcript, status and composer.
 
 use super::{
     announcer::Announcer,
@@ -54,7 +54,7 @@ pub(super) fn Page() -> impl IntoView {
             untrack(|| {
                 chats.refresh();
                 if !running.get() {
-                    layout.renew();
+                    layout.reload();
                 }
             });
         }
@@ -155,7 +155,7 @@ fn Head(title: Memo<String>, form: SettingsForm) -> impl IntoView {
     .into_any()
 }
 
-/// In place of a conversation that is not there.
+/// Shown in place of a conversation that does not exist.
 #[component]
 fn Missing(text: String) -> impl IntoView {
     view! {
@@ -170,7 +170,7 @@ fn Missing(text: String) -> impl IntoView {
     .into_any()
 }
 
-/// The way back to where text arrives.
+/// The button that scrolls to the end.
 #[component]
 fn Jump() -> impl IntoView {
     let page = expect_context::<PageContext>();

@@ -1,4 +1,4 @@
-//! Which model answers next.
+//! The choice of the model for the next answer.
 
 use super::{
     button::quiet,
@@ -25,7 +25,7 @@ pub(super) fn name(catalog: &Catalog, id: &str) -> String {
     )
 }
 
-/// A model's name in a list of choices, marked where its provider fails now.
+/// The name of a model in the list, marked if its provider is failing.
 pub(super) fn label(catalog: &Catalog, model: &ModelInfo) -> String {
     let failing = catalog.is_failing(model);
     [
@@ -35,7 +35,7 @@ pub(super) fn label(catalog: &Catalog, model: &ModelInfo) -> String {
     .concat()
 }
 
-/// A native select: every platform has its own best way to choose from a list.
+/// A native `<select>`, because every platform has its own best way to choose from a list.
 #[component]
 pub(super) fn Picker() -> impl IntoView {
     let chat = expect_context::<Chat>();
@@ -77,7 +77,7 @@ pub(super) fn Picker() -> impl IntoView {
     .into_any()
 }
 
-/// Whether the chosen model is not among those that can be chosen now.
+/// Whether the chosen model is no longer in the catalog.
 fn is_gone(catalog: &Catalog, id: &str) -> bool {
     !id.is_empty() && !catalog.models.iter().any(|model| model.id == id)
 }

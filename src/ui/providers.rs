@@ -1,20 +1,20 @@
-//! Who can answer: the providers, how they do, and how to connect more of them.
+//! The providers, their state, and how to connect more of them.
 
 use super::{
     context::{LayoutContext, PROVIDERS},
-    dialog::sheet,
+    dialog::modal,
     live::part,
     words,
 };
 use headwater_protocol::{Catalog, ProviderState};
 use leptos::prelude::*;
 
-/// The dialog, to be opened with [`LayoutContext::open_providers`].
+/// The dialog. Open it with [`LayoutContext::open_providers`].
 #[component]
 pub(super) fn Providers() -> impl IntoView {
     let layout = expect_context::<LayoutContext>();
     let content = part(move || layout.catalog.with(list));
-    sheet(PROVIDERS, "Providers", content)
+    modal(PROVIDERS, "Providers", content)
 }
 
 fn list(catalog: &Catalog) -> AnyView {

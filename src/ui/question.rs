@@ -1,4 +1,4 @@
-//! What the person wrote, and its editor.
+//! A message of the person, with its editor.
 
 use super::{
     actions::copy_button,
@@ -14,7 +14,7 @@ use crate::{
 };
 use leptos::{html, prelude::*};
 
-/// A person's message. Editing it makes another branch; nothing is overwritten.
+/// A message of the person. Editing it makes another branch; nothing is overwritten.
 #[component]
 pub(super) fn Question(message: MessageView) -> impl IntoView {
     let editing = RwSignal::new(false);

@@ -1,4 +1,4 @@
-//! Messages that wait for the answer before them.
+//! The queue of messages that are sent when the current answer ends.
 
 use super::{
     button::{quiet, worded},
@@ -9,7 +9,7 @@ use super::{
 use crate::client::store::{Chat, Queued};
 use leptos::prelude::*;
 
-/// What waits, oldest first. Each can be taken back into the text field.
+/// The queued messages, oldest first. Each can be taken back into the text field.
 #[component]
 pub(super) fn Queue(give_back: Callback<String>) -> impl IntoView {
     let chat = expect_context::<Chat>();

@@ -1,4 +1,4 @@
-//! The model's thinking, folded.
+//! The model's reasoning, collapsed.
 
 use super::{
     growing::{escaped, follow},
@@ -8,7 +8,7 @@ use super::{
 use crate::client::store::MessageView;
 use leptos::{html, prelude::*};
 
-/// Shown where the model thought aloud.
+/// Shown if the answer has reasoning.
 #[component]
 pub(super) fn Reasoning(message: MessageView) -> impl IntoView {
     let any = Memo::new(move |_| {
@@ -47,7 +47,7 @@ pub(super) fn Reasoning(message: MessageView) -> impl IntoView {
     .into_any()
 }
 
-/// The text, which is not meant to be set: no Markdown.
+/// The text of the reasoning. It is plain text and not rendered as Markdown.
 #[component]
 fn Thoughts(message: MessageView) -> impl IntoView {
     let root: NodeRef<html::Div> = NodeRef::new();

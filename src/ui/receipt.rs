@@ -1,4 +1,4 @@
-//! What an answer took, in one quiet line that unfolds.
+//! The time and the tokens of an answer, in one line that expands.
 
 use super::{context::LayoutContext, live::part, words};
 use crate::client::store::{AnswerState, MessageView};
@@ -58,7 +58,7 @@ pub(super) fn Receipt(message: MessageView) -> impl IntoView {
     })
 }
 
-/// One glance.
+/// The parts of the line.
 fn parts(state: &AnswerState, timing: &Timing) -> Vec<String> {
     let mut parts = Vec::new();
     if let Some(first) = timing.first_token {
@@ -85,13 +85,13 @@ fn parts(state: &AnswerState, timing: &Timing) -> Vec<String> {
     parts
 }
 
-/// Tokens per second from the first to the last one.
+/// Tokens per second between the first and the last token.
 fn speed(timing: &Timing, usage: &Usage) -> Option<String> {
     let ms = timing.last_token?.checked_sub(timing.first_token?)?;
     words::rate(usage.output.checked_sub(1)?, ms)
 }
 
-/// The second glance.
+/// The rows of the expanded table.
 fn rows(timing: &Timing, usage: &Usage) -> Vec<(&'static str, String)> {
     let times = [
         ("Left the queue after", timing.queued),

@@ -1,33 +1,35 @@
-//! Follows the text while the reader is at its end, and never otherwise.
+//! Follows the growing text while the reader is at its end, and never otherwise.
 
 use crate::client::store::Chat;
 use leptos::{html, prelude::*};
 
-/// How near to the end counts as being there, in pixels.
+/// The distance from the end that still counts as the end, in pixels.
 const NEAR: i32 = 48;
 
-/// So near to the start earlier messages are asked for, in pixels.
+/// The distance from the start at which earlier messages are loaded, in pixels.
 const EARLY: i32 = 800;
 
-/// Where the reader is in the transcript.
+/// The scroll position in the transcript.
 #[derive(Clone, Copy)]
 pub(super) struct Scroll {
-    /// What scrolls.
+    /// The element that scrolls.
     pub(super) scroller: NodeRef<html::Div>,
-    /// What is in it; it grows.
+    /// Its content, which grows.
     pub(super) column: NodeRef<html::Div>,
-    /// The reader has gone up, away from the end.
+    /// Whether the reader has scrolled up from the end.
     pub(super) away: RwSignal<bool>,
     last: StoredValue<i32>,
     chat: Chat,
-    /// The message at the upper edge and where it is: it stays there when what is above it changes.
-    /// Not every browser does that by itself, and none does when earlier messages are put before all.
+    /// The message at the upper edge and its position. It stays there when the content above it
+    /// changes. Not every browser does that itself ([scroll
+    /// anchoring](https://developer.mozilla.org/docs/Web/CSS/CSS_scroll_anchoring)), and none does
+    /// when earlier messages are inserted at the start.
     #[cfg(feature = "hydrate")]
     anchor: StoredValue<Option<(web_sys::Element, f64)>, LocalStorage>,
 }
 
 impl Scroll {
-    /// Follows while `running`, and for the moment after it in which the last things settle.
+    /// Follows the text while `running`, and for a moment afterwards, until the layout has settled.
     pub(super) fn new(chat: Chat, running: Memo<bool>) -> Self {
         let scroll = Self {
             scroller: NodeRef::new(),
@@ -42,8 +44,8 @@ impl Scroll {
         scroll
     }
 
-    /// The reader scrolled, or we did. Only a way up ends the following: text that grows never
-    /// moves the page up.
+    /// Handles scrolling, by the reader or by us. Only scrolling up ends the following, because
+    /// growing text never moves the page up.
     pub(super) fn moved(self) {
         let Some(element) = self.scroller.get_untracked() else {
             return;
@@ -67,7 +69,7 @@ impl Scroll {
         }
     }
 
-    /// Goes to the end, and follows from there.
+    /// Scrolls to the end and follows the text.
     pub(super) fn to_end(self) {
         self.away.set(false);
         self.pin();
@@ -80,7 +82,7 @@ impl Scroll {
         }
     }
 
-    /// The column has another size: the reader stays at the end, or at the same words.
+    /// Handles a new size of the column: the reader stays at the end, or at the same words.
     #[cfg(feature = "hydrate")]
     fn grown(self, follows: bool) {
         if follows && self.away.try_get_untracked() == Some(false) {
@@ -102,7 +104,7 @@ impl Scroll {
         self.drop_anchor(&element);
     }
 
-    /// Notes what is at the upper edge.
+    /// Notes the message at the upper edge.
     #[cfg(feature = "hydrate")]
     fn drop_anchor(self, scroller: &web_sys::Element) {
         /// Below the edge there may be a gap or a button.
@@ -120,8 +122,8 @@ impl Scroll {
         }));
     }
 
-    /// The browser reports a changed size after it has laid the page out and before it paints, so
-    /// following costs no measurement of its own.
+    /// Observes the size of the column. The browser reports it between layout and paint, so
+    /// following causes no additional layout.
     #[cfg(feature = "hydrate")]
     fn watch(self, running: Memo<bool>) {
         use wasm_bindgen::{JsCast, prelude::Closure};

@@ -1,6 +1,6 @@
-//! How the answers of this chat are asked for.
+//! The settings of a chat: system prompt, sampling and effort.
 
-use super::dialog::sheet;
+use super::dialog::modal;
 use crate::{browser, client::store::Chat};
 use headwater_protocol::{
     Error,
@@ -15,9 +15,9 @@ use leptos::{
 /// The dialog's id.
 const ID: &str = "settings";
 
-/// The fields of the dialog. Their values belong to the browser: they are set when the dialog opens
-/// and read when it is saved. A signal that is written with each key would take back what is no
-/// number yet, such as a minus sign.
+/// The fields of the dialog. Their values belong to the browser. They are set when the dialog opens
+/// and read when it is saved. A signal that is written with each key would reject an incomplete
+/// number, such as a minus sign.
 #[derive(Clone, Copy)]
 pub(super) struct SettingsForm {
     chat: Chat,
@@ -30,7 +30,7 @@ pub(super) struct SettingsForm {
     problem: RwSignal<Option<String>>,
 }
 
-/// The fields where they are on the page.
+/// The elements of the fields.
 struct Fields {
     system: HtmlTextAreaElement,
     temperature: HtmlInputElement,
@@ -53,7 +53,7 @@ impl SettingsForm {
         }
     }
 
-    /// Opens the dialog with what is set now. What was typed before and not saved is gone.
+    /// Opens the dialog with the current settings. Unsaved changes are lost.
     pub(super) fn open(self) {
         let Some(fields) = self.fields() else {
             return;
@@ -114,7 +114,7 @@ impl Fields {
     }
 }
 
-/// Fills a field for numbers, as the browser writes them, or empties it.
+/// Sets a number field to a number, in the browser's format, or empties it.
 fn set_number(field: &HtmlInputElement, number: Option<f64>) {
     match number {
         Some(number) => field.set_value_as_number(number),
@@ -126,7 +126,7 @@ fn number(field: &HtmlInputElement) -> Option<f64> {
     Some(field.value_as_number()).filter(|number| !number.is_nan())
 }
 
-/// The dialog. Cancel belongs to a form of its own, which does nothing but close it.
+/// The dialog. Cancel belongs to another form, which only closes it.
 #[component]
 pub(super) fn SettingsDialog(form: SettingsForm) -> impl IntoView {
     let save = move |event: ev::SubmitEvent| {
@@ -203,10 +203,10 @@ pub(super) fn SettingsDialog(form: SettingsForm) -> impl IntoView {
             </div>
         </form>
     };
-    sheet(ID, "Settings of this chat", content.into_any())
+    modal(ID, "Settings of this chat", content.into_any())
 }
 
-/// A control with its name above and a hint below.
+/// A control with its label above and a hint below.
 fn field(id: &'static str, name: &'static str, hint: &'static str, control: AnyView) -> AnyView {
     view! {
         <div class="field">

@@ -4,20 +4,20 @@ use super::App;
 use leptos::{nonce::use_nonce, prelude::*};
 use leptos_meta::MetaTags;
 
-/// Sets what was chosen of the page's looks before anything is painted.
+/// Applies the chosen theme before the first paint.
 const LOOKS: &str = r#"try{var r=document.documentElement.dataset,t=localStorage.getItem("headwater.theme");if(t=="light"||t=="dark")r.theme=t;if(localStorage.getItem("headwater.sidebar")=="folded")r.sidebar="folded"}catch(e){}"#;
 
-/// Shows the end of a conversation at once, without waiting for the program.
+/// Scrolls to the end of the conversation at once, before the WebAssembly program starts.
 const TO_THE_END: &str =
     r#"(function(){var s=document.getElementById("scroller");if(s)s.scrollTop=s.scrollHeight})()"#;
 
-/// Leads to the page without script if the program cannot start, once: a page that leads back is
-/// not followed again.
+/// Opens the page without script if the program cannot start. It happens only once, so that a link
+/// back to this page works.
 const NO_PROGRAM: &str = r#"addEventListener("unhandledrejection",function(){var c=location.pathname.match(/^\/c\/([0-9a-f-]+)$/);if(c&&!document.documentElement.hasAttribute("data-hydrated")){try{sessionStorage.setItem("headwater.plain","1")}catch(e){}location.replace("/plain/"+c[1])}})"#;
 
 /// The whole document, around [`App`].
 ///
-/// Where scripts are off, a conversation's page sends its reader to the page without script.
+/// If scripts are disabled, the page of a conversation redirects to the page without script.
 pub fn shell(options: LeptosOptions) -> impl IntoView {
     let nonce = use_nonce();
     let plain = use_context::<axum::http::request::Parts>()
@@ -66,8 +66,8 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
     }
 }
 
-/// Where the page without script is, for a conversation's page. Anything but the characters of an
-/// identifier is not passed on.
+/// The path of the page without script for the page of a conversation. `None` if the path has other
+/// characters than those of an identifier.
 fn plain_page(path: &str) -> Option<String> {
     let id = path.strip_prefix("/c/")?;
     let sound = !id.is_empty() && id.chars().all(|c| c.is_ascii_hexdigit() || c == '-');

@@ -27,7 +27,7 @@ struct SidebarState {
     deleting: RwSignal<Option<Row>>,
 }
 
-/// New chat, search, the conversations by day, the appearance.
+/// The new chat button, the search, the conversations by day and the theme.
 #[component]
 pub(super) fn Sidebar() -> impl IntoView {
     let chats = expect_context::<Chats>();
@@ -44,7 +44,7 @@ pub(super) fn Sidebar() -> impl IntoView {
         chats.list.track();
         today.set(browser::day_start());
     });
-    // An answer that is written elsewhere ends without telling this page.
+    // This page is not notified when an answer ends that another device follows.
     let live = Memo::new(move |_| chats.list.with(|list| list.iter().any(|chat| chat.running)));
     Effect::new(move |_| {
         if live.get()
@@ -60,7 +60,7 @@ pub(super) fn Sidebar() -> impl IntoView {
     let none = move || chats.list.with(Vec::is_empty);
     let question = Signal::derive(move || {
         state.deleting.with(|chat| {
-            // Isolated, so that a title written right to left leaves the sentence as it is.
+            // Isolated, so that a title written right to left does not reorder the sentence.
             let title = chat
                 .as_ref()
                 .map(|chat| chat.title.as_str())
@@ -116,7 +116,7 @@ pub(super) fn Sidebar() -> impl IntoView {
                     dir="auto"
                     on:input=move |event| chats.search(event_target_value(&event))
                     on:keydown=move |event| {
-                        // Here the key empties the field; it must not stop an answer.
+                        // Here, Escape empties the field. It must not stop an answer.
                         if event.key() == "Escape" {
                             event.stop_propagation();
                         }
@@ -167,14 +167,14 @@ fn empty_text(searching: bool) -> &'static str {
     }
 }
 
-/// More is loaded this many pixels before the end of the list.
+/// The distance from the end of the list at which more is loaded, in pixels.
 const NEAR: i32 = 600;
 
 fn is_near_end(list: &leptos::web_sys::Element) -> bool {
     list.scroll_height() - list.scroll_top() - list.client_height() < NEAR
 }
 
-/// The link to more conversations. Without script it leads to a page.
+/// The link to more conversations. Without script, it opens a page.
 fn more(chats: Chats) -> AnyView {
     let page = text(move || {
         let end = chats.end.get();
@@ -209,8 +209,8 @@ fn rows(groups: Memo<Vec<days::Group>>, label: &'static str) -> Vec<Row> {
     })
 }
 
-/// The conversations under one heading. A row stays while it looks the same, so that the end of one
-/// answer does not rebuild a long list.
+/// The conversations under one heading. A row is kept while it looks the same, so that the end of
+/// an answer does not rebuild a long list.
 fn section(label: &'static str, groups: Memo<Vec<days::Group>>) -> AnyView {
     view! {
         <section>
@@ -304,7 +304,7 @@ fn Link(row: StoredValue<Row>, here: Memo<bool>) -> impl IntoView {
     .into_any()
 }
 
-/// The field for a new name. Enter and leaving the field keep it, Escape does not.
+/// The field for a new name. Enter and leaving the field save it, Escape does not.
 #[component]
 fn NameField(row: StoredValue<Row>, state: SidebarState) -> impl IntoView {
     let chats = expect_context::<Chats>();

@@ -1,4 +1,4 @@
-//! The status line, made of the server's facts and the state of the stream alone.
+//! The status line. It depends only on the server's events and the state of the stream.
 
 use super::{
     context::PageContext,
@@ -16,18 +16,18 @@ use headwater_protocol::{Stage, Status, UnixMs};
 use leptos::prelude::*;
 use std::time::Duration;
 
-/// A silence of the provider of this many milliseconds is mentioned.
+/// From this duration on, in milliseconds, a silence of the provider is mentioned.
 const SILENCE: u64 = 5_000;
 
 /// How the line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tone {
-    /// Something is going on.
-    Live,
-    /// Something is not as it should be, but goes on.
-    Uneasy,
-    /// It is over.
-    Over,
+    /// Work is in progress.
+    Active,
+    /// There is a problem, but the run goes on.
+    Warning,
+    /// The run has ended.
+    Ended,
 }
 
 /// What the line says.
@@ -37,8 +37,8 @@ struct Line {
     text: String,
 }
 
-/// The state of the last answer. Screen readers do not announce it, because it changes each second;
-/// the announcer tells what matters.
+/// The state of the last answer. Screen readers do not announce it, because it changes every
+/// second. The announcer says what matters.
 #[component]
 pub(super) fn StatusLine() -> impl IntoView {
     let chat = expect_context::<Chat>();
@@ -66,7 +66,7 @@ pub(super) fn StatusLine() -> impl IntoView {
     let line = Memo::new(move |_| {
         if chat.sending.get() && !page.running.get() {
             return Some(Line {
-                tone: Tone::Live,
+                tone: Tone::Active,
                 text: "Sending…".to_owned(),
             });
         }
@@ -76,7 +76,7 @@ pub(super) fn StatusLine() -> impl IntoView {
         }
         if let Some(words) = caught_up.get() {
             return Some(Line {
-                tone: Tone::Live,
+                tone: Tone::Active,
                 text: caught_up_text(words),
             });
         }
@@ -91,8 +91,8 @@ pub(super) fn StatusLine() -> impl IntoView {
     view! {
         <div
             class="state"
-            class:live=flag(move || tone() == Some(Tone::Live))
-            class:uneasy=flag(move || tone() == Some(Tone::Uneasy))
+            class:live=flag(move || tone() == Some(Tone::Active))
+            class:uneasy=flag(move || tone() == Some(Tone::Warning))
             class:empty=flag(move || tone().is_none())
             role="status"
             aria-live="off"
@@ -103,17 +103,18 @@ pub(super) fn StatusLine() -> impl IntoView {
     .into_any()
 }
 
-/// What the page knows beside the answer's facts.
+/// What the page knows besides the state of the answer.
 #[derive(Clone, Copy, Default)]
 struct View {
     link: Link,
-    /// 0 where there is no clock.
+    /// The time; 0 without a clock.
     now: UnixMs,
     thinking_since: UnixMs,
 }
 
 impl View {
-    /// `text, 12 s`; only `text` where there is no clock or the clocks disagree.
+    /// `text, 12 s`. Only `text` if there is no clock, or if the clocks of server and browser
+    /// disagree.
     fn since(self, text: &str, since: UnixMs) -> String {
         match self.now.checked_sub(since) {
             Some(ms) if since > 0 && (1_000..86_400_000).contains(&ms) => {
@@ -133,10 +134,10 @@ fn caught_up_text(words: u64) -> String {
     .concat()
 }
 
-/// The one sentence for a state, or nothing for an answer that ended well.
+/// The sentence for a state. `None` for a successful answer.
 fn describe(state: &AnswerState, view: View) -> Option<Line> {
     let (tone, text) = match state.status {
-        Some(status) => (Tone::Over, ended(status, state)?),
+        Some(status) => (Tone::Ended, ended(status, state)?),
         None => running(state, view),
     };
     Some(Line { tone, text })
@@ -160,17 +161,17 @@ fn ended(status: Status, state: &AnswerState) -> Option<String> {
 
 fn running(state: &AnswerState, view: View) -> (Tone, String) {
     if state.stopping {
-        return (Tone::Live, "Stopping…".to_owned());
+        return (Tone::Active, "Stopping…".to_owned());
     }
     match view.link {
         Link::Offline => {
             return (
-                Tone::Uneasy,
+                Tone::Warning,
                 "No network. The answer goes on without you.".to_owned(),
             );
         }
         Link::Reconnecting { attempt } => {
-            return (Tone::Uneasy, format!("Reconnecting ({attempt})"));
+            return (Tone::Warning, format!("Reconnecting ({attempt})"));
         }
         Link::Idle | Link::Connecting | Link::Open => {}
     }
@@ -180,7 +181,7 @@ fn running(state: &AnswerState, view: View) -> (Tone, String) {
     let silent = view.now.saturating_sub(state.last_text);
     if state.last_text > 0 && (SILENCE..86_400_000).contains(&silent) {
         let text = ["The provider has been silent for ", &words::elapsed(silent)].concat();
-        return (Tone::Uneasy, text);
+        return (Tone::Warning, text);
     }
     let text = if state.thinking {
         view.since("Thinking", view.thinking_since)
@@ -189,7 +190,7 @@ fn running(state: &AnswerState, view: View) -> (Tone, String) {
     } else {
         "Connecting".to_owned()
     };
-    (Tone::Live, text)
+    (Tone::Active, text)
 }
 
 fn staged(stage: &Stage, since: UnixMs, view: View) -> (Tone, String) {
@@ -207,7 +208,7 @@ fn staged(stage: &Stage, since: UnixMs, view: View) -> (Tone, String) {
             attempt,
             error,
         } => {
-            // The page's clock goes in seconds and may be behind by one.
+            // The page's clock advances in seconds, so it may be up to one second late.
             let left = (since + in_ms).saturating_sub(view.now).min(*in_ms);
             let when = if view.now > 0 && left > 0 {
                 [
@@ -219,12 +220,12 @@ fn staged(stage: &Stage, since: UnixMs, view: View) -> (Tone, String) {
                 "Trying again".to_owned()
             };
             return (
-                Tone::Uneasy,
+                Tone::Warning,
                 format!("{} {when} (attempt {attempt})", error.message),
             );
         }
     };
-    (Tone::Live, text)
+    (Tone::Active, text)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Light, dark, or as the system says.
+//! The theme: light, dark, or that of the system.
 
 use super::{
     icon::{Icon, icon},
@@ -13,8 +13,8 @@ const THEMES: [(&str, &str, Icon); 3] = [
     ("system", "As the system", Icon::Screen),
 ];
 
-/// Three buttons, one of them pressed. The choice is known only after hydration, but the page has
-/// the right colours before its first paint.
+/// Three buttons, one of them pressed. The buttons show the choice only after hydration, but the
+/// colours of the page are right from the first paint.
 #[component]
 pub(super) fn ThemeSwitch() -> impl IntoView {
     let theme = RwSignal::new("system");

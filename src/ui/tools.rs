@@ -1,4 +1,5 @@
-//! The tools that an answer called, as cards that fill while they are called and while they run.
+//! The tool calls of an answer, as cards that fill while the call is written and while the tool
+//! runs.
 
 use super::{
     growing::{escaped, follow},
@@ -11,7 +12,7 @@ use headwater_protocol::{
 };
 use leptos::{html, prelude::*};
 
-/// Shown where the model called tools.
+/// Shown if the model called tools.
 #[component]
 pub(super) fn ToolCards(message: MessageView) -> impl IntoView {
     let cards = Memo::new(move |_| {
@@ -33,16 +34,16 @@ pub(super) fn ToolCards(message: MessageView) -> impl IntoView {
     )
 }
 
-/// A call as it is now, but for its texts.
+/// The state of a call, without its texts.
 #[derive(Clone, PartialEq)]
 struct Card {
     id: CardId,
     name: String,
-    /// One word on how it does.
+    /// One word for the state.
     state: &'static str,
 }
 
-/// The call, and the [`Body::generation`] in which it was drawn.
+/// Identifies a call, together with the [`Body::generation`] in which it was drawn.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct CardId {
     generation: u32,
@@ -92,7 +93,7 @@ fn state(answer: &Answer, call: &Call<'_>) -> &'static str {
     }
 }
 
-/// What the model wrote in a call, and what the tool gave so far.
+/// The arguments and the output of a call so far.
 fn texts(body: &Body, id: CardId) -> Option<(&str, &str)> {
     let answer = body.answers.iter().find(|answer| answer.run == id.run)?;
     let call = answer
@@ -145,7 +146,7 @@ fn tool_card(message: MessageView, card: Card, cards: Memo<Vec<Card>>) -> AnyVie
     .into_any()
 }
 
-/// A text of a card, of which `shown` is there already.
+/// A growing text of a card. The beginning `shown` is drawn already.
 fn growing(
     message: MessageView,
     name: &'static str,
@@ -155,7 +156,7 @@ fn growing(
     let root: NodeRef<html::Pre> = NodeRef::new();
     let element = move || root.get().map(|root| root.into());
     follow(message, element, shown.len(), read);
-    // HTML drops the line break right after `<pre>`, and so it would that of a text.
+    // HTML ignores a line break directly after `<pre>`, which may be one of the text.
     let html = ["\n", &escaped(shown)].concat();
     view! { <pre tabindex="0" aria-label=name node_ref=root inner_html=html></pre> }.into_any()
 }

@@ -8,13 +8,13 @@ use crate::{
 use headwater_protocol::chat::Role;
 use leptos::prelude::*;
 
-/// One article for each message. Articles stay while messages come and go around them.
+/// One article for each message. Articles are kept when messages are added or removed around them.
 #[component]
 pub(super) fn Transcript() -> impl IntoView {
     let chat = expect_context::<Chat>();
     let earlier = move || {
         chat.show_earlier();
-        // The button goes when there are no more.
+        // The button disappears when there are no more.
         browser::focus("scroller");
     };
     view! {

@@ -1,4 +1,4 @@
-//! The beginning of a chat: who will answer, and four things to ask.
+//! The start of a chat: which model answers, and four example questions.
 
 use super::{
     context::{LayoutContext, PageContext},
@@ -10,7 +10,7 @@ use crate::client::store::Chat;
 use headwater_protocol::Catalog;
 use leptos::prelude::*;
 
-/// What a model of 135 million parameters can answer.
+/// Questions that a model of 135 million parameters can answer.
 const EXAMPLES: [&str; 4] = [
     "Write a short story about a river.",
     "What is the capital of France?",
@@ -85,7 +85,7 @@ pub(super) fn Welcome() -> impl IntoView {
     .into_any()
 }
 
-/// A note on the model, and how to connect a larger one if there is only the built-in one.
+/// A note on the model, and how to connect a larger one if the built-in one is the only one.
 fn advice(catalog: &Catalog, note: Option<String>) -> AnyView {
     if !catalog.only_builtin && !catalog.models.is_empty() {
         return note

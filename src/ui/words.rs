@@ -1,4 +1,5 @@
-//! Numbers and times as people read them. Integers only: formatting of floats costs 20 kB of wasm.
+//! Formats numbers and durations for people. Integers only: formatting floats costs 20 kB of
+//! WebAssembly.
 
 /// `1248` → `1,248`.
 pub(crate) fn count(n: u64) -> String {
@@ -18,7 +19,7 @@ pub(crate) fn counted(n: u64, one: &str, many: &str) -> String {
     [count(n).as_str(), " ", if n == 1 { one } else { many }].concat()
 }
 
-/// A measured time: `40 ms`, `0.24 s`, `3.4 s`, `47 s`, `2 min 5 s`.
+/// A measured duration: `40 ms`, `0.24 s`, `3.4 s`, `47 s`, `2 min 5 s`.
 pub(crate) fn duration(ms: u64) -> String {
     match ms {
         0..100 => format!("{ms} ms"),
@@ -28,7 +29,7 @@ pub(crate) fn duration(ms: u64) -> String {
     }
 }
 
-/// A time that goes on, in whole seconds: `12 s`, `2 min 5 s`.
+/// A running duration, in whole seconds: `12 s`, `2 min 5 s`.
 pub(crate) fn elapsed(ms: u64) -> String {
     let seconds = ms / 1_000;
     match seconds {
@@ -51,7 +52,7 @@ pub(crate) fn rate(pieces: u64, ms: u64) -> Option<String> {
     })
 }
 
-/// The last part of `provider/model`, for places without a catalog.
+/// The last part of `provider/model`, for use without a catalog.
 pub(crate) fn model_name(id: &str) -> &str {
     id.split_once('/').map_or(id, |(_, model)| model)
 }

@@ -185,32 +185,32 @@ async fn an_answer_whose_end_was_said_is_whole_however_long_the_rest_takes() {
 }
 
 #[tokio::test]
-async fn the_pictures_of_a_request_have_a_common_limit_and_the_newest_go_first() {
+async fn the_images_of_a_request_have_a_common_limit_and_the_newest_go_first() {
     let upstream = Upstream::start(vec![Reply::chunked(crate::vendors::ALL[0].text)]).await;
     let server = with_provider(upstream.address, PATIENCE).await;
-    let mut pictures = Vec::new();
+    let mut images = Vec::new();
     for number in 0..4_u8 {
-        let mut picture = b"\x89PNG\r\n\x1a\n".to_vec();
-        picture.resize(MAX_IMAGE_BYTES, number);
+        let mut image = b"\x89PNG\r\n\x1a\n".to_vec();
+        image.resize(MAX_IMAGE_BYTES, number);
         let url = format!("{}/api/images", server.api.base);
-        let response = server.api.http.post(url).body(picture).send().await;
+        let response = server.api.http.post(url).body(image).send().await;
         let id: String = response
             .expect("answer")
             .json()
             .await
             .expect("an identifier");
-        pictures.push(id);
+        images.push(id);
     }
     // Too many for one message.
     const { assert!(4 * MAX_IMAGE_BYTES > MAX_IMAGES_BYTES) };
-    let all = pictures.join(",");
+    let all = images.join(",");
     let form = [("text", "Look"), ("model", "p/m"), ("images", all.as_str())];
     let (status, error) = server.api.try_start(&form).await.expect_err("refused");
     assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{error}");
     // Two and two: of the older ones, only as many go along as there is room for.
     let mut conversation = None;
     for (round, fit) in [(0, 2), (1, MAX_IMAGES_BYTES / MAX_IMAGE_BYTES)] {
-        let two = pictures[2 * round..][..2].join(",");
+        let two = images[2 * round..][..2].join(",");
         let mut form = vec![("text", "Look"), ("model", "p/m"), ("images", two.as_str())];
         form.extend(conversation.as_deref().map(|id| ("conversation", id)));
         let started = server.api.try_start(&form).await.expect("started");

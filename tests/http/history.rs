@@ -395,7 +395,7 @@ async fn an_answer_stopped_before_its_first_word_does_not_end_the_conversation()
 }
 
 #[tokio::test]
-async fn a_picture_does_not_end_the_conversation_with_a_model_that_cannot_see() {
+async fn an_image_does_not_end_the_conversation_with_a_model_that_cannot_see() {
     let upstream = Upstream::deciding(|_, request| match request.contains("image_url") {
         true => Reply::status(
             "500 Internal Server Error",
@@ -405,12 +405,12 @@ async fn a_picture_does_not_end_the_conversation_with_a_model_that_cannot_see() 
     })
     .await;
     let server = server(vec![provider("p", &upstream)]).await;
-    let picture = b"\x89PNG\r\n\x1a\nand the rest of it".to_vec();
+    let image = b"\x89PNG\r\n\x1a\nand the rest of it".to_vec();
     let sent = server
         .api
         .http
         .post(format!("{}/api/images", server.api.base));
-    let sent = sent.body(picture).send().await.expect("sent");
+    let sent = sent.body(image).send().await.expect("sent");
     let image: String = sent.json().await.expect("kept");
     let form = [
         ("text", "What is it?"),
@@ -418,7 +418,7 @@ async fn a_picture_does_not_end_the_conversation_with_a_model_that_cannot_see() 
         ("images", &image),
     ];
     let started = server.api.try_start(&form).await.expect("started");
-    // Whoever asks about a picture is told that it was not seen.
+    // Whoever asks about an image is told that it was not seen.
     let answer = server.api.fold(started.run).await;
     assert_eq!(answer.status, Some(Status::Error));
     let (_, answer) = ask(&server.api, "p/m", "Never mind.", Some(&started)).await;

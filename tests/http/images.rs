@@ -1,4 +1,4 @@
-//! Pictures: kept once, told to every vendor, gone with the conversation.
+//! Images: kept once, told to every vendor, gone with the conversation.
 
 use crate::{
     harness::{Api, InProcess, answer, program, provider},
@@ -9,19 +9,19 @@ use headwater_engine::{Listing, config::Kind, db::images::MAX_IMAGES};
 use headwater_protocol::{Error, ErrorCode, ImageId, MAX_IMAGE_BYTES, Started, Status};
 use reqwest::{Response, StatusCode};
 
-/// The smallest picture there is, as far as we look.
+/// The smallest image there is, as far as we look.
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\nand the rest of it";
 /// The same in base64.
 const BASE64: &str = "iVBORw0KGgphbmQgdGhlIHJlc3Qgb2YgaXQ=";
 
-async fn send(api: &Api, picture: impl Into<Vec<u8>>) -> Response {
+async fn send(api: &Api, image: impl Into<Vec<u8>>) -> Response {
     let request = api.http.post(format!("{}/api/images", api.base));
-    let request = request.body(picture.into());
+    let request = request.body(image.into());
     request.send().await.expect("answer")
 }
 
-async fn kept(api: &Api, picture: &[u8]) -> ImageId {
-    answer(send(api, picture).await).await.expect("kept")
+async fn kept(api: &Api, image: &[u8]) -> ImageId {
+    answer(send(api, image).await).await.expect("kept")
 }
 
 fn refused<T: std::fmt::Debug>(result: Result<T, (StatusCode, Error)>) -> (u16, ErrorCode) {
@@ -30,7 +30,7 @@ fn refused<T: std::fmt::Debug>(result: Result<T, (StatusCode, Error)>) -> (u16, 
 }
 
 #[tokio::test]
-async fn every_vendor_sees_the_picture_also_in_the_next_turn() {
+async fn every_vendor_sees_the_image_also_in_the_next_turn() {
     let ollama = Upstream::start(vec![Reply::stream(fixture!("ollama/text.ndjson"))]);
     let mut servers = vec![(Kind::Ollama, ollama.await)];
     for vendor in ALL {
@@ -73,7 +73,7 @@ async fn every_vendor_sees_the_picture_also_in_the_next_turn() {
 }
 
 #[tokio::test]
-async fn a_picture_is_kept_once_and_shown_as_what_it_is() {
+async fn an_image_is_kept_once_and_shown_as_what_it_is() {
     let server = InProcess::start().await;
     let image = kept(&server.api, PNG).await;
     assert_eq!(kept(&server.api, PNG).await, image);
@@ -83,7 +83,7 @@ async fn a_picture_is_kept_once_and_shown_as_what_it_is() {
     let policy = &shown.headers()["content-security-policy"];
     assert_eq!(policy, "default-src 'none'; sandbox");
     assert_eq!(shown.bytes().await.expect("bytes"), PNG);
-    // A message may be a picture alone.
+    // A message may be an image alone.
     let form = [
         ("text", ""),
         ("images", &image.0),
@@ -95,7 +95,7 @@ async fn a_picture_is_kept_once_and_shown_as_what_it_is() {
 }
 
 #[tokio::test]
-async fn what_is_no_picture_is_refused_with_a_sentence() {
+async fn what_is_no_image_is_refused_with_a_sentence() {
     let server = InProcess::start().await;
     let api = &server.api;
     for (bytes, status, code) in [
@@ -140,7 +140,7 @@ async fn what_is_no_picture_is_refused_with_a_sentence() {
 }
 
 #[tokio::test]
-async fn a_picture_goes_with_the_last_conversation_that_shows_it() {
+async fn an_image_goes_with_the_last_conversation_that_shows_it() {
     let server = InProcess::start().await;
     let image = kept(&server.api, PNG).await;
     let mut chats: Vec<Started> = Vec::new();
@@ -166,7 +166,7 @@ async fn a_picture_goes_with_the_last_conversation_that_shows_it() {
 }
 
 #[tokio::test]
-async fn ask_takes_pictures_from_files() {
+async fn ask_takes_images_from_files() {
     let folder = tempfile::tempdir().expect("folder");
     let file = folder.path().join("a.png");
     std::fs::write(&file, PNG).expect("written");
@@ -186,7 +186,7 @@ async fn ask_takes_pictures_from_files() {
 }
 
 #[tokio::test]
-async fn a_picture_that_a_draft_waits_for_survives_the_deletion_of_another_conversation() {
+async fn an_image_that_a_draft_waits_for_survives_the_deletion_of_another_conversation() {
     let server = InProcess::start().await;
     let image = kept(&server.api, PNG).await;
     let form = [

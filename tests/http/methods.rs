@@ -21,9 +21,9 @@ async fn a_question_by_head_is_answered_like_one_by_get_without_a_body() {
     let api = &server.api;
     let started = api.start("hello", "Hello").await;
     api.fold(started.run).await;
-    let picture = b"\x89PNG\r\n\x1a\n and so on".to_vec();
+    let image = b"\x89PNG\r\n\x1a\n and so on".to_vec();
     let url = format!("{}/api/images", api.base);
-    let sent = api.http.post(url).body(picture).send().await;
+    let sent = api.http.post(url).body(image).send().await;
     let id: String = answer(sent.expect("answer")).await.expect("stored");
     for path in [
         "/".to_owned(),

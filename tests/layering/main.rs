@@ -1,5 +1,5 @@
 //! Who may name whom. Crates keep their order by themselves; this holds the order of the modules
-//! within each crate. ARCHITECTURE.md has the picture.
+//! within each crate. ARCHITECTURE.md has the overview.
 //!
 //! `cargo test --test layering -- --nocapture` prints the graph as it is.
 

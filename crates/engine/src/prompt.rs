@@ -1,12 +1,12 @@
-//! What a model is told of a conversation: its messages, as turns.
+//! Turns the messages of a conversation into the turns that a model reads.
 //!
-//! An answer that called tools is several turns: the model's own, each up to its calls, and between
-//! them what the tools gave back. Providers refuse a call without a result, so one that never got
-//! any (a stop, a crash) is answered by a sentence that says so.
+//! An answer that called tools becomes several turns: those of the model, each ending with its
+//! calls, and between them the results. Providers refuse a call without a result, so a call that
+//! never got one (because of a stop or a crash) gets a sentence that says so.
 //!
-//! What a model gave that it wants back unread (signatures, its thoughts where its server insists on
-//! them, its identifiers of calls) goes back to that very model of that very provider, and to
-//! nobody else. `normalize` makes of the turns a conversation that the strictest server takes.
+//! Opaque values (signatures, required reasoning, identifiers of calls) are sent back only to the
+//! model and provider that they came from. `normalize` makes the turns acceptable to the strictest
+//! server.
 
 mod normalize;
 
@@ -20,13 +20,13 @@ use headwater_protocol::{
 };
 use serde_json::{Value, json};
 
-/// In place of the result of a call that has none.
+/// The result of a call that never got one.
 pub const CANCELLED: &str = "The call was cancelled before it was done.";
 
-/// In place of a result without a word, which some providers refuse.
+/// The result of a call whose output is blank, which some providers refuse.
 const NO_OUTPUT: &str = "(no output)";
 
-/// A branch as `model` (`provider/model`) is to see it, oldest first, with its pictures.
+/// The turns of a branch for `model` (`provider/model`), oldest first, with their images.
 pub fn turns(messages: &[Message], images: &Images, model: &str) -> Vec<ChatMessage> {
     let mut turns = Vec::new();
     for message in messages {
@@ -52,21 +52,20 @@ pub fn turns(messages: &[Message], images: &Images, model: &str) -> Vec<ChatMess
     turns
 }
 
-/// The turns of one message of the assistant, collected from the runs that wrote it.
+/// Builds the turns of one message of the assistant from the runs that wrote it.
 pub struct TurnBuilder<'a> {
     model: &'a str,
     turns: Vec<ChatMessage>,
-    /// The model's turn that may still grow.
+    /// The parts of the model's current turn.
     parts: Vec<Part>,
-    /// What answers the calls in it.
+    /// The results of the calls in it.
     results: Vec<Part>,
     /// The span of the last part.
     span: Option<SpanNo>,
 }
 
 impl<'a> TurnBuilder<'a> {
-    /// Nothing yet. What `model` itself gave to be given back, it gets back; what others gave, it
-    /// does not.
+    /// A builder without turns. `model` gets back its own opaque values, and none of others.
     pub fn new(model: &'a str) -> Self {
         Self {
             model,
@@ -77,8 +76,8 @@ impl<'a> TurnBuilder<'a> {
         }
     }
 
-    /// Adds what a run wrote, but for attempts that were replaced. `without` is one that is about to
-    /// be.
+    /// Adds the output of a run, except for superseded attempts and for `without`, which is about
+    /// to be superseded.
     pub fn add(&mut self, answer: &Answer, without: Option<SpanNo>) {
         self.span = None;
         let mut calls = answer.calls().into_iter();
@@ -120,19 +119,19 @@ impl<'a> TurnBuilder<'a> {
         }
     }
 
-    /// The turns, in order. The last one is the model's where it was speaking.
+    /// The turns in order. The last one is the model's, unless it ends with results.
     pub fn turns(mut self) -> Vec<ChatMessage> {
         self.end_turn();
         self.turns
     }
 
-    /// Whether it was this model that wrote a block.
+    /// Whether [`Self::model`] wrote a block.
     fn wrote(&self, answer: &Answer, block: &Block) -> bool {
         let mut spans = answer.spans.iter();
         spans.any(|span| span.span == block.span && span.name == self.model)
     }
 
-    /// A turn ends where another call of the model goes on after results.
+    /// Ends the current turn if it has results and another span continues.
     fn turn_to(&mut self, span: SpanNo) {
         if self.span != Some(span) && !self.results.is_empty() {
             self.end_turn();
@@ -140,8 +139,7 @@ impl<'a> TurnBuilder<'a> {
         self.span = Some(span);
     }
 
-    /// A text without the blank line that was put between it and what the model had said before its
-    /// tools ran.
+    /// The text without the blank line that separates it from the text before the tools ran.
     fn without_break<'t>(&self, text: &'t str) -> &'t str {
         let spoke = self.parts.iter().any(|part| matches!(part, Part::Text(_)));
         let begins = !spoke && !self.turns.is_empty();
@@ -163,15 +161,15 @@ impl<'a> TurnBuilder<'a> {
     }
 }
 
-/// Takes the identifier from a call of another model, whose form this one may refuse.
-/// [`normalize`] gives it one that everybody takes.
+/// Removes the identifier of another model's call, because this provider may refuse its form.
+/// [`normalize`] assigns one that all providers accept.
 fn unname(part: &mut Part) {
     if let Part::ToolCall { call, .. } | Part::ToolResult { call, .. } = part {
         call.id.clear();
     }
 }
 
-/// A call, and what answers it. `None` for what broke off before it was a call.
+/// A call and its result. `None` if the call broke off before it was complete.
 fn called(call: &Call<'_>) -> Option<(Part, Part)> {
     let tool = call.input.tool.clone()?;
     let arguments = arguments(call.input);
@@ -186,7 +184,7 @@ fn called(call: &Call<'_>) -> Option<(Part, Part)> {
     Some((part, result))
 }
 
-/// The arguments of a call, if they are what they must be: a JSON object.
+/// The arguments of a call, if they are a JSON object.
 pub fn arguments(block: &Block) -> Option<Value> {
     match &block.value {
         value @ Value::Object(_) => Some(value.clone()),

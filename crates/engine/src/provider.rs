@@ -39,8 +39,8 @@ pub mod sse;
 pub(super) mod testing;
 mod think;
 
-/// Stands between the text before a round of tools and the text after it, which are two paragraphs of
-/// the answer.
+/// Stands between the text before a round of tools and the text after it, which are two paragraphs
+/// of the answer.
 pub const PARAGRAPH: &str = "\n\n";
 
 /// A source of answers.
@@ -114,9 +114,9 @@ impl ChatMessage {
         self.texts().map(str::len).sum()
     }
 
-    /// Whether the turn asks about images. Images before a part that is a [`PARAGRAPH`] do not count:
-    /// they belong to earlier messages that were not answered.
-    pub fn shows_pictures(&self) -> bool {
+    /// Whether the turn asks about images. Images before a part that is a [`PARAGRAPH`] do not
+    /// count: they belong to earlier messages that were not answered.
+    pub fn shows_images(&self) -> bool {
         let mut parts = self.parts.iter().rev();
         let is_break = |part: &Part| matches!(part, Part::Text(text) if text == PARAGRAPH);
         let own = parts.by_ref().take_while(|part| !is_break(part));
@@ -142,8 +142,8 @@ pub enum Part {
     Reasoning {
         /// The thinking, as far as the provider shows it.
         text: String,
-        /// The value of [`ProviderEvent::BlockFinished`], such as a signature. The provider wants it
-        /// back unchanged. If it belongs to a call of this turn, its field `call` is the call's
+        /// The value of [`ProviderEvent::BlockFinished`], such as a signature. The provider wants
+        /// it back unchanged. If it belongs to a call of this turn, its field `call` is the call's
         /// identifier.
         value: Value,
     },
@@ -268,7 +268,7 @@ pub enum ProviderEvent {
         kind: BlockKind,
     },
     /// An image that the model made. It is a whole block of its own, without a number.
-    Picture(Image),
+    Image(Image),
     /// A block is whole. The engine closes the blocks that are still open at the end.
     BlockFinished {
         /// The number of the block.
@@ -296,7 +296,7 @@ mod tests {
     use super::Image;
 
     #[test]
-    fn a_picture_is_what_its_first_bytes_say() {
+    fn an_image_is_what_its_first_bytes_say() {
         for (data, want) in [
             (&b"\x89PNG\r\n\x1a\n...."[..], Some("image/png")),
             (b"\xff\xd8\xff\xe0", Some("image/jpeg")),

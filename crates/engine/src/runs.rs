@@ -79,7 +79,7 @@ pub struct Job {
     pub request: ChatRequest,
     /// The messages before the one that is answered, oldest first.
     pub before: Vec<Message>,
-    /// The pictures of these messages.
+    /// The images of these messages.
     pub images: Images,
     /// Earlier runs of the same message, if this run continues it.
     pub earlier: Vec<Answer>,

@@ -1,28 +1,28 @@
-//! What the commands that concern a run answer.
+//! The answers of the commands that start or stop a run.
 
 use crate::{ConversationId, MessageId, RunId};
 use serde::{Deserialize, Serialize};
 
-/// Answer of `start`, `continue` and `retry`.
+/// The answer of `start`, `continue` and `retry`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Started {
     /// The run to follow.
     pub run: RunId,
-    /// Its conversation.
+    /// The conversation, which `start` may have made.
     pub conversation: ConversationId,
-    /// The assistant's message that it writes.
+    /// The assistant's message that the run writes.
     pub message: MessageId,
 }
 
-/// Answer of `stop`.
+/// The answer of `stop`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stopped {
     /// The conversation of the run.
     pub conversation: ConversationId,
-    /// Length of the kept text in bytes.
+    /// The length of the text that is kept, in bytes.
     pub length: u64,
-    /// How long it took until the provider was closed, in milliseconds.
+    /// Milliseconds until the connection to the provider was closed.
     pub provider_closed_ms: u64,
-    /// Whether the run had already ended by itself.
+    /// Whether the run had already ended before the stop.
     pub already_finished: bool,
 }

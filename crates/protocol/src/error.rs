@@ -1,31 +1,31 @@
-//! Every failure there is, for programs and for people.
+//! Every failure, with a code for programs and a sentence for people.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Every failure there is, in a form for programs and for people.
+/// A failure, with a code for programs and a sentence for people.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Error {
-    /// For programs.
+    /// The kind of failure, for programs.
     pub code: ErrorCode,
-    /// For people: one or two plain sentences, no identifiers, no keys.
+    /// One or two plain sentences for people, without identifiers or keys.
     pub message: String,
-    /// What was being done.
+    /// What was being done when it failed.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub stage: String,
     /// Whether the same request may succeed later.
     #[serde(default)]
     pub retryable: bool,
-    /// The provider's HTTP status where there was one.
+    /// The HTTP status of the provider's answer, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// When it makes sense to try again, in milliseconds.
+    /// How long to wait before another attempt, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
 }
 
 impl Error {
-    /// An error with the usual answer to "may it succeed later?" for its code.
+    /// An error that is retryable if its code is.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self {
             code,
@@ -37,7 +37,7 @@ impl Error {
         }
     }
 
-    /// Says what was being done.
+    /// Sets [`stage`](Self::stage).
     pub fn at(mut self, stage: impl Into<String>) -> Self {
         self.stage = stage.into();
         self
@@ -52,57 +52,57 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Closed set of failures.
+/// The kinds of failures: a closed set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorCode {
-    /// The provider does not accept the key, or there is none.
+    /// The key is missing, or the provider refused it.
     Authentication,
-    /// The key may not do this.
+    /// The key lacks a permission.
     Permission,
     /// No such run, conversation, message or model.
     NotFound,
-    /// The request makes no sense; the sentence says why.
+    /// The request is invalid; the sentence says why.
     InvalidRequest,
     /// The request is too large.
     TooLarge,
-    /// The conversation moved on while this was written.
+    /// The conversation has changed since the request was made.
     Conflict,
-    /// The conversation does not fit into the model.
+    /// The conversation does not fit into the model's context.
     ContextTooLong,
-    /// A filter of the provider cut the answer.
+    /// A content filter of the provider ended the answer.
     ContentFiltered,
-    /// The model declined.
+    /// The model declined to answer.
     Refused,
     /// Too many requests.
     RateLimited,
-    /// The account is used up.
+    /// The quota or the credit of the account is used up.
     Quota,
-    /// The provider has too much to do.
+    /// The provider is overloaded.
     Overloaded,
-    /// The provider failed.
+    /// The provider failed for another reason.
     ProviderError,
     /// The provider cannot be reached, or the connection broke.
     Connection,
     /// No token came in time.
     FirstTokenTimeout,
-    /// The provider fell silent in mid-answer.
+    /// The provider stopped sending in the middle of an answer.
     Stall,
-    /// The stream ended without saying that it was the end.
+    /// The stream ended without its terminal event.
     Truncated,
-    /// The provider sent something that is not its protocol.
+    /// The provider sent something that its protocol does not allow.
     Malformed,
     /// Stopped by the person.
     Stopped,
-    /// The server went away while it ran.
+    /// The server ended while the run was active.
     Interrupted,
     /// A tool failed.
     ToolFailed,
-    /// The server is ending and takes nothing new.
+    /// The server is shutting down and accepts nothing new.
     ShuttingDown,
-    /// The disk or the database does not take what must be kept.
+    /// The disk or the database failed to store something.
     Storage,
-    /// A fault of ours.
+    /// A bug in Headwater.
     #[serde(other)]
     Internal,
 }

@@ -163,7 +163,7 @@ pub enum Event {
         /// was closed.
         #[serde(skip_serializing_if = "Value::is_null")]
         output: Value,
-        /// Why the model ended.
+        /// Why the model ended its answer.
         #[serde(skip_serializing_if = "Option::is_none")]
         finish: Option<Finish>,
         /// The tokens that the span used in all.

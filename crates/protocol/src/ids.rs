@@ -1,16 +1,16 @@
-//! Identifiers, and the numbers of things within a run.
+//! Identifiers, and numbers within a run.
 
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 use uuid::Uuid;
 
-/// Place of an entry in its run's log. The first is 1; 0 as a cursor means "from the start".
+/// The number of an entry in its run's log, from 1. As a cursor, 0 means “from the start”.
 pub type Seq = u64;
 
-/// Number of a span within its run, from 1.
+/// The number of a span within its run, from 1.
 pub type SpanNo = u32;
 
-/// Number of a block within its run, from 1.
+/// The number of a block within its run, from 1.
 pub type BlockNo = u32;
 
 /// Milliseconds since 1970-01-01 UTC.
@@ -25,7 +25,9 @@ macro_rules! id {
 
         #[cfg(feature = "new-ids")]
         impl $name {
-            /// A new identifier (UUID version 7, so that identifiers sort by the time they were made).
+            /// A new identifier: a [UUID version
+            /// 7](https://www.rfc-editor.org/rfc/rfc9562#name-uuid-version-7), so that identifiers
+            /// sort by the time at which they were made.
             #[expect(clippy::new_without_default, reason = "two defaults would differ")]
             pub fn new() -> Self {
                 Self(Uuid::now_v7())
@@ -54,7 +56,7 @@ macro_rules! id {
 }
 
 id! {
-    /// One attempt to answer. Never reused.
+    /// A run: the work that answers one message. Never reused.
     RunId
 }
 id! {
@@ -66,13 +68,14 @@ id! {
     MessageId
 }
 
-/// A picture that was sent: the SHA-256 of its bytes in hexadecimal.
+/// A stored image: the SHA-256 of its bytes in hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ImageId(pub String);
 
 impl ImageId {
-    /// Where the picture is. It is safe in an attribute: what is no part of a hash is left out.
+    /// The path of the image on the server. It is safe in an HTML attribute, because everything but
+    /// hexadecimal digits is left out.
     pub fn address(&self) -> String {
         let mut address = "/api/images/".to_owned();
         address.extend(self.0.chars().filter(char::is_ascii_hexdigit));

@@ -1,18 +1,18 @@
 //! The wire contract of Headwater, and everything that both sides of it share.
 //!
-//! A *run* is one attempt to answer. Its log is a list of [`Entry`]s numbered 1, 2, 3 … without a
-//! gap; exactly one [`Event::RunFinished`] ends it. Whoever reads a run (a tab, the command line,
-//! another program) reads these events and nothing else.
+//! A *run* answers one message, in one attempt or several. Its log is a list of [`Entry`]s numbered
+//! 1, 2, 3 … without a gap, and exactly one [`Event::RunFinished`] ends it. Every reader of a run
+//! (a tab, the command line, another program) reads these events and nothing else.
 //!
 //! - The contract itself is at the root: identifiers, events, errors, usage, answers of commands.
 //! - [`chat`]: what a conversation is, and the one fold of a log into what a person sees.
-//! - [`markdown`]: a growing text into blocks of safe HTML.
+//! - [`markdown`]: renders a growing text as blocks of safe HTML.
 //!
-//! Everything here is pure: no clock, no I/O, no framework. It builds for the browser as it builds
-//! for the server.
+//! Everything here is pure: no clock, no I/O, no framework. It builds for the server and for the
+//! browser.
 //!
 //! Readers ignore event kinds, enum words and fields that they do not know, so that a newer server
-//! may add some. [`PROTOCOL_VERSION`] changes only when an old reader would misread a new stream.
+//! can add some. [`PROTOCOL_VERSION`] changes only when an old reader would misread a new stream.
 
 pub mod chat;
 pub mod markdown;
@@ -32,17 +32,20 @@ pub use ids::{BlockNo, ConversationId, ImageId, MessageId, RunId, Seq, SpanNo, U
 pub use models::{Catalog, ModelInfo, ProviderState};
 pub use usage::{Timing, Usage};
 
-/// Version of this contract, carried by [`Event::RunStarted`].
+/// The version of this contract, carried by [`Event::RunStarted`].
 pub const PROTOCOL_VERSION: u32 = 1;
 
 /// The longest message a person can send, in bytes of UTF-8.
 ///
-/// One megabyte of pasted text is refused with a sentence; anything below is the model's matter.
+/// A longer one is refused with a sentence. Whether a shorter one fits is up to the model.
 pub const MAX_TEXT_BYTES: usize = 512 * 1024;
 
-/// The largest picture, in bytes: Anthropic's limit, the smallest of the vendors'. Where it is meant
-/// for the base64 form, a third larger, the vendor's refusal is what the person reads.
+/// The largest image, in bytes: [Anthropic's
+/// limit](https://docs.anthropic.com/en/docs/build-with-claude/vision), the smallest of all
+/// providers. A provider that counts the base64 form, which is a third larger, may still refuse an
+/// image; the person then reads the refusal.
 pub const MAX_IMAGE_BYTES: usize = 5_000_000;
 
-/// Where pictures are sent to: the body is the picture, the answer its identifier as JSON.
+/// The path that images are uploaded to. The body is the image, and the answer its [`ImageId`] as
+/// JSON.
 pub const IMAGES: &str = "/api/images";

@@ -1,28 +1,30 @@
 //! Markdown that is still being written, as safe HTML.
 //!
-//! A [`Renderer`] takes a growing text and splits it into top-level blocks. A [`Block`] is
-//! finished as soon as no later text can change it, is rendered once, and is never touched
-//! again; the last block is [`Open`]. However the text is cut on its way, the blocks are those
-//! of [`render`]. Everything here is pure, for the server and the browser alike.
+//! A [`Renderer`] takes a growing text and splits it into top-level blocks. A [`Block`] is finished
+//! as soon as no later text can change it. It is rendered once and never touched again; the last
+//! block is [`Open`]. However the text is split into deltas, the blocks are those of [`render`].
+//! Everything here is pure, for the server and the browser alike.
 //!
-//! - `line`: what the beginning of a line says about blocks
+//! - `line`: which block a line begins
 //! - `draft`: the open block, and which lines belong to it
 //! - `nest`: containers inside lists and quotes
 //! - `code`: code blocks, which are only appended to
 //! - `view`: what is shown of an open block, at a cost in proportion to the text
-//! - `cjk`: emphasis where words have no spaces between them
-//! - `repair`: how half-typed inline text probably goes on
-//! - `guess`: what is likely beside a mark
-//! - `html` and `safe`: the writer, and what a model may put on a page
-//! - `speech`: the text to be heard
+//! - `cjk`: emphasis in languages that put no spaces between words
+//! - `repair`: completes half-typed inline text for display
+//! - `guess`: whether half-typed characters are likely to become markup
+//! - `parser`: pulldown-cmark and its options
+//! - `html`: writes the parser's events as HTML
+//! - `safe`: what a model may put on a page
+//! - `speech`: the text for screen readers
 //!
-//! The dialect is CommonMark with tables, strike-through and task lists, but for what would
-//! make one block depend on another far away: references and footnotes stay text, and an item
-//! is spaced by its own blank lines, not by those of its whole list. Emphasis follows the
-//! amendment for Chinese, Japanese and Korean. A block that is written right to left by its first
-//! letter says so (`dir`). Raw HTML is text, ends
-//! at a blank line or where another block begins, and images are links. An indented line's
-//! place is judged 32 containers deep, and tags are written 48 elements deep.
+//! The dialect is [CommonMark](https://spec.commonmark.org) with the tables, strikethrough and task
+//! lists of [GFM](https://github.github.com/gfm/). Nothing may make a block depend on one that is
+//! far away, so references and footnotes stay text, and the spacing of a list item depends on its
+//! own blank lines alone. Emphasis follows the amendment for Chinese, Japanese and Korean. A block
+//! whose first letter is written right to left gets the attribute `dir`. Raw HTML is shown as text
+//! and ends at a blank line or where another block begins. Images become links. Indentation is
+//! followed through 32 nested containers, and tags are written up to 48 elements deep.
 
 mod cjk;
 mod code;
@@ -31,6 +33,7 @@ mod guess;
 mod html;
 mod line;
 mod nest;
+mod parser;
 mod repair;
 mod safe;
 mod speech;
@@ -50,43 +53,44 @@ pub use speech::plain_text;
 pub struct Block {
     /// Safe, well-formed HTML.
     pub html: String,
-    /// Its bytes in the source text.
+    /// The bytes of the source text that the block was made from.
     pub range: Range<usize>,
 }
 
-/// The block that may still change.
+/// The last block, which may still change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Open<'a> {
-    /// Anything but code. The block's HTML is the four parts in a row.
+    /// Anything but code. The HTML of the block is the concatenation of the four parts.
     ///
     /// As long as `range.start` and `before` stay the same, `settled` only grows, by whole
-    /// nodes. A page can build the elements of `before` and `after` once, and then, inside the
-    /// innermost last of them, append what is new of `settled` and replace `tail`.
+    /// nodes. A page can build the elements of `before` and `after` once. Inside the innermost of
+    /// them, it then appends the new part of `settled` and replaces `tail`.
     Html {
-        /// Opening tags, and a table's head.
+        /// The opening tags, and the head of a table.
         before: &'a str,
         /// Content that will not change while the block is open.
         settled: &'a str,
-        /// Content that may change with every look, with half-typed marks repaired.
+        /// Content that may change with every call, with half-typed markup completed.
         tail: &'a str,
-        /// Closing tags.
+        /// The closing tags.
         after: &'a str,
-        /// Its bytes in the source text so far.
+        /// The bytes of the source text so far.
         range: Range<usize>,
     },
     /// A code block, to be shown in a [`code_frame`].
     Code {
-        /// The language as the author named it, reduced to what is safe in a class name.
+        /// The language that the info string names, reduced to characters that are safe in a class
+        /// name.
         language: &'a str,
         /// The code so far. It only grows while `range.start` stays the same.
         text: &'a str,
-        /// Its bytes in the source text so far.
+        /// The bytes of the source text so far.
         range: Range<usize>,
     },
 }
 
 impl Open<'_> {
-    /// The bytes of the source text that this block has so far.
+    /// The bytes of the source text so far.
     pub fn range(&self) -> &Range<usize> {
         match self {
             Self::Html { range, .. } | Self::Code { range, .. } => range,
@@ -119,20 +123,21 @@ pub struct Renderer {
     source: String,
     finished: Vec<Block>,
     draft: Option<Draft>,
-    /// Where the line begins that has no end yet.
+    /// The start of the incomplete line.
     line: usize,
-    /// Up to where line ends were looked for.
+    /// The end of the text that was searched for line ends.
     searched: usize,
-    /// It is known what that line does, so it is part of the draft.
+    /// Whether it is known which block the incomplete line belongs to. It is part of the draft
+    /// then.
     decided: bool,
-    /// How long the line must be before it is worth asking again.
+    /// The length that the incomplete line must reach before another attempt to decide.
     retry: usize,
     /// See [`settled`](Self::settled).
     settled: usize,
 }
 
 impl Renderer {
-    /// Without any text.
+    /// A renderer without any text.
     pub fn new() -> Self {
         Self::default()
     }
@@ -152,7 +157,7 @@ impl Renderer {
         self.settle();
     }
 
-    /// The text is complete: finishes what is open. Text pushed later begins a new block.
+    /// Finishes the open block, because the text is complete. Text pushed later begins a new block.
     pub fn finish(&mut self) {
         let end = self.source.trim_end_matches(['\r', '\n']).len();
         if self.line < end {
@@ -168,22 +173,22 @@ impl Renderer {
         &self.source
     }
 
-    /// The blocks that will not change, in order. Pushing only appends to them.
+    /// The blocks that will not change, in order. Later text only appends to the list.
     pub fn finished(&self) -> &[Block] {
         &self.finished
     }
 
-    /// What there is of the block after the last finished one, ready to be shown.
+    /// The block after the last finished one as far as it can be shown.
     ///
-    /// Marks are text until they are marks: no block is shown that more text could take back, and
-    /// no word is held back, except in what would be an address. Marks at the end that may be of
-    /// either kind, such as a line of three dashes, are held back until it can be told. A
-    /// long block's tail may lag behind by a 64th of its length, so that the cost of looking
+    /// Characters are shown as text until they are certainly markup, so later text never takes back
+    /// a block. No word is held back, except in what may be a link's address. Characters at the end
+    /// that may still become different kinds of markup, such as a line of three dashes, are held
+    /// back. The tail of a long block may lag behind by 1/64 of its length, so that the total cost
     /// stays in proportion to the text; [`refresh`](Self::refresh) catches up.
     pub fn open(&mut self) -> Option<Open<'_>> {
         let typed = self.source.len() - self.line;
         if self.draft.is_none() && typed < 64 && number_of(&self.source[self.line..]).is_some() {
-            // Perhaps an item's, but a number is a word until then.
+            // It may become the number of a list item, and is a word until then.
             return Some(Open::Html {
                 before: "<p>",
                 settled: "",
@@ -223,7 +228,7 @@ impl Renderer {
         })
     }
 
-    /// Makes the next [`open`](Self::open) show all there is, for a pause in the stream. Says
+    /// Makes the next [`open`](Self::open) show all text, for a pause in the stream. Returns
     /// whether the last one left something out.
     pub fn refresh(&mut self) -> bool {
         self.draft
@@ -231,9 +236,9 @@ impl Renderer {
             .is_some_and(|draft| draft.view.refresh())
     }
 
-    /// Up to where the source will not be read differently, so that it can be read aloud (see
-    /// [`plain_text`]): the end of a finished block, of a list item, or, of what was shown by
-    /// [`open`](Self::open), of a sentence.
+    /// The end of the source text whose meaning is certain, so that it can be read aloud (see
+    /// [`plain_text`]). It is the end of a finished block, of a list item, or of a sentence that
+    /// [`open`](Self::open) has shown.
     pub fn settled(&self) -> usize {
         self.settled
     }
@@ -249,7 +254,7 @@ impl Renderer {
         self.settled = self.settled.max(settled);
     }
 
-    /// Takes the line that ends at `end`.
+    /// Reads the line that ends at `end`.
     fn end_line(&mut self, end: usize) {
         let range = self.line..end;
         if !self.decided {
@@ -270,7 +275,7 @@ impl Renderer {
         }
     }
 
-    /// A table's header was the last line of a paragraph.
+    /// Ends a paragraph before its last line, which turned out to be the header of a table.
     fn split_table(&mut self, header: usize, end: usize) {
         let Some(mut paragraph) = self.draft.take() else {
             return;
@@ -287,7 +292,7 @@ impl Renderer {
         self.draft = Some(table);
     }
 
-    /// Looks at a line that is not whole yet.
+    /// Reads the beginning of an incomplete line.
     fn begin_line(&mut self) {
         let text = &self.source[self.line..];
         if text.is_empty() {
@@ -318,7 +323,7 @@ impl Renderer {
             start,
             ..
         }) = &mut self.draft
-            // A fence's first line is no code; that of an indented block is.
+            // The first line of a fenced block is not code; that of an indented block is.
             && match code.is_fence() {
                 true => *start != self.line,
                 false => self.decided,
@@ -328,7 +333,7 @@ impl Renderer {
         }
     }
 
-    /// Lets the line that begins here go on with the draft, or begin another one.
+    /// Continues the draft with the line that begins here, or begins another one.
     fn apply(&mut self, line: &Line) {
         let stays = self
             .draft
@@ -355,7 +360,7 @@ pub fn render(text: &str) -> Vec<Block> {
     renderer.finished
 }
 
-/// The markup around a code block's escaped text: what comes before it and what after.
+/// The markup before and after the escaped text of a code block.
 pub fn code_frame(language: &str) -> (String, &'static str) {
     let language = safe::language(language);
     let language = if language.is_empty() {

@@ -1,17 +1,17 @@
-//! The models that can be chosen, and how their providers are.
+//! The models that can be chosen, and the state of their providers.
 
 use serde::{Deserialize, Serialize};
 
-/// A model that can be chosen in the page.
+/// A model that can be chosen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelInfo {
     /// `provider/model`, as `start` takes it.
     pub id: String,
-    /// For people.
+    /// The name for people.
     pub name: String,
     /// The provider's name for people.
     pub provider: String,
-    /// Tokens of context, where known.
+    /// The size of the context in tokens, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context: Option<u32>,
     /// One line of advice, such as that the model is a toy.
@@ -20,7 +20,7 @@ pub struct ModelInfo {
 }
 
 impl ModelInfo {
-    /// A model with nothing to say about it but its name.
+    /// A model of which only the identifier is known.
     pub fn new(id: impl Into<String>) -> Self {
         let id = id.into();
         Self {
@@ -33,31 +33,31 @@ impl ModelInfo {
     }
 }
 
-/// What can be chosen.
+/// All models that can be chosen.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Catalog {
-    /// `provider/model` that is used where nothing is chosen.
+    /// The model that is used if none is chosen, as `provider/model`.
     pub default: String,
-    /// All models of all providers that answered.
+    /// The models of all providers that answered.
     pub models: Vec<ModelInfo>,
-    /// All providers, with their state.
+    /// All configured providers, including those that did not answer.
     pub providers: Vec<ProviderState>,
-    /// Variables that would each connect another vendor.
+    /// Environment variables that are not set, and that would each connect another provider.
     #[serde(default)]
     pub connect: Vec<String>,
-    /// Whether only the built-in toy is there, so that the page tells how to connect a larger one.
+    /// Whether the built-in model is the only one. The page then says how to connect a larger one.
     pub only_builtin: bool,
 }
 
 impl Catalog {
-    /// Whether the last thing known of a model's provider is that it failed.
+    /// Whether the last thing known of the model's provider is a failure.
     pub fn is_failing(&self, model: &ModelInfo) -> bool {
         self.providers.iter().any(|provider| {
             provider.problem.is_some() && model.id.split('/').next() == Some(provider.name.as_str())
         })
     }
 
-    /// One sentence for each provider that offers nothing.
+    /// One sentence for each provider that offers no models.
     pub fn problems(&self) -> impl Iterator<Item = &str> {
         let silent = self
             .providers
@@ -67,23 +67,24 @@ impl Catalog {
     }
 }
 
-/// How a provider does.
+/// The state of a provider.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProviderState {
-    /// Its name in the configuration.
+    /// The name in the configuration.
     pub name: String,
-    /// How many models it offers.
+    /// The number of models that it offers.
     pub models: usize,
-    /// One sentence, where something is wrong.
+    /// One sentence for people, if something is wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-    /// Whether it does not accept the key, or there is none.
+    /// Whether the key is missing or was refused.
     #[serde(default)]
     pub needs_key: bool,
-    /// The environment variable that its key is read from.
+    /// The environment variable from which the key is read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_variable: Option<String>,
-    /// For how many seconds others are asked first, because it failed repeatedly.
+    /// The circuit breaker is open: the seconds for which other providers are asked first, because
+    /// this one failed repeatedly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub circuit_open_s: Option<u64>,
 }

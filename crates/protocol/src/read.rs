@@ -1,9 +1,10 @@
-//! Reads the two unions of the contract that carry their kind among their fields.
+//! Deserializes [`Event`] and [`Stage`], the two
+//! [internally tagged](https://serde.rs/enum-representations.html#internally-tagged) enums.
 //!
-//! What serde derives for such a union first collects all fields in a tree of its own, so that every
-//! type below the union is compiled a second time for reading from that tree. In the browser's
-//! program that is a tenth of all code. Here the fields of all kinds are one flat structure instead,
-//! read straight from the text.
+//! The code that serde derives for them first collects all fields in a buffer, so every type below
+//! the enum is compiled a second time for reading from that buffer. In the browser's program that
+//! was a tenth of all code. Here, the fields of all variants are one flat structure that is read
+//! directly.
 
 use super::{
     BlockKind, BlockNo, ConversationId, Error, Event, Finish, MessageId, RunId, Seq, SpanKind,
@@ -61,7 +62,7 @@ struct Fields {
     value: Value,
 }
 
-/// A field that its kind cannot do without.
+/// A field that its variant requires.
 fn need<T, E: de::Error>(field: Option<T>, name: &'static str) -> Result<T, E> {
     field.ok_or_else(|| E::missing_field(name))
 }

@@ -7,27 +7,27 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Usage {
-    /// Tokens of the prompt.
+    /// Tokens of the prompt, including those from the cache.
     pub input: u64,
-    /// Tokens written, reasoning included.
+    /// Tokens that the model wrote, including reasoning.
     pub output: u64,
-    /// Of the input, how many came from the provider's cache.
+    /// How many tokens of the input were read from the provider's cache.
     #[serde(skip_serializing_if = "is_zero")]
     pub cache_read: u64,
-    /// Of the input, how many were written to the provider's cache.
+    /// How many tokens of the input were written to the provider's cache.
     #[serde(skip_serializing_if = "is_zero")]
     pub cache_write: u64,
-    /// Of the output, how many were reasoning.
+    /// How many tokens of the output were reasoning.
     #[serde(skip_serializing_if = "is_zero")]
     pub reasoning: u64,
-    /// Whether we counted because the provider did not say.
+    /// Whether the counts are our estimate, because the provider sent none.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub estimated: bool,
 }
 
 impl Usage {
-    /// The counts of two spans together; estimated if one of them is. They are what providers say,
-    /// which may be any number.
+    /// The sum of two counts; estimated if one of them is. It saturates, because a provider may
+    /// send any number.
     pub fn plus(self, other: Self) -> Self {
         Self {
             input: self.input.saturating_add(other.input),
@@ -44,35 +44,35 @@ fn is_zero(n: &u64) -> bool {
     *n == 0
 }
 
-/// When things happened: milliseconds since the run was accepted.
+/// When the parts of a run happened, in milliseconds since the run was accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Timing {
-    /// When the run was accepted.
+    /// When the run was accepted: the one absolute time.
     pub accepted: UnixMs,
-    /// When it left the queue.
+    /// When the run left the queue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queued: Option<u64>,
-    /// When the provider was reached.
+    /// When the provider accepted the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connected: Option<u64>,
-    /// The first sign of life.
+    /// When the first event of any kind arrived.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_chunk: Option<u64>,
-    /// The first token of content.
+    /// When the first token of content arrived.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_token: Option<u64>,
-    /// The last token of content.
+    /// When the last token of content arrived.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_token: Option<u64>,
-    /// Median pause between two pieces of content, in milliseconds.
+    /// The median pause between two chunks of content, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gap_p50: Option<u64>,
-    /// The pause that one in a hundred exceeds.
+    /// The 99th percentile of these pauses, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gap_p99: Option<u64>,
-    /// Pieces of content.
+    /// The number of chunks of content.
     pub chunks: u64,
-    /// The end.
+    /// When the run ended.
     pub finished: u64,
 }

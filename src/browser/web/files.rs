@@ -60,7 +60,7 @@ pub(crate) async fn upload(file: File) -> Result<ImageId, Error> {
     // The server stops reading there, which a browser takes for a broken connection.
     if file.size() > MAX_IMAGE_BYTES as f64 {
         let sentence = format!(
-            "A picture may have {} MB at most.",
+            "An image may have {} MB at most.",
             MAX_IMAGE_BYTES / 1_000_000
         );
         return Err(Error::new(ErrorCode::TooLarge, sentence));
@@ -68,7 +68,7 @@ pub(crate) async fn upload(file: File) -> Result<ImageId, Error> {
     match post(file).await {
         Ok(answer) => answer,
         Err(_) => {
-            let sentence = "The picture did not reach the server. Attach it again.";
+            let sentence = "The image did not reach the server. Attach it again.";
             Err(Error::new(ErrorCode::Connection, sentence))
         }
     }

@@ -1,8 +1,8 @@
 //! The text of an answer while it grows.
 //!
-//! An entry costs its own length here: text is pushed to the end of what is shown, never copied.
-//! What cannot be done at the end (an attempt was replaced, a stop cut the text) marks the text as
-//! stale, and it is built again once before it is painted.
+//! An entry costs its own length here: text is appended and never copied. A change elsewhere (a
+//! superseded attempt, text cut by a stop) marks the text as stale, and it is rebuilt once before
+//! it is painted.
 
 use super::{AnswerState, words::Words};
 use headwater_protocol::{
@@ -16,7 +16,7 @@ use headwater_protocol::{
 pub struct Body {
     /// The runs of this message, folded.
     pub answers: Vec<Answer>,
-    /// The Markdown of all of them, one after the other.
+    /// The Markdown of all runs in order.
     pub text: Renderer,
     /// Offsets in the text at which a continuation begins.
     pub seams: Vec<usize>,
@@ -24,19 +24,19 @@ pub struct Body {
     pub reasoning: String,
     /// The images that the model made.
     pub images: Vec<ImageId>,
-    /// How often the text was built again instead of being appended to (an attempt was replaced, a
-    /// stop cut it, a continuation began). What was drawn before is out of date.
+    /// How often the text was rebuilt instead of appended to (after a superseded attempt, a stop,
+    /// or the start of a continuation). Anything that was drawn before is out of date then.
     pub generation: u32,
-    /// Bytes of the answers' visible text that `text` holds.
+    /// How many bytes of the answers' visible text are in `text`.
     shown: usize,
     words: Words,
-    /// `text` must be built again from the answers.
+    /// Whether `text` must be rebuilt from the answers.
     stale: bool,
-    /// A stop was asked for. Later text is not shown, because it will not be kept.
+    /// Whether a stop was requested. Later text is not shown, because it will not be kept.
     frozen: bool,
-    /// Text came while the body was frozen.
+    /// Whether text arrived while the body was frozen.
     behind: bool,
-    /// The last entry that has reached the screen.
+    /// The number of the last entry that has reached the screen.
     painted: Seq,
 }
 
@@ -47,7 +47,7 @@ impl Default for Body {
 }
 
 impl Body {
-    /// The text of these runs of one message.
+    /// The body of a message that these runs wrote.
     pub fn new(answers: Vec<Answer>) -> Self {
         let mut body = Self {
             answers,
@@ -78,12 +78,12 @@ impl Body {
         self.painted
     }
 
-    /// Words of the text that is shown.
+    /// The number of words of the shown text.
     pub fn words(&self) -> u64 {
         self.words.count()
     }
 
-    /// Whether nothing visible has come yet.
+    /// Whether there is no visible text yet.
     pub fn is_empty(&self) -> bool {
         self.words() == 0 && self.reasoning.is_empty()
     }
@@ -112,7 +112,7 @@ impl Body {
                 self.stale = true;
             }
             Event::RunFinished { .. } => {
-                // If exactly what was shown is kept, what came after it never was.
+                // If exactly the shown text is kept, later text can be ignored.
                 self.frozen = false;
                 self.behind = false;
                 let kept: u64 = self.answers.iter().map(Answer::visible_length).sum();
@@ -138,12 +138,12 @@ impl Body {
             continues,
             ..Answer::default()
         });
-        // A finished text takes no more, so it is opened again even if nothing is new yet.
+        // The renderer was finished, so it must be rebuilt before more text arrives.
         self.stale = true;
     }
 
-    /// Takes over the runs as the server knows them, except those that have been read further here.
-    /// Says whether anything changed.
+    /// Takes over the server's state of the runs, except those that have been read further here.
+    /// Returns whether anything changed.
     pub fn adopt(&mut self, mut answers: Vec<Answer>) -> bool {
         let places = |answers: &[Answer]| -> Vec<_> {
             answers
@@ -177,7 +177,7 @@ impl Body {
         }
     }
 
-    /// Ends a run that the server no longer knows with what has been read of it.
+    /// Ends a run that the server no longer knows. The text that was read is kept.
     pub fn abandon(&mut self, run: RunId, error: Error) {
         if let Some(answer) = self
             .answers
@@ -197,14 +197,14 @@ impl Body {
         self.frozen = true;
     }
 
-    /// Ends [`Body::freeze`] and shows what came meanwhile.
+    /// Ends [`Body::freeze`] and shows the text that arrived meanwhile.
     pub fn thaw(&mut self) {
         self.frozen = false;
         self.stale |= std::mem::take(&mut self.behind);
     }
 
-    /// Builds a stale text again and counts everything as painted. Says whether the text was built
-    /// again.
+    /// Rebuilds a stale text and counts everything as painted. Returns whether the text was
+    /// rebuilt.
     pub fn paint(&mut self) -> bool {
         if self.frozen {
             return false;
@@ -218,7 +218,7 @@ impl Body {
         stale
     }
 
-    /// Updates the facts that follow from the fold.
+    /// Updates the state that follows from the fold.
     pub(super) fn tell(&self, state: &mut AnswerState) {
         let Some(answer) = self.answers.last() else {
             return;
@@ -254,7 +254,7 @@ impl Body {
         state.accepted = answer.accepted;
     }
 
-    /// New text at the end of a block of the last run.
+    /// Appends text to a block of the last run.
     fn extend(&mut self, number: BlockNo, text: &str) {
         let Some(answer) = self.answers.last() else {
             return;
@@ -297,7 +297,7 @@ impl Body {
         self.images = self.answers.iter().flat_map(Answer::pictures).collect();
     }
 
-    /// Builds everything that is shown again from the answers.
+    /// Rebuilds everything that is shown from the answers.
     fn fill(&mut self) {
         self.collect_images();
         self.text = Renderer::new();
@@ -335,7 +335,7 @@ impl Body {
     }
 }
 
-/// Blocks of thinking are paragraphs of one text.
+/// Appends reasoning. The blocks become paragraphs of one text.
 fn think(reasoning: &mut String, first: bool, text: &str) {
     if first && !reasoning.is_empty() {
         reasoning.push_str("\n\n");

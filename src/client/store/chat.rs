@@ -1,4 +1,4 @@
-//! What is on the screen, and how it changes without a flicker.
+//! The conversation on the screen, and how it is replaced without flicker.
 
 use super::{
     Chat, Inner, Link, MessageOwners, MessageView, Problem, Queued, live, retry::with_retries,
@@ -10,12 +10,12 @@ use headwater_protocol::{
 };
 use leptos::prelude::*;
 
-/// The signals of a message that was removed are disposed of after this many milliseconds, when no
-/// view reads them any more.
+/// Milliseconds after which the signals of a removed message are disposed of. No view reads them
+/// any more by then.
 const DISPOSE_AFTER_MS: u32 = 1_000;
 
 impl Chat {
-    /// An empty chat, its signals in the current owner.
+    /// An empty chat. Its signals belong to the current owner.
     #[expect(
         clippy::new_without_default,
         reason = "it needs a reactive owner, so it is never implicit"
@@ -57,8 +57,8 @@ impl Chat {
         chat
     }
 
-    /// Shows a conversation. Messages that are on the screen keep their views, and an answer that has
-    /// been followed further than the given one stays as it is.
+    /// Shows a conversation. Messages on the screen keep their views, and an answer that has been
+    /// followed further than the given one is left alone.
     pub fn show(self, conversation: Conversation) {
         let same = self.id.get_untracked() == Some(conversation.id);
         let followed = self.messages.with_untracked(|messages| {
@@ -69,8 +69,8 @@ impl Chat {
         });
         let known = |id| conversation.messages.iter().any(|message| message.id == id);
         if same && followed.is_some_and(|id| !known(id)) {
-            // It was loaded before the answer began, or another branch has been chosen since. Only the
-            // server knows which.
+            // The conversation was loaded before the answer began, or another branch has been
+            // chosen since. Only the server knows which.
             self.reload();
         } else {
             self.present(conversation);
@@ -99,8 +99,8 @@ impl Chat {
             }
             match loaded {
                 Ok(conversation) => self.present(conversation),
-                // What is on the screen is still right. The state of the stream and the next command
-                // say that the server cannot be reached.
+                // The screen is still right. The status line and the next command say that the
+                // server cannot be reached.
                 Err(error) if error.code == ErrorCode::Connection => {}
                 Err(error) => self.problem.set(Some(Problem { error, text: None })),
             }
@@ -134,7 +134,7 @@ impl Chat {
         self.problem.set(None);
     }
 
-    /// Shows a conversation that is known to be no older than what is on the screen.
+    /// Shows a conversation that is known to be at least as recent as the screen.
     pub(super) fn present(self, conversation: Conversation) {
         if self.id.get_untracked() != Some(conversation.id) {
             self.turn_to(Some(conversation.id));
@@ -150,7 +150,7 @@ impl Chat {
         if self.settings.with_untracked(|known| *known != settings) {
             self.settings.set(settings);
         }
-        // Earlier messages stay: what is before a message never changes.
+        // Earlier messages stay, because the ancestors of a message never change.
         let first = conversation.messages.first();
         let mut views = self.shown_to(first.and_then(|message| message.parent));
         for message in conversation.messages {
@@ -171,7 +171,7 @@ impl Chat {
         self.follow_if_hydrated();
     }
 
-    /// The messages on the screen up to this one; none if it is not there.
+    /// The messages on the screen up to `last`. Empty if it is not on the screen.
     fn shown_to(self, last: Option<MessageId>) -> Vec<MessageView> {
         self.messages.with_untracked(|messages| {
             let at = messages.iter().position(|view| Some(view.id) == last);
@@ -251,7 +251,7 @@ impl Chat {
         let stay: Vec<MessageId> = views.iter().map(|view| view.id).collect();
         let same = |old: &Vec<MessageView>| old.iter().map(|view| view.id).eq(stay.iter().copied());
         if self.messages.with_untracked(same) {
-            // The same rows; only what the commands look up may have changed.
+            // The rows are the same; only data that commands look up may have changed.
             self.messages.update_untracked(|messages| *messages = views);
             return;
         }
@@ -321,7 +321,7 @@ impl Chat {
         self.inner.try_with_value(|inner| inner.edition)
     }
 
-    /// Makes whatever is being loaded now out of date.
+    /// Makes all loads in progress out of date.
     pub(super) fn next_edition(self) {
         self.inner.update_value(|inner| {
             inner.edition += 1;

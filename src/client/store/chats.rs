@@ -17,35 +17,35 @@ const SEARCH_PAUSE_MS: u32 = 150;
 /// The number of conversations that are loaded at a time.
 pub const PAGE: usize = 50;
 
-/// At most this many conversations are loaded again at once.
+/// The most conversations that are reloaded at once.
 const RENEWED: usize = 200;
 
 /// The conversations of the sidebar. Cheap to copy; provided as a context by the app.
 #[derive(Clone, Copy)]
 pub struct Chats {
-    /// The loaded conversations, pinned ones first, then the newest. With a query, those that contain
-    /// it.
+    /// The loaded conversations, pinned ones first, then the newest. With a query, those that
+    /// contain it.
     pub list: RwSignal<Vec<Summary>>,
-    /// The place of the last one, if there may be more after it: see [`Chats::show_more`].
+    /// The place of the last conversation, if more may follow: see [`Chats::show_more`].
     pub end: RwSignal<Option<ListPlace>>,
-    /// The text that is searched for; empty for all conversations.
+    /// The search query; empty to list all conversations.
     pub query: RwSignal<String>,
-    /// Why the last command or refresh did not work.
+    /// Why the last command or refresh failed.
     pub problem: RwSignal<Option<Error>>,
     /// The number of the newest request. Answers to older ones are dropped.
     asked: StoredValue<u64>,
-    /// The query of the list as it is.
+    /// The query of the current list.
     listed: StoredValue<String>,
-    /// The next refresh loads everything that is listed, and not only the top.
+    /// Whether the next refresh reloads the whole list and not only its top.
     renew: StoredValue<bool>,
-    /// The next page is being loaded.
+    /// Whether the next page is being loaded.
     fetching: StoredValue<bool>,
-    /// The problem is that of a refresh, so the next one that succeeds removes it.
+    /// Whether the problem is that of a refresh, so that the next successful one removes it.
     stale: StoredValue<bool>,
     live: StoredValue<Option<Live>>,
 }
 
-/// What keeps the list up to date.
+/// The listeners that keep the list up to date.
 struct Live {
     channel: Option<Channel>,
     _listener: Listener,
@@ -92,7 +92,7 @@ impl Chats {
         self.list.set(list);
     }
 
-    /// Loads the top of the list again, where everything new appears.
+    /// Reloads the top of the list, where everything new appears.
     pub fn refresh(self) {
         self.ask_after(0);
     }
@@ -123,7 +123,7 @@ impl Chats {
                 Ok(page) => {
                     self.end.set(end_of(&page, PAGE));
                     self.list.update(|list| {
-                        // What was unpinned a moment ago may come in its place.
+                        // A conversation that was just unpinned may now be in its place.
                         list.retain(|chat| !page.iter().any(|known| known.id == chat.id));
                         list.extend(page);
                     });
@@ -136,7 +136,7 @@ impl Chats {
         });
     }
 
-    /// Lists those that contain `query`, once typing has paused.
+    /// Lists the conversations that contain `query`, once typing has paused.
     pub fn search(self, query: String) {
         self.query.set(query);
         self.ask_soon();
@@ -166,7 +166,7 @@ impl Chats {
             .update(|list| list.retain(|summary| summary.id != id));
     }
 
-    /// Shows a change before the server has confirmed it; the refresh that follows corrects it.
+    /// Shows a change before the server has confirmed it. The refresh that follows corrects it.
     fn change(self, id: ConversationId, change: impl FnOnce(&mut Summary)) {
         self.list.update(|list| {
             if let Some(summary) = list.iter_mut().find(|summary| summary.id == id) {
@@ -175,7 +175,7 @@ impl Chats {
         });
     }
 
-    /// Sends a command, tells the other tabs, and loads the list again.
+    /// Sends a command, notifies the other tabs, and reloads the list.
     fn command(
         self,
         id: ConversationId,
@@ -208,7 +208,7 @@ impl Chats {
         });
     }
 
-    /// Loads everything that is listed again: any of it may have changed.
+    /// Reloads the whole list, because any of it may have changed.
     fn renew(self) {
         if self.renew.try_set_value(true).is_none() {
             self.ask_soon();
@@ -275,23 +275,23 @@ impl Chats {
     }
 }
 
-/// How many conversations to load for the top of the list. News appears below the pinned ones, so
-/// those come on top of a page.
+/// How many conversations to load for the top of the list: a page and the pinned ones, because new
+/// conversations appear below them.
 fn how_many(list: &[Summary], page: usize, all: bool) -> usize {
     let pinned = list.iter().take_while(|chat| chat.pinned).count();
     let listed = if all { list.len() } else { 0 };
     listed.max(pinned + page).min(RENEWED)
 }
 
-/// Where a page of at most `limit` conversations ends, if there may be more after it.
+/// The end of a page of at most `limit` conversations, if more may follow.
 fn end_of(page: &[Summary], limit: usize) -> Option<ListPlace> {
     page.last()
         .filter(|_| page.len() >= limit)
         .map(Summary::place)
 }
 
-/// The list with its first `limit` conversations replaced, and where it ends. What was listed after
-/// them stays, down to where the list ended.
+/// The list with its first `limit` conversations replaced, and its end. The conversations after
+/// them stay, down to the old end.
 fn renewed(
     mut page: Vec<Summary>,
     limit: usize,
@@ -310,7 +310,7 @@ fn renewed(
     for chat in old {
         let known = |known: &Summary| known.id == chat.id;
         if behind(chat) && !page[..first].iter().any(known) {
-            // At the end, but for one that is no longer pinned and was not in its place.
+            // Usually at the end. A conversation that was just unpinned may be in another place.
             let place = page.partition_point(|before| before.place() > chat.place());
             // If an answer were still being written in it, it would be at the top.
             let running = false;

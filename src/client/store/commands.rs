@@ -1,7 +1,7 @@
-//! What a person can do in a conversation.
+//! The commands of a conversation.
 //!
-//! Every command is one request. What it changes comes back as events and as a loaded
-//! conversation; until then only what the person typed is shown ahead of the answer.
+//! Every command is one request. Its effect comes back as events and with the reloaded
+//! conversation. Only the text that the person typed is shown before that.
 
 use super::{Chat, MessageView, Problem, Queued, news::News, queue, retry::with_retries};
 use crate::{
@@ -17,13 +17,13 @@ use serde_json::Value;
 use std::pin::Pin;
 
 /// How often a message that did not reach the server is sent again, within about ten seconds. The
-/// server knows a repeated message by its `client_id`.
+/// server recognizes a repeated message by its `client_id`.
 const SEND_TRIES: u32 = 5;
 
 /// The answer to a command that begins a run.
 type Starting = Pin<Box<dyn Future<Output = Result<Started, ApiError>>>>;
 
-/// Settings as JSON; an empty text if nothing is chosen.
+/// Settings as JSON; an empty string if nothing is chosen.
 pub(super) fn json(settings: Settings) -> String {
     match settings.is_empty() {
         true => String::new(),
@@ -32,7 +32,7 @@ pub(super) fn json(settings: Settings) -> String {
 }
 
 impl Chat {
-    /// Gives the images of a message that was not sent to the next one.
+    /// Attaches the images of an unsent message to the next one.
     pub(super) fn take_back(self, images: Vec<ImageId>) {
         if !images.is_empty() {
             self.images.update(|here| here.extend(images));
@@ -68,7 +68,7 @@ impl Chat {
         });
     }
 
-    /// Stops the answer that is being written and keeps what has been painted.
+    /// Stops the answer that is being written. The text on the screen is kept.
     pub fn stop(self) {
         let Some((view, run)) = self
             .running_view()
@@ -84,7 +84,7 @@ impl Chat {
         let seen = view.with_body(super::Body::painted);
         browser::spawn(async move {
             let stopped = with_retries(3, || api::stop_run(run, Some(seen))).await;
-            // What comes of it comes with the stream.
+            // The effect comes with the stream.
             let Err(error) = stopped else { return };
             if view.state.is_disposed() || view.state.with_untracked(|state| state.run != Some(run))
             {
@@ -96,9 +96,9 @@ impl Chat {
         });
     }
 
-    /// Continues an answer that is incomplete, with another model if one is given.
+    /// Continues an incomplete answer, with another model if one is given.
     pub fn continue_answer(self, message: MessageId, model: Option<String>) {
-        self.again(
+        self.restart(
             message,
             Box::new(move |run| Box::pin(api::continue_run(run, model))),
             Self::continued,
@@ -107,7 +107,7 @@ impl Chat {
 
     /// Answers again, as another branch.
     pub fn retry(self, message: MessageId, model: Option<String>) {
-        self.again(
+        self.restart(
             message,
             Box::new(move |run| Box::pin(api::retry_run(run, model))),
             |chat, old, started| {
@@ -123,7 +123,7 @@ impl Chat {
         );
     }
 
-    /// Sends another version of a person's message, as another branch.
+    /// Sends another version of the person's message, as another branch.
     pub fn edit(self, message: MessageId, text: String) {
         let views = self.messages.get_untracked();
         let Some(at) = views.iter().position(|view| view.id == message) else {
@@ -163,8 +163,8 @@ impl Chat {
         });
     }
 
-    /// Sets how the answers are asked for. Those of a new chat go with its first message. `done` is
-    /// told what went wrong, if anything did.
+    /// Changes the settings. Those of a new chat are sent with its first message. `done` is called
+    /// with the error, if there is one.
     pub fn set_up(self, settings: Settings, done: Box<dyn FnOnce(Option<Error>)>) {
         let settings = json(settings);
         let Some(id) = self.id.get_untracked() else {
@@ -181,7 +181,7 @@ impl Chat {
                 Ok(()) => {
                     self.settings.set(settings);
                     self.tell(News::Changed, id);
-                    // What is being loaded now may not know of it yet.
+                    // A load in progress may have the old settings.
                     self.reload();
                     done(None);
                 }
@@ -196,7 +196,7 @@ impl Chat {
         self.start(message, parent, views, false);
     }
 
-    /// Sends `message` as an answer to `parent`. Until the server has it, it is shown after `views`.
+    /// Sends `message` as a child of `parent`. Until the server has it, it is shown after `views`.
     fn start(
         self,
         message: Queued,
@@ -259,8 +259,8 @@ impl Chat {
         });
     }
 
-    /// A command that begins a run on a message that has had one.
-    fn again(
+    /// Sends a command that starts another run for a message.
+    fn restart(
         self,
         message: MessageId,
         command: Box<dyn FnOnce(RunId) -> Starting>,
@@ -304,7 +304,7 @@ impl Chat {
         self.begun(started.conversation);
     }
 
-    /// Shows the answer that has just begun after `views`, before the first word of it.
+    /// Shows the answer that has just begun after `views`, before its first word.
     fn answer_begins(
         self,
         mut views: Vec<MessageView>,
@@ -335,7 +335,7 @@ impl Chat {
         self.begun(started.conversation);
     }
 
-    /// Follows what has begun, and asks for the rest: the title, identifiers, branches.
+    /// Follows the new run, and loads the rest: the title, the identifiers and the branches.
     fn begun(self, conversation: ConversationId) {
         self.inner.update_value(|inner| inner.unconfirmed = true);
         self.follow_running();
@@ -343,7 +343,7 @@ impl Chat {
         self.reload();
     }
 
-    /// The answer to a message came when another conversation was on the screen already.
+    /// Handles the answer of a command that arrived when another conversation was on the screen.
     fn answered_elsewhere(
         self,
         message: Queued,
@@ -372,7 +372,7 @@ impl Chat {
         self.problem.set(Some(Problem { error, text }));
     }
 
-    /// Tells the other tabs and the sidebar.
+    /// Notifies the other tabs and the sidebar.
     pub(super) fn tell(self, news: News, conversation: ConversationId) {
         self.live.with_value(|live| live.tell(news, conversation));
     }

@@ -1,12 +1,12 @@
-//! The running answer of the page, and what the page as a whole listens to.
+//! The running answer of the page, and the listeners of the page as a whole.
 //!
 //! - `follower`: which run is followed, and what happens at its end
-//! - `driver`: the task that follows it; it owns the connection, the timers and the fold
-//! - `connection`: the stream, and the time by which it must have said something
-//! - `drawing`: when what has come is shown
-//! - `absence`: how much came while nobody could see it
+//! - `driver`: the task that follows it and owns the connection, the timers and the fold
+//! - `connection`: the stream and its watchdog
+//! - `drawing`: when new content is shown
+//! - `absence`: how much arrived while the reader was away
 //!
-//! On the server nothing is followed.
+//! On the server, nothing is followed.
 
 #[cfg(feature = "hydrate")]
 mod absence;

@@ -1,4 +1,4 @@
-//! A message on the screen, and the facts of an answer.
+//! A message on the screen, and the state of an answer.
 
 use super::Body;
 use crate::browser;
@@ -11,24 +11,24 @@ use leptos::prelude::*;
 /// A message on the screen. Cheap to clone; equal by identity for keyed lists.
 #[derive(Clone, Copy)]
 pub struct MessageView {
-    /// Its identifier.
+    /// The identifier.
     pub id: MessageId,
-    /// The message that it answers.
+    /// The message before this one; `None` for the first.
     pub parent: Option<MessageId>,
     /// Who wrote it.
     pub role: Role,
-    /// When it was written, in milliseconds since 1970.
+    /// When the message was sent or begun.
     pub created: UnixMs,
     /// The text of a person's message.
     pub text: RwSignal<String>,
     /// The images that the person attached or the model made.
     pub images: RwSignal<Vec<ImageId>>,
-    /// Messages that answer the same parent, this one included.
+    /// All messages with the same parent, this one included.
     pub branches: RwSignal<Vec<MessageId>>,
-    /// Facts about the answer, changed at most once per animation frame.
+    /// The state of the answer, changed at most once per animation frame.
     pub state: RwSignal<AnswerState>,
-    /// Grows by one whenever the answer's text changed, at most once per animation frame; the view
-    /// then asks [`MessageView::with_body`] for what is new.
+    /// Incremented when the text of the answer has changed, at most once per animation frame. The
+    /// view then reads the new text with [`MessageView::with_body`].
     pub version: RwSignal<u64>,
     pub(super) body: StoredValue<Body>,
 }
@@ -42,7 +42,7 @@ impl PartialEq for MessageView {
 impl Eq for MessageView {}
 
 impl MessageView {
-    /// A message's signals in the current owner.
+    /// A view of a message. Its signals belong to the current owner.
     pub(crate) fn new(message: Message) -> Self {
         let body = Body::new(message.answers);
         let images = match message.role {
@@ -77,7 +77,7 @@ impl MessageView {
         result.expect("a message's text lives as long as its view")
     }
 
-    /// Takes over what the server knows and this page does not.
+    /// Takes over newer state from the server.
     pub(super) fn update(&mut self, message: Message) {
         self.parent = message.parent;
         self.created = message.created;
@@ -99,7 +99,7 @@ impl MessageView {
             == Some(true)
         {
             self.paint(true, |state| {
-                // The stream will not tell of this text again.
+                // The stream will not deliver this text again.
                 if state.is_running() && state.words > 0 {
                     state.last_text = browser::now();
                 }
@@ -107,7 +107,7 @@ impl MessageView {
         }
     }
 
-    /// Brings the signals up to date with the fold. `text`: whether text has come.
+    /// Updates the signals from the fold. `text` says whether text has arrived.
     pub(super) fn paint(self, text: bool, adjust: impl FnOnce(&mut AnswerState)) {
         let mut state = self.state.get_untracked();
         let anew = self.body.try_update_value(|body| {
@@ -128,7 +128,7 @@ impl MessageView {
         }
     }
 
-    /// Shows what the renderer left out of a long block when it was last looked at, if anything.
+    /// Shows the part of a long block that the renderer left out, if there is one.
     #[cfg(feature = "hydrate")]
     pub(super) fn draw_rest(self) {
         let rest = |body: &mut Body| body.text.refresh();
@@ -150,32 +150,32 @@ impl MessageView {
     }
 }
 
-/// The facts of an answer, for the status line, the error and the receipt.
+/// The state of an answer, for the status line, the failure and the receipt.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AnswerState {
     /// The last run of this message.
     pub run: Option<RunId>,
     /// The model that answers, as `provider/model`.
     pub model: String,
-    /// Whether another model was asked first and could not answer.
+    /// Whether this model is a fallback, because the chosen one could not answer.
     pub stand_in: bool,
     /// How the run ended; `None` while it goes on.
     pub status: Option<Status>,
-    /// Why the model ended, if it said so.
+    /// Why the model ended its answer, if the provider said so.
     pub finish: Option<headwater_protocol::Finish>,
-    /// What the run does before and between tokens.
+    /// What the run waits for, before and between tokens.
     pub stage: Option<Stage>,
-    /// When that stage began, in milliseconds since 1970.
+    /// When the stage began.
     pub stage_since: UnixMs,
-    /// When the last text came, in milliseconds since 1970; 0 before the first.
+    /// When the last text arrived; 0 before the first.
     pub last_text: UnixMs,
-    /// Whether the model is thinking (its newest block is reasoning).
+    /// Whether the newest block is reasoning.
     pub thinking: bool,
-    /// Whether a stop was asked for and is not confirmed yet.
+    /// Whether a stop was requested and is not confirmed yet.
     pub stopping: bool,
     /// How long the provider took to close after a stop, in milliseconds.
     pub stopped_in_ms: Option<u64>,
-    /// How many words came while the reader was away; they are told once.
+    /// The number of words that arrived while the reader was away. It is shown once.
     pub caught_up_words: Option<u64>,
     /// The number of words of visible text.
     pub words: u64,
@@ -187,9 +187,9 @@ pub struct AnswerState {
     pub timing: Option<Timing>,
     /// Why the run failed. The text so far is kept.
     pub error: Option<Error>,
-    /// When the run was accepted, in milliseconds since 1970.
+    /// When the server accepted the run.
     pub accepted: UnixMs,
-    /// How often this page had to resume the stream.
+    /// How often this page has resumed the stream.
     pub reconnects: u32,
 }
 

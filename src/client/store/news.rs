@@ -1,4 +1,4 @@
-//! What tabs tell each other about a conversation.
+//! The messages about a conversation between the tabs of a browser.
 
 use headwater_protocol::ConversationId;
 
@@ -9,9 +9,9 @@ pub(super) enum News {
     Started,
     /// An answer has ended.
     Finished,
-    /// Its title, its place in the list or its current branch changed.
+    /// The title, the place in the list or the current branch changed.
     Changed,
-    /// It is gone.
+    /// The conversation was deleted.
     Deleted,
 }
 
@@ -32,7 +32,7 @@ impl News {
         format!("{word} {id}")
     }
 
-    /// Reads what [`News::encode`] wrote; `None` for what only a newer page can read.
+    /// Reads the output of [`News::encode`]. `None` for a message of a newer version.
     pub(super) fn decode(message: &str) -> Option<(Self, ConversationId)> {
         let (word, id) = message.split_once(' ')?;
         let (news, _) = Self::WORDS.iter().find(|(_, known)| *known == word)?;

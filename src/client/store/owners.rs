@@ -1,15 +1,15 @@
-//! Who owns the signals of messages that come and go.
+//! The owners of the signals of messages.
 //!
-//! A signal belongs to the owner that is current when it is made, and in a callback of the browser
-//! there is none. So each message has an owner of its own, below that of the chat.
+//! A signal belongs to the reactive owner that is current when it is made, and in a callback of the
+//! browser there is none. So each message has its own owner, a child of the chat's.
 
 use headwater_protocol::MessageId;
 use leptos::prelude::Owner;
 
 /// The owners of the messages on the screen.
 pub(super) struct MessageOwners {
-    /// The parent of them all, and a child of the chat's owner. Only the chat's values hold it, so it
-    /// is disposed of with the chat.
+    /// The parent of all of them, and a child of the chat's owner. Only the chat holds it, so it is
+    /// disposed of with the chat.
     root: Owner,
     owners: Vec<(MessageId, Owner)>,
 }
@@ -30,8 +30,8 @@ impl MessageOwners {
         owner
     }
 
-    /// Takes out the owners of the messages that do not `stay`. The caller drops them once
-    /// nothing on the screen reads their signals any more.
+    /// Removes the owners of the messages that do not `stay`. The caller drops them when no view
+    /// reads their signals any more.
     pub(super) fn remove(&mut self, stay: impl Fn(MessageId) -> bool) -> Vec<Owner> {
         self.owners
             .extract_if(.., |(id, _)| !stay(*id))

@@ -1,4 +1,4 @@
-//! Messages that wait for the answer before them.
+//! The queue of messages that are sent when the current answer ends.
 
 use super::Chat;
 use crate::browser;
@@ -6,7 +6,7 @@ use headwater_protocol::{ConversationId, ImageId};
 use leptos::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// A message that waits for the answer before it.
+/// A message that is sent when the current answer ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queued {
     /// The idempotency key of the message.
@@ -49,7 +49,8 @@ impl Chat {
         }
     }
 
-    /// Takes a message out of the queue and gives its text back; its images go to the next message.
+    /// Removes a message from the queue and returns its text. Its images are attached to the next
+    /// message.
     pub fn unqueue(self, client_id: &str) -> Option<String> {
         let taken = self.change_queue(|queue| {
             let at = queue
@@ -76,8 +77,8 @@ impl Chat {
     }
 }
 
-/// Keeps a queue over a reload of the tab. Two tabs may keep copies of one message; it is sent once,
-/// because it has one `client_id`.
+/// Stores a queue, so that it survives a reload of the tab. If two tabs have copies of one message,
+/// the server accepts it once, because they share its `client_id`.
 pub(super) fn store(id: ConversationId, queue: &[Queued]) {
     match serde_json::to_string(queue) {
         Ok(json) if !queue.is_empty() => browser::save_in_tab(&key(id), &json),
@@ -85,7 +86,7 @@ pub(super) fn store(id: ConversationId, queue: &[Queued]) {
     }
 }
 
-/// What [`store`] kept.
+/// The queue that was stored with [`store`].
 pub(super) fn stored(id: ConversationId) -> Vec<Queued> {
     browser::load_in_tab(&key(id))
         .and_then(|json| serde_json::from_str(&json).ok())

@@ -1,16 +1,16 @@
-//! Commands that are sent again when they did not reach the server.
+//! Resends commands that did not reach the server.
 
 use crate::{api::ApiError, browser};
 use headwater_protocol::{Error, ErrorCode};
 
-/// The first pause in milliseconds; each one is twice as long as the one before.
+/// The first pause in milliseconds. Each later one is twice as long as the one before.
 const FIRST_PAUSE_MS: u32 = 300;
 
-/// Calls until the server has answered, at most `retries` times after the first. Only for commands
-/// that may arrive twice.
+/// Calls until the server has answered, at most `retries` times after the first. Only for
+/// idempotent commands.
 ///
 /// # Errors
-/// What the server answered, or why the last call did not reach it.
+/// The server's error, or why the last call did not reach it.
 pub(super) async fn with_retries<T, F>(
     retries: u32,
     mut call: impl FnMut() -> F,

@@ -1,4 +1,4 @@
-//! Counts words of a text that comes in pieces.
+//! Counts the words of a text that arrives in pieces.
 
 /// The number of words so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -8,7 +8,7 @@ pub(super) struct Words {
 }
 
 impl Words {
-    /// Takes the next piece. A word may go on from the last one.
+    /// Counts the next piece. It may continue the last word.
     pub(super) fn push(&mut self, text: &str) {
         for letter in text.chars() {
             if is_word_by_itself(letter) {
@@ -28,7 +28,8 @@ impl Words {
     }
 }
 
-/// Chinese and Japanese have no spaces; a character is the unit that people count there.
+/// Whether a character counts as a word. Chinese and Japanese have no spaces, and people count
+/// characters.
 fn is_word_by_itself(letter: char) -> bool {
     matches!(letter, '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{20000}'..='\u{323af}')
 }

@@ -1,18 +1,18 @@
-//! Conversations by the day of their last word.
+//! Groups conversations by the day of their last message.
 
 use headwater_protocol::{ConversationId, chat::Summary};
 
 const DAY: u64 = 86_400_000;
 
-/// Some conversations under a heading.
+/// A heading with its conversations.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Group {
     pub(super) label: &'static str,
     pub(super) chats: Vec<Row>,
 }
 
-/// A conversation as the list shows it. Its time is left out, so that a row is made anew only when
-/// it looks different.
+/// A conversation as the list shows it. Its time is left out, so that a row is rebuilt only when it
+/// looks different.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Row {
     pub(super) id: ConversationId,
@@ -21,8 +21,8 @@ pub(super) struct Row {
     pub(super) running: bool,
 }
 
-/// Groups a sorted list. `today` is when the reader's day began, in milliseconds since 1970; 0 if it
-/// is not known, and then only the pinned ones get a heading.
+/// Groups a sorted list. `today` is the start of the reader's day in milliseconds since 1970-01-01
+/// UTC, or 0 if it is unknown: then only pinned conversations get a heading.
 pub(super) fn groups(list: &[Summary], today: u64) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for chat in list {

@@ -107,7 +107,7 @@ pub fn pin(db: &Connection, id: ConversationId, pinned: bool) -> Result<(), DbEr
     )
 }
 
-/// Deletes a conversation with its messages, runs and logs, and with the pictures that no other
+/// Deletes a conversation with its messages, runs and logs, and with the images that no other
 /// conversation shows and no draft may need. `at` is the time of day now.
 ///
 /// # Errors

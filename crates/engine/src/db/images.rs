@@ -31,7 +31,7 @@ pub fn too_large() -> Error {
     Error::new(
         ErrorCode::TooLarge,
         format!(
-            "A picture may have {} MB at most.",
+            "An image may have {} MB at most.",
             MAX_IMAGE_BYTES / 1_000_000
         ),
     )
@@ -97,7 +97,7 @@ pub fn attach(db: &Connection, message: MessageId, images: &[ImageId]) -> Result
     if images.len() > MAX_IMAGES {
         return Err(DbError::refused(
             ErrorCode::InvalidRequest,
-            format!("A message may have {MAX_IMAGES} pictures at most."),
+            format!("A message may have {MAX_IMAGES} images at most."),
         ));
     }
     for (place, image) in images.iter().enumerate() {
@@ -113,7 +113,7 @@ pub fn attach(db: &Connection, message: MessageId, images: &[ImageId]) -> Result
         if found == 0 {
             return Err(DbError::refused(
                 ErrorCode::NotFound,
-                "A picture of this message is not there any more. Attach it again.",
+                "An image of this message is not there any more. Attach it again.",
             ));
         }
     }
@@ -127,7 +127,7 @@ pub fn attach(db: &Connection, message: MessageId, images: &[ImageId]) -> Result
         return Err(DbError::refused(
             ErrorCode::TooLarge,
             format!(
-                "The pictures of a message may have {} MB together.",
+                "The images of a message may have {} MB together.",
                 MAX_IMAGES_BYTES / 1_000_000
             ),
         ));

@@ -1,8 +1,7 @@
-//! Makes of turns a conversation that every vendor takes.
+//! Turns a conversation into a form that every vendor accepts.
 //!
-//! Vendors differ in what they refuse; each rule below is the strictest that is known. So what is
-//! told of a conversation is the same for all of them, and a conversation that one vendor took does
-//! not become impossible with the next.
+//! Vendors refuse different things. Each rule here is the strictest known one, so all vendors read
+//! the same conversation, and one that was started with one vendor can be continued with any other.
 
 use super::CANCELLED;
 use crate::provider::PARAGRAPH;
@@ -14,31 +13,32 @@ use headwater_protocol::ToolCall;
 use serde_json::Value;
 use std::collections::HashSet;
 
-/// Stands for an answer that never came, between the results of tools and what the person said next.
-/// Mistral refuses a person's turn right behind results:
+/// The placeholder for a missing answer between the results of tools and the person's next message.
+/// Mistral refuses a message of the person directly after results:
 /// <https://github.com/mistralai/mistral-vibe/issues/578>.
 pub(super) const NO_ANSWER: &str = "(There was no answer.)";
 
-/// Stands for a message without a word, such as one whose picture is gone.
+/// The placeholder for an empty message, such as one whose image was deleted.
 const NO_WORDS: &str = "(The message is empty.)";
 
-/// Stands for the person's words before a conversation that begins with the model's.
+/// The placeholder for the person's message in a conversation that begins with the model's.
 const NO_BEGINNING: &str = "(The beginning of the conversation is left out.)";
 
-/// The longest name of a tool, OpenAI's limit.
+/// The longest name of a tool:
+/// [OpenAI's limit](https://platform.openai.com/docs/api-reference/chat/create).
 const MAX_NAME: usize = 64;
 
-/// Makes turns valid. Afterwards
+/// Makes turns valid. Afterwards:
 ///
-/// - the person and the model take turns, and the person begins, as chat templates insist;
-/// - no turn is empty: an answer without a word and without a call is left out, because Moonshot,
-///   DeepSeek and others refuse it (<https://github.com/vellum-ai/vellum-assistant/issues/40690>),
-///   and the person's messages around it become one turn;
-/// - each call has one result, in the next turn, and each result its call;
-/// - results are followed by the model, with [`NO_ANSWER`] where it did not come to that;
-/// - identifiers of calls are unique, and those that the model did not give itself are nine letters
-///   and digits, which is Mistral's form and fits everybody's;
-/// - names of tools are those of `tools`, or at least of the form that OpenAI takes.
+/// - The person and the model take turns, and the person begins, as chat templates require.
+/// - No turn is empty. An answer without text and calls is left out, because Moonshot, DeepSeek and others
+///   refuse it (<https://github.com/vellum-ai/vellum-assistant/issues/40690>), and the person's messages
+///   around it become one turn.
+/// - Each call has one result, in the next turn, and each result has its call.
+/// - The model's turn follows results; it is [`NO_ANSWER`] if there is none.
+/// - The identifiers of calls are unique. Those that did not come from the model itself have nine letters
+///   and digits, which is Mistral's form and accepted everywhere.
+/// - The names of tools are those of `tools`, or at least have the form that OpenAI accepts.
 pub fn normalize(turns: &mut Vec<ChatMessage>, tools: &[ToolDefinition]) {
     let mut normal: Vec<ChatMessage> = Vec::with_capacity(turns.len());
     for mut turn in paired(std::mem::take(turns)) {
@@ -68,8 +68,8 @@ pub fn normalize(turns: &mut Vec<ChatMessage>, tools: &[ToolDefinition]) {
     number_calls(turns);
 }
 
-/// Leaves tools out, for a model that may not call any: providers refuse a conversation with calls
-/// of tools that the request does not name.
+/// Removes all calls and results, for a request without tools: providers refuse calls of tools that
+/// the request does not define.
 pub fn without_tools(turns: &mut Vec<ChatMessage>) {
     for turn in turns.iter_mut() {
         let is_of_tools = |part: &Part| {
@@ -90,7 +90,7 @@ pub fn without_tools(turns: &mut Vec<ChatMessage>) {
     *turns = joined;
 }
 
-/// Whether nothing is said in a turn. Thoughts alone are nothing: they lead to what is said.
+/// Whether a turn is empty. Reasoning alone does not count, because it must lead to something.
 fn is_empty(turn: &ChatMessage) -> bool {
     turn.parts.iter().all(|part| match part {
         Part::Text(text) => text.trim().is_empty(),
@@ -111,8 +111,8 @@ fn is_extra_of_call(part: &Part) -> bool {
     matches!(part, Part::Reasoning { value, .. } if value.get("call").is_some())
 }
 
-/// Makes one turn of two by the same speaker. The paragraph between them also tells the pictures of
-/// the first from those of the second; see [`ChatMessage::shows_pictures`].
+/// Merges two turns of the same role. The paragraph break between them also separates their images;
+/// see [`ChatMessage::shows_images`].
 fn join(last: &mut ChatMessage, mut next: ChatMessage) {
     let both_speak = last.text_len() > 0 && next.text_len() > 0;
     if both_speak || last.role == Role::User && !has_results(last) {
@@ -121,14 +121,14 @@ fn join(last: &mut ChatMessage, mut next: ChatMessage) {
     last.parts.append(&mut next.parts);
 }
 
-/// Puts behind each turn with calls one with their results, and drops all other results.
+/// Puts a turn with the results after each turn with calls, and drops all other results.
 fn paired(turns: Vec<ChatMessage>) -> Vec<ChatMessage> {
     let mut paired = Vec::with_capacity(turns.len());
     let mut turns = turns.into_iter().peekable();
     while let Some(mut turn) = turns.next() {
         if turn.role == Role::User {
             let results: Vec<Part> = turn.parts.extract_if(.., |part| is_result(part)).collect();
-            // Of results that answer nothing, and of a turn of them, nothing is left.
+            // A turn that had only results of unknown calls is dropped.
             if !turn.parts.is_empty() || results.is_empty() {
                 paired.push(turn);
             }
@@ -158,7 +158,7 @@ fn paired(turns: Vec<ChatMessage>) -> Vec<ChatMessage> {
     paired
 }
 
-/// The turn that answers these calls, in their order.
+/// The turn with the results of these calls, in their order.
 fn results_of(calls: Vec<ToolCall>, mut given: Vec<Part>) -> ChatMessage {
     let parts = calls.into_iter().map(|wanted| {
         let answers =
@@ -178,8 +178,8 @@ fn results_of(calls: Vec<ToolCall>, mut given: Vec<Part>) -> ChatMessage {
     }
 }
 
-/// Gives calls and results names that every vendor takes. Servers are known to put something before
-/// a tool's name, and models make names up.
+/// Gives calls and results names that every vendor accepts. Some servers put a prefix before the
+/// name of a tool, and models invent names.
 fn name_tools(turns: &mut [ChatMessage], tools: &[ToolDefinition]) {
     for part in turns.iter_mut().flat_map(|turn| &mut turn.parts) {
         if let Part::ToolCall { call, .. } | Part::ToolResult { call, .. } = part {
@@ -203,12 +203,12 @@ fn fitting(name: &str) -> String {
     }
 }
 
-/// Makes the identifiers of calls unique in a conversation, as Anthropic wants them, and gives one
-/// to each call that has none.
+/// Makes the identifiers of calls unique in a conversation, as Anthropic requires, and assigns one
+/// to each call without one.
 fn number_calls(turns: &mut [ChatMessage]) {
     let mut seen = HashSet::new();
     let mut next = 1;
-    // Of the last turn with calls: what they were called, and what they are called now.
+    // The old and the new identifiers of the last turn with calls.
     let mut renamed: Vec<(String, String)> = Vec::new();
     for turn in turns {
         if turn.role == Role::Assistant {

@@ -1,10 +1,10 @@
 //! Anthropic's [Messages API](https://docs.claude.com/en/api/messages), and the servers that speak
 //! it.
 //!
-//! - `traits`: what a model's name tells about it.
-//! - `variant`: what models disagree about in a request, and what to try when one refuses.
+//! - `traits`: what is known about a model by its name.
+//! - `variant`: the parts of a request that models disagree about, and what to try after a refusal.
 //! - `request`: the body.
-//! - `decode`, `blocks`: pieces of an answer to blocks.
+//! - `decode`, `blocks`: turn the events of an answer into blocks.
 //! - `models`: the list.
 
 use super::{
@@ -32,11 +32,10 @@ mod request;
 mod traits;
 mod variant;
 
-/// The version of the format that is spoken here:
-/// <https://docs.claude.com/en/api/versioning>.
+/// The [version](https://docs.claude.com/en/api/versioning) of the API.
 const VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 
-/// The address of Anthropic itself.
+/// Anthropic's own address.
 const BASE_URL: &str = "https://api.anthropic.com";
 
 /// The hint in errors about a wrong address.
@@ -62,7 +61,7 @@ impl Anthropic {
     }
 }
 
-/// The address of a call. The base address may have the version or not.
+/// The address of an endpoint. The base address may include the version.
 fn url(endpoint: &Endpoint, name: &str) -> Url {
     match endpoint.ends_with("v1") {
         true => endpoint.at(&[name]),
@@ -113,8 +112,8 @@ impl Vendor for Anthropic {
     }
 
     fn accepted(&self, variant: RequestVariant) -> Option<RequestVariant> {
-        // Whether the answer must be short, and whether the model accepts old thoughts, depends on
-        // the conversation.
+        // Whether the answer must be short, and whether the model accepts earlier reasoning,
+        // depends on the conversation.
         (variant.thoughts && !variant.short).then_some(variant)
     }
 }

@@ -99,7 +99,7 @@ impl Blocks {
     pub(super) fn media(&mut self, media: Media, out: &mut Ready) {
         self.close(out);
         match media {
-            Media::Picture(image) => out.push_back(ProviderEvent::Picture(image)),
+            Media::Image(image) => out.push_back(ProviderEvent::Image(image)),
             Media::Remark(remark) => {
                 let remark = media::paragraph(&remark, !self.has_text);
                 self.say(BlockKind::Text, &remark, out);
@@ -148,8 +148,8 @@ impl Blocks {
         self.usage = usage.or(self.usage);
     }
 
-    /// Yields changed counts, `now` or only now and then, because some servers repeat them with every
-    /// token.
+    /// Yields changed counts, `now` or only now and then, because some servers repeat them with
+    /// every token.
     pub(super) fn tell_usage(&mut self, now: bool, out: &mut Ready) {
         self.usage_pause = self.usage_pause.saturating_sub(1);
         if let Some(usage) = self.usage
@@ -187,15 +187,16 @@ impl Blocks {
     }
 }
 
-/// Makes an identifier for a call that has none: nine letters and digits, which is the only form that
-/// Mistral accepts (<https://github.com/mistralai/mistral-common/blob/main/src/mistral_common/protocol/instruct/validator.py>)
+/// Makes an identifier for a call that has none: nine letters and digits, which is the only form
+/// that Mistral accepts
+/// (<https://github.com/mistralai/mistral-common/blob/main/src/mistral_common/protocol/instruct/validator.py>)
 /// and within the limits of all others.
 pub fn made_up_id(number: u32) -> String {
     format!("c{number:08}")
 }
 
-/// Whether the identifier of a tool call looks like one that we made up, which the provider does not
-/// know. Older logs have identifiers such as `call_1`.
+/// Whether the identifier of a tool call looks like one that we made up, which the provider does
+/// not know. Older logs have identifiers such as `call_1`.
 pub(super) fn is_ours(id: &str) -> bool {
     let digits = |number: &str| number.bytes().all(|byte| byte.is_ascii_digit());
     let old = id.strip_prefix("call_").filter(|number| number.len() < 6);

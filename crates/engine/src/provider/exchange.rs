@@ -1,9 +1,9 @@
-//! One question and its answer over HTTP, whatever the vendor.
+//! One request and its answer over HTTP, for every vendor.
 //!
-//! A [`Vendor`] says how to ask, and a [`Decode`] turns the pieces of the answer into events. The
-//! rest is here: the request is sent when the stream is first polled, a parameter that the server
-//! refuses is left out, the body is read in the form it has, and the connection is kept for the
-//! next answer. All work is done inside the stream, so dropping it closes the socket.
+//! A [`Vendor`] writes the request, and a [`Decode`] turns the chunks of the answer into events.
+//! The rest is here: the request is sent when the stream is first polled, a parameter that the
+//! server refuses is left out, the format of the body is detected, and the connection is kept for
+//! the next answer. All work is done inside the stream, so dropping it closes the socket.
 
 use super::{
     ChatRequest, ProviderEvent,
@@ -26,8 +26,8 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout, timeout_at};
 
 mod decode;
+mod images;
 pub(super) mod memory;
-mod pictures;
 pub(super) mod reader;
 mod thoughts;
 mod vendor;
@@ -35,11 +35,12 @@ mod vendor;
 pub(super) use decode::{Decode, Flow, Ready, body_json, event_json, tell_usage};
 pub(super) use vendor::{Remedy, Vendor};
 
-/// How long to wait for the usage, or for the end, once the answer itself is whole. Servers that
-/// never close would otherwise turn a whole answer into a stalled one.
+/// How long to wait for the usage or for the end of the body, once the answer is complete.
+/// Otherwise a server that never closes the connection would turn a complete answer into a stalled
+/// one.
 const AFTER_FINISH: Duration = Duration::from_secs(2);
 
-/// The most variants in which a request is tried.
+/// The most variants of a request that are tried.
 const MAX_VARIANTS: usize = 5;
 
 /// A vendor's API at one address, and what was learned about it.
@@ -80,8 +81,8 @@ impl<V: Vendor> Backend<V> {
         .boxed()
     }
 
-    /// Sends the request, in another variant where the server refuses a parameter, and waits for
-    /// the head of its answer.
+    /// Sends the request and waits for the head of the answer. If the server refuses a parameter,
+    /// another variant is sent.
     async fn open(&self, request: &ChatRequest) -> Result<Response, Error> {
         let endpoint = &self.client.endpoint;
         let mut request = Cow::Borrowed(request);
@@ -108,7 +109,7 @@ impl<V: Vendor> Backend<V> {
             };
             match other.filter(|other| !tried.contains(other)) {
                 Some(other) => variant = other,
-                None => match pictures::left_out(&request, refusal.status, &refusal.body) {
+                None => match images::left_out(&request, refusal.status, &refusal.body) {
                     Some(other) => request = Cow::Owned(other),
                     None => return Err(refusal.error(endpoint)),
                 },
@@ -133,7 +134,7 @@ impl<V: Vendor> Backend<V> {
     }
 }
 
-/// A setting as it was written: a longer type would show digits that nobody chose.
+/// A number as the person wrote it. As `f64`, 0.7 would become 0.699999988079071.
 pub(super) fn short(number: f32) -> Value {
     serde_json::from_str(&number.to_string()).unwrap_or_default()
 }
@@ -144,7 +145,7 @@ struct Answer<V: Vendor> {
     request: ChatRequest,
     state: State<V::Decoder>,
     ready: Ready,
-    /// Whether a failure led to a remedy already.
+    /// Whether a remedy was already tried for this request.
     has_remedied: bool,
 }
 
@@ -159,7 +160,7 @@ enum State<D> {
 struct Reading<D> {
     body: BoxStream<'static, reqwest::Result<Bytes>>,
     reader: Reader<D>,
-    /// Until when to wait for what may follow the finish.
+    /// When to stop waiting for what may follow the finish reason.
     until: Option<Instant>,
 }
 
@@ -236,7 +237,7 @@ impl<D: Decode> Reading<D> {
     async fn read(&mut self, endpoint: &Endpoint, out: &mut Ready) -> Result<Flow, Error> {
         let next = match self.until {
             None => self.body.next().await,
-            // Also where there is always more to read.
+            // Checked here as well, for a body that never runs dry.
             Some(until) if Instant::now() >= until => None,
             Some(until) => timeout_at(until, self.body.next())
                 .await
@@ -260,8 +261,8 @@ impl<D: Decode> Reading<D> {
     }
 }
 
-/// Reads the few bytes that may follow the end of an answer, so that the connection can serve the
-/// next one. The answer is over by then; nobody waits for this.
+/// Reads the few bytes that may follow the end of an answer in the background, so that the
+/// connection can be reused.
 fn keep_connection(mut body: impl Stream<Item = reqwest::Result<Bytes>> + Send + Unpin + 'static) {
     tokio::spawn(async move {
         let drain = async {

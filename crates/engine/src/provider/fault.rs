@@ -1,7 +1,7 @@
-//! Turns what a server says about a failure into one of our errors, whatever the vendor.
+//! Turns a server's report of a failure into one of our errors, for every vendor.
 //!
-//! The status says little: one vendor answers 400 for a wrong key, another 429 for an empty account.
-//! So this looks first for the words that servers use, wherever they stand in the answer.
+//! The status is not enough: one vendor answers 400 for a wrong key, another 429 for an empty
+//! account. So the words of the answer are checked first, wherever in it they are.
 
 use super::{endpoint::Endpoint, http, sse};
 use headwater_protocol::{Error, ErrorCode};
@@ -39,7 +39,7 @@ pub(super) fn from_object(endpoint: &Endpoint, value: &Value) -> Error {
     error.at("reading the answer")
 }
 
-/// The error for a sentence in place of an answer, or behind half of one.
+/// The error for a sentence in place of an answer, or after an incomplete one.
 pub(super) fn from_text(endpoint: &Endpoint, text: &str) -> Error {
     match serde_json::from_str::<Value>(text) {
         Ok(value) => from_object(endpoint, &value),
@@ -64,8 +64,8 @@ pub(super) fn from_data(endpoint: &Endpoint, event: &sse::Event) -> Error {
     }
 }
 
-/// The error that an object holds beside an answer, or in place of one. If the object `speaks` the
-/// dialect, only a plain error counts; otherwise any message does.
+/// The error in an object that comes with an answer or in place of one. If the object `speaks` the
+/// dialect, only an explicit error counts; otherwise any message does.
 pub(super) fn found(endpoint: &Endpoint, value: &Value, speaks: bool) -> Option<Error> {
     (details::is_error(value) || !speaks && details::is_message(value))
         .then(|| from_object(endpoint, value))

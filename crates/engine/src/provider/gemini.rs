@@ -1,24 +1,22 @@
-//! Google's Gemini, by its [own protocol](https://ai.google.dev/api/generate-content).
+//! Google's [Gemini API](https://ai.google.dev/api/generate-content).
 //!
-//! - `variant`: what models disagree about in a request, and what to try when one refuses.
+//! - `variant`: the parts of a request that models disagree about, and what to try after a refusal.
 //! - `request`: the body.
 //! - `models`: the list, and what a model's name tells.
-//! - `decode`, `parts`: pieces of an answer to blocks.
+//! - `decode`, `parts`: turn the chunks of an answer into blocks.
 //!
 //! # Signatures
 //!
-//! Gemini signs what it thought, and wants each signature back on the part on which it came
-//! (<https://ai.google.dev/gemini-api/docs/thought-signatures>). That may be a thought, a text or a
+//! Gemini signs its thoughts, and needs each signature back on the part on which it arrived
+//! (<https://ai.google.dev/gemini-api/docs/thought-signatures>). That is a thought, a text or a
 //! tool call, but only [`Part::Reasoning`](super::Part::Reasoning) has room for a signature. So
-//! every signature travels in a block of reasoning, with the value
-//! `{"thoughtSignature": …, "part": "thought" | "text" | "call"}`:
+//! every signature is stored in a block of reasoning, with the value `{"thoughtSignature": …,
+//! "part": "thought" | "text" | "call"}`:
 //!
 //! - The signature of a thought is the value of the thought's own block.
-//! - The signature of a tool call is an empty block right before the call. It goes back on that
-//!   call.
-//! - The signature of a text is an empty block behind it. It goes back as an empty text, which is
-//!   how Gemini itself often sends it. The block of the text stays open, so that no paragraph is
-//!   torn.
+//! - The signature of a tool call is an empty block directly before the call. It is sent back on that call.
+//! - The signature of a text is an empty block after it. It is sent back on an empty text, which is how
+//!   Gemini itself often sends it. The block of the text stays open, so that no paragraph is split.
 
 use super::{
     ChatRequest,
@@ -47,7 +45,7 @@ const HINT: &str = "Google's is https://generativelanguage.googleapis.com.";
 
 /// Google's Gemini.
 pub struct Gemini {
-    /// Models that refused to continue their own turn.
+    /// The models that refused a prefill.
     no_prefill: Memory<()>,
 }
 
@@ -66,14 +64,14 @@ impl Gemini {
         let vendor = Self {
             no_prefill: Memory::default(),
         };
-        // In a header, because addresses are logged on the way.
+        // In a header, because proxies log URLs.
         let headers = endpoint.key_header(HeaderName::from_static("x-goog-api-key"), "")?;
         let client = ApiClient::new(endpoint, headers, http);
         Ok(HttpProvider::new(vendor, client, config.models))
     }
 }
 
-/// The address of a call. The base address may have a version or not.
+/// The URL of a method. The base URL may include the version.
 fn url(endpoint: &Endpoint, path: &[&str]) -> Url {
     let versioned = ["v1beta", "v1", "v1alpha"]
         .iter()
@@ -105,7 +103,7 @@ impl Vendor for Gemini {
         models::fetch(client).await
     }
 
-    /// The models of 2026 and later refuse a request that ends with their own turn. Earlier ones
+    /// Models of 2026 and later refuse a request that ends with their own turn. Earlier ones
     /// continue it.
     fn can_prefill(&self, model: &str) -> bool {
         models::takes_prefill(model) && self.no_prefill.get(model).is_none()
@@ -123,8 +121,8 @@ impl Vendor for Gemini {
     ) -> Option<RequestVariant> {
         let said = String::from_utf8_lossy(said).to_lowercase();
         if request.prefill.is_some() && said.contains("model turn") {
-            // Without the half answer the model would begin another one. The engine asks in words
-            // the next time.
+            // Without the prefill, the model would begin another answer. Next time, the engine asks
+            // for a continuation in words.
             self.no_prefill.set(request.model.clone(), ());
             return None;
         }
@@ -132,7 +130,7 @@ impl Vendor for Gemini {
     }
 
     fn accepted(&self, variant: RequestVariant) -> Option<RequestVariant> {
-        // Whether signatures were left out depends on the conversation.
+        // Whether signatures are left out depends on the conversation.
         Some(RequestVariant {
             signatures: true,
             ..variant

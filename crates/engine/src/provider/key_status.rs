@@ -1,18 +1,18 @@
-//! Tells the log when a provider refuses its key.
+//! Logs when a provider refuses its key.
 
 use super::endpoint::Endpoint;
 use headwater_protocol::{Error, ErrorCode};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whether a provider refused its key since it last answered.
+/// Whether a provider has refused its key since its last answer.
 #[derive(Debug, Default)]
 pub(super) struct KeyStatus {
     is_refused: AtomicBool,
 }
 
 impl KeyStatus {
-    /// Notes a failure. A refused key is logged once, not for each request. The provider's own words
-    /// are left out, because it may quote the conversation.
+    /// Notes a failure. A refused key is logged once, not with each request. The provider's message
+    /// is left out, because it may quote the conversation.
     pub(super) fn failed(&self, endpoint: &Endpoint, error: &Error) {
         let sentence = match (error.code, &endpoint.key) {
             (ErrorCode::Authentication, None) => "The provider wants a key, and none is set.",
@@ -34,7 +34,7 @@ impl KeyStatus {
         }
     }
 
-    /// Notes that the provider answered, so that the next refusal is news.
+    /// Notes that the provider answered, so that the next refusal is logged again.
     pub(super) fn worked(&self, endpoint: &Endpoint) {
         if self.is_refused.swap(false, Ordering::Relaxed) {
             tracing::info!(

@@ -1,16 +1,17 @@
 //! The built-in model: a GGUF file, run in this process on its own threads.
 //!
-//! It needs no key and no other program. The file is loaded in the background on first use;
-//! requests that come before wait with [`Stage::Connecting`](headwater_protocol::Stage::Connecting).
-//! At most [`LocalConfig::parallel`] answers are computed at once, each on one thread; the others
-//! wait in order of arrival and see their place. Dropping a stream takes its request out of the
-//! queue, or idles its thread at the next matrix: a few milliseconds for a small model.
+//! It needs no key and no other program. The file is loaded in the background on first use.
+//! Requests that arrive before that wait with
+//! [`Stage::Connecting`](headwater_protocol::Stage::Connecting). At most [`LocalConfig::parallel`]
+//! answers are computed at once, each on one thread. Other requests wait in order of arrival and
+//! see their place in the queue. Dropping a stream removes its request from the queue, or stops its
+//! thread before the next matrix: within a few milliseconds for a small model.
 //!
-//! What was computed for a conversation is kept, so that its next turn reads only what is new. A
-//! conversation that outgrows the context loses its oldest turns, and the reader is told.
+//! The keys and values of a conversation are cached, so that its next turn reads only new text. A
+//! conversation that outgrows the context loses its oldest turns, and a stage says so.
 //!
-//! `CANDLE_NUM_THREADS=1` must be in the environment before the first use: candle's own threads spin
-//! and take all other threads' time. `main` sets it.
+//! `CANDLE_NUM_THREADS=1` must be in the environment before the first use, because candle's own
+//! threads spin and slow down all other threads. `main` sets it.
 
 mod answer;
 mod decoder;
@@ -47,10 +48,10 @@ use std::{
     thread,
 };
 
-/// Models with fewer weights than this are called toys in the list.
+/// The list calls models with fewer weights than this a toy.
 const TOY_PARAMETERS: u64 = 1_000_000_000;
 
-/// The most tokens of context that memory is set aside for, whatever a file claims.
+/// The most tokens of context that memory is reserved for, whatever a file claims.
 const MAX_CONTEXT: usize = 1 << 20;
 
 /// How the built-in model runs.
@@ -58,19 +59,19 @@ const MAX_CONTEXT: usize = 1 << 20;
 pub struct LocalConfig {
     /// The GGUF file.
     pub path: PathBuf,
-    /// Tokens of context at most, even if the model can do more; each costs memory in every running
-    /// conversation (45 KiB for the default model). Default 8192.
+    /// The most tokens of context, even if the model supports more. Each costs memory in every
+    /// cached conversation (45 KiB with the default model). Default: 8192.
     pub max_context: usize,
     /// How many answers are computed at once, each on its own thread. Default: the number of cores.
     pub parallel: usize,
-    /// How tokens are chosen where a request does not say.
+    /// How tokens are sampled, unless a request says otherwise.
     pub sampling: SamplingDefaults,
-    /// The most tokens to write where a request does not say. Default 2048.
+    /// The most tokens of an answer, unless a request says otherwise. Default: 2048.
     pub max_new_tokens: usize,
-    /// Memory for what was computed for conversations that wait for their next turn, in bytes.
-    /// Default 384 MiB: one conversation of the default model at its full context.
+    /// The most memory for cached conversations, in bytes. Default: 384 MiB, which is one
+    /// conversation of the default model at its full context.
     pub session_cache_bytes: usize,
-    /// Makes the choice of tokens repeatable, for tests. Default: none.
+    /// A seed that makes sampling repeatable, for tests. Default: none.
     pub seed: Option<u64>,
 }
 
@@ -164,11 +165,11 @@ impl Provider for LocalProvider {
         if request
             .messages
             .last()
-            .is_some_and(ChatMessage::shows_pictures)
+            .is_some_and(ChatMessage::shows_images)
         {
             let error = Error::new(
                 ErrorCode::InvalidRequest,
-                "The built-in model cannot see pictures. Choose another model for this question.",
+                "The built-in model cannot see images. Choose another model for this question.",
             );
             return stream::once(async { Err(error) }).boxed();
         }

@@ -1,41 +1,41 @@
-//! What an answer holds besides words: images, which are shown, and what cannot be shown.
+//! Media in an answer: images, which are shown, and everything else, which becomes a sentence.
 
 use super::{Image, base64};
 use serde_json::Value;
 
-/// Stands in the answer in place of sound.
+/// The sentence in place of sound.
 pub(super) const SOUND: &str = "The answer holds sound, which cannot be played here.";
 
-/// An image in one of the forms in which servers send it, or a sentence about anything else.
+/// An image, or a sentence about media that cannot be shown.
 pub(super) enum Media {
-    Picture(Image),
+    Image(Image),
     /// A sentence for the answer.
     Remark(String),
 }
 
 impl Media {
-    /// Reads base64. `media_type` is what the server says; it may be empty.
+    /// Reads base64. `media_type` comes from the server and may be empty.
     pub(super) fn from_base64(data: &str, media_type: &str) -> Self {
         let kind = media_type.split('/').next().unwrap_or_default();
         if matches!(kind, "" | "image")
             && let Some(data) = base64::decode(data)
             && let Some(media_type) = Image::media_type_of(&data)
         {
-            return Self::Picture(Image {
+            return Self::Image(Image {
                 media_type: media_type.into(),
                 data: data.into(),
             });
         }
         Self::Remark(match kind {
-            "image" | "" => "The answer holds a picture that cannot be shown here.".into(),
+            "image" | "" => "The answer holds an image that cannot be shown here.".into(),
             "audio" => SOUND.into(),
             "video" => "The answer holds a film, which cannot be shown here.".into(),
             _ => "The answer holds a file that cannot be shown here.".into(),
         })
     }
 
-    /// Reads an address. A `data:` URL holds the image itself. Others become a sentence with a link,
-    /// so that no server is asked without a click.
+    /// Reads an address. A `data:` URL contains the image. Other addresses become a sentence with a
+    /// link, so that no other server is contacted without a click.
     pub(super) fn from_address(address: &str) -> Self {
         if let Some(rest) = address.strip_prefix("data:")
             && let Some((kind, data)) = rest.split_once(',')
@@ -45,8 +45,8 @@ impl Media {
         let is_plain = address.starts_with("https://")
             && !address.contains(|letter: char| letter.is_whitespace() || "<>()".contains(letter));
         Self::Remark(match is_plain {
-            true => format!("The answer holds a picture: <{address}>"),
-            false => "The answer holds a picture that cannot be shown here.".into(),
+            true => format!("The answer holds an image: <{address}>"),
+            false => "The answer holds an image that cannot be shown here.".into(),
         })
     }
 
@@ -73,7 +73,7 @@ impl Media {
     }
 }
 
-/// A remark as a paragraph of an answer; the `first` text has no break before it.
+/// A remark as a paragraph of the answer. Unless it is the `first` text, a blank line precedes it.
 pub(super) fn paragraph(remark: &str, first: bool) -> String {
     let before = if first { "" } else { "\n\n" };
     format!("{before}*{remark}*\n\n")
@@ -87,12 +87,12 @@ mod tests {
     /// The first bytes of a PNG file.
     const PNG: &str = "iVBORw0KGgo=";
 
-    fn is_picture(media: Option<Media>) -> bool {
-        matches!(media, Some(Media::Picture(image)) if image.media_type == "image/png")
+    fn is_image(media: Option<Media>) -> bool {
+        matches!(media, Some(Media::Image(image)) if image.media_type == "image/png")
     }
 
     #[test]
-    fn a_picture_is_found_in_every_form() {
+    fn an_image_is_found_in_every_form() {
         let address = format!("data:image/png;base64,{PNG}");
         for value in [
             json!({"type": "image_url", "image_url": {"url": address}}),
@@ -101,18 +101,18 @@ mod tests {
             json!({"source": {"type": "base64", "media_type": "image/png", "data": PNG}}),
             json!({"mimeType": "image/png", "data": PNG}),
         ] {
-            assert!(is_picture(Media::from_object(&value)), "{value}");
+            assert!(is_image(Media::from_object(&value)), "{value}");
         }
-        assert!(is_picture(Some(Media::from_base64(PNG, ""))));
+        assert!(is_image(Some(Media::from_base64(PNG, ""))));
     }
 
     #[test]
-    fn what_is_no_picture_is_said() {
+    fn what_is_no_image_is_said() {
         for (media, word) in [
             (Media::from_base64("UklGRg==", "audio/wav"), "sound"),
             (Media::from_base64(PNG, "audio/wav"), "sound"),
-            (Media::from_base64("not base64!", "image/png"), "picture"),
-            (Media::from_base64("PHN2Zy8+", "image/svg+xml"), "picture"),
+            (Media::from_base64("not base64!", "image/png"), "image"),
+            (Media::from_base64("PHN2Zy8+", "image/svg+xml"), "image"),
             (
                 Media::from_address("https://a.example/b.png"),
                 "<https://a.example/b.png>",
@@ -128,7 +128,7 @@ mod tests {
         ] {
             match media {
                 Media::Remark(sentence) => assert!(sentence.contains(word), "{sentence}"),
-                Media::Picture(_) => panic!("a picture instead of {word}"),
+                Media::Image(_) => panic!("an image instead of {word}"),
             }
         }
     }

@@ -1,9 +1,9 @@
-//! Ollama, by its [own protocol](https://github.com/ollama/ollama/blob/main/docs/api.md), which
-//! tells more than its imitation of OpenAI's.
+//! Ollama's [own API](https://github.com/ollama/ollama/blob/main/docs/api.md), which reports more
+//! than its imitation of OpenAI's.
 //!
-//! - `host`: the forms in which its address is written.
-//! - `request`: the body, and what to leave out for a model that refuses it.
-//! - `decode`: lines of an answer to blocks.
+//! - `host`: the forms of its address.
+//! - `request`: the body, and what to leave out after a refusal.
+//! - `decode`: turns the lines of an answer into blocks.
 //! - `models`: the list.
 //! - `pull`: the download of a missing model.
 
@@ -83,8 +83,7 @@ impl Vendor for Ollama {
         models::fetch(client, &self.thinkers).await
     }
 
-    /// Ollama continues an assistant's last turn. A model that thinks would begin with its thinking
-    /// anew.
+    /// Ollama continues the assistant's last turn. A model that thinks would start thinking again.
     fn can_prefill(&self, model: &str) -> bool {
         !request::always_thinks(model) && !self.thinkers.has(model)
     }

@@ -5,10 +5,10 @@
 //! These servers agree only roughly on the format. The parts of this module deal with what they add
 //! or leave out:
 //!
-//! - `variant`: what servers disagree about in a request, and what to try when one refuses.
+//! - `variant`: the parts of a request that servers disagree about, and what to try after a refusal.
 //! - `request`: the body.
-//! - `decode`, `content`, `calls`, `words`: pieces of an answer to blocks.
-//! - `extras`: what a server wants back with the next request.
+//! - `decode`, `content`, `calls`, `words`: turn the chunks of an answer into blocks.
+//! - `extras`: the fields that a server needs back with the next request.
 //! - `models`: the list.
 
 use super::{

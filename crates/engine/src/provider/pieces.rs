@@ -1,9 +1,10 @@
-//! Puts the pieces of a text together, whether a server sends what is new or all there is so far.
+//! Joins the pieces of a text. Some servers send only new text (deltas), others all text so far
+//! (snapshots), and some repeat the whole text at the end.
 
 use headwater_protocol::BlockKind;
 
-/// The text and the thoughts of an answer whose pieces come in order. What is new comes as what to
-/// say, in which kind of block; it may be empty.
+/// The text and the reasoning of an answer. The methods return new text with the kind of its block.
+/// It may be empty.
 #[derive(Debug, Default)]
 pub(super) struct Prose {
     pub(super) text: Pieces,
@@ -16,7 +17,7 @@ impl Prose {
         (BlockKind::Text, self.text.take(piece))
     }
 
-    /// Takes a piece of the thoughts. Text that was held back comes before them.
+    /// Takes a piece of the reasoning. Text that was held back is returned before it.
     pub(super) fn think(&mut self, piece: &str) -> [(BlockKind, String); 2] {
         let new = self.thoughts.take(piece);
         let held = match new.is_empty() {
@@ -26,7 +27,8 @@ impl Prose {
         [(BlockKind::Text, held), (BlockKind::Reasoning, new)]
     }
 
-    /// What was held back as a possible repetition: something else comes now, or the end.
+    /// Returns the text that was held back as a possible repetition, because something else
+    /// follows.
     pub(super) fn flush(&mut self) -> [(BlockKind, String); 2] {
         [
             (BlockKind::Reasoning, self.thoughts.end()),
@@ -35,26 +37,26 @@ impl Prose {
     }
 }
 
-/// One text of an answer: its words, or its thoughts.
+/// One text of an answer.
 ///
-/// A piece that begins with all the text before it may repeat that text, or be new text that happens
-/// to begin alike. It is held back until the next piece, or the end, shows which.
+/// A piece that begins with all earlier text may be a snapshot, or new text that happens to begin
+/// alike. It is held back until the next piece or the end shows which.
 #[derive(Debug, Default)]
 pub(super) struct Pieces {
     text: String,
     count: u32,
     held: Vec<String>,
-    /// Whether every piece is known to hold all there is so far.
+    /// Whether every piece is known to be a snapshot.
     grows: bool,
 }
 
-/// The length in bytes from which equal texts are hardly a coincidence.
+/// From this length on, in bytes, equal texts are hardly a coincidence.
 const LONG: usize = 16;
 
 /// The most equal pieces that are held back.
 const MAX_HELD: usize = 8;
 
-/// The same length where the second piece continues the first.
+/// Likewise for a piece that continues the first one.
 const SHORT: usize = 4;
 
 impl Pieces {
@@ -88,8 +90,8 @@ impl Pieces {
         new
     }
 
-    /// Takes the whole text, most of which came before, and returns the rest. If it is another text,
-    /// only what was held back is returned.
+    /// Takes the complete text and returns the part that is new. If it is a different text, only
+    /// what was held back is returned.
     pub(super) fn whole(&mut self, text: &str) -> String {
         match text.strip_prefix(self.text.as_str()) {
             Some(rest) => {
@@ -101,12 +103,13 @@ impl Pieces {
         }
     }
 
-    /// Whether a piece is all that was said.
+    /// Whether a piece equals all text so far.
     pub(super) fn is_all(&self, piece: &str) -> bool {
         self.count > 0 && self.held.is_empty() && piece == self.text
     }
 
-    /// Returns what was held back and is not a repetition: no more pieces come for now.
+    /// Returns the part of the held-back text that is not a repetition, because no piece follows
+    /// for now.
     pub(super) fn end(&mut self) -> String {
         match self.held.last() {
             Some(last) if last.len() > self.text.len() && self.text.len() < SHORT => {

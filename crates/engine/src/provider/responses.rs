@@ -1,11 +1,11 @@
 //! OpenAI's [Responses API](https://platform.openai.com/docs/api-reference/responses), and the
 //! servers that speak it.
 //!
-//! The server stores nothing: every request carries the whole conversation, and the model's thoughts
-//! go along in the encrypted form in which they came.
+//! The server is asked to store nothing. Every request carries the whole conversation, including
+//! the model's reasoning in its encrypted form.
 //!
 //! - `request`: the body, and what to leave out for a model that refuses it.
-//! - `decode`, `items`, `blocks`: pieces of an answer to blocks.
+//! - `decode`, `items`, `blocks`: turn the events of an answer into blocks.
 
 use super::{
     ChatRequest,
@@ -82,7 +82,7 @@ impl Vendor for Responses {
     }
 
     fn accepted(&self, variant: RequestVariant) -> Option<RequestVariant> {
-        // Whether the model accepts old thoughts depends on the conversation.
+        // Whether the model accepts earlier reasoning depends on the conversation.
         variant.thoughts.then_some(variant)
     }
 }

@@ -1,7 +1,7 @@
 //! A provider that plays scripts: for tests and demonstrations, never the default.
 //!
-//! Each scenario is one model of the list, so that whoever wants to see a provider fail in
-//! mid-answer picks `error-after` as the model and sends a message.
+//! Each scenario is one model of the list. To see a provider fail in the middle of an answer,
+//! choose the model `error-after` and send a message.
 //!
 //! # The file
 //!
@@ -47,12 +47,12 @@
 //! `error`, `stall`, `panic` and `end = "silent"` are *faults*. A fault with `times = 2` happens to
 //! two streams and lets the third one through, over and over.
 //!
-//! # Going on from half an answer
+//! # Prefill
 //!
-//! If the given prefill is the beginning of the scenario's text, the answer goes on right behind
-//! it, and the faults are left out: whoever continues after an interruption gets exactly the whole
-//! text. A fault with `again = true` happens all the same if it lies at the prefill's end or
-//! behind it. Any other prefill is ignored.
+//! If the prefill is the beginning of the scenario's text, the answer continues directly after it,
+//! and the faults are left out: a continuation after an interruption completes the text exactly. A
+//! fault with `again = true` at the end of the prefill or after it happens all the same. Any other
+//! prefill is ignored.
 
 use super::{ChatRequest, Provider, ProviderEvent};
 use futures::{
@@ -94,7 +94,7 @@ impl Scripted {
         })
     }
 
-    /// The scenarios that come with the program.
+    /// The built-in scenarios.
     pub fn builtin() -> Self {
         // A test parses the same bytes, so this cannot fail in a build that passed its tests.
         Self::from_toml(include_str!("scripted/builtin.toml"))
@@ -108,12 +108,12 @@ impl Scripted {
         self
     }
 
-    /// How many streams are alive at this moment.
+    /// The number of open streams.
     pub fn active(&self) -> usize {
         self.active.load(Ordering::SeqCst)
     }
 
-    /// The whole text of a scenario for a given request: what somebody reads who gets to its end.
+    /// The whole text of a scenario for a request.
     pub fn text(&self, request: &ChatRequest) -> Option<String> {
         self.script
             .find(&request.model)

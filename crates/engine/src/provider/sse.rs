@@ -1,8 +1,8 @@
 //! Reads server-sent events from a provider: bytes in, events out.
 //!
-//! It follows the [standard](https://html.spec.whatwg.org/multipage/server-sent-events.html) to
-//! the letter, whatever the places where the network cut the bytes. It knows nothing of sockets,
-//! so that every split can be tested.
+//! It follows the [standard](https://html.spec.whatwg.org/multipage/server-sent-events.html) to the
+//! letter, wherever the network splits the bytes. It does no I/O, so that every split can be
+//! tested.
 //!
 //! ```
 //! # use headwater_engine::provider::sse::Decoder;
@@ -20,27 +20,28 @@ use std::time::Duration;
 
 pub mod lines;
 
-/// The longest line and the longest event that are taken: a picture of 20 MB in base64 fits.
+/// The longest line and the longest event that are accepted, in bytes. An image of 20 MB in base64
+/// fits.
 pub const MAX_BYTES: usize = 32 * 1024 * 1024;
 
 /// One event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Event {
-    /// Its type; empty where the stream gave none, which the standard calls `message`.
+    /// The type; empty if the stream gave none, which the standard calls `message`.
     pub event: String,
     /// The `data` lines, joined with a newline.
     pub data: String,
-    /// The last identifier that the stream gave, on this event or before it.
+    /// The last identifier that the stream gave, with this event or an earlier one.
     pub id: String,
 }
 
 /// What was left when the stream ended without the blank line that ends an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unfinished {
-    /// The event as far as it came. The standard throws it away; a caller may take it if it can
-    /// tell by itself that the data is whole.
+    /// The incomplete event. The standard discards it. A caller can use it if it can tell that the
+    /// data is complete.
     pub event: Event,
-    /// Whether even its last line had no end.
+    /// Whether the last line had no end either.
     pub in_line: bool,
 }
 
@@ -59,7 +60,7 @@ pub struct Decoder {
     stray: String,
 }
 
-/// How much of what is no event is kept, in bytes.
+/// The most bytes that are kept for [`Decoder::stray`].
 const MOST_STRAY: usize = 4096;
 
 impl Default for Decoder {
@@ -74,9 +75,10 @@ impl Decoder {
         Self::with_limit(MAX_BYTES)
     }
 
-    /// A decoder for servers that tell failures outside of events, where the standard says to pass
-    /// them over. A field `error` becomes an event of that name, as llama.cpp means it; a line of JSON
-    /// without a field is data; what else is no field is kept, see [`Decoder::stray`].
+    /// A decoder for servers that report failures outside events, where the standard says to ignore
+    /// them. A field `error` becomes an event of that type, as llama.cpp means it. A line of JSON
+    /// without a field name is data. Other lines that are not fields are kept: see
+    /// [`Decoder::stray`].
     pub fn lenient() -> Self {
         Self {
             lenient: true,
@@ -84,7 +86,7 @@ impl Decoder {
         }
     }
 
-    /// A decoder that takes lines and events up to so many bytes.
+    /// A decoder that accepts lines and events of up to `limit` bytes.
     pub fn with_limit(limit: usize) -> Self {
         Self {
             lines: Lines::ended_by_any(limit),
@@ -99,20 +101,21 @@ impl Decoder {
         }
     }
 
-    /// The beginning of the lines that are no part of an event: where a server or a proxy broke off,
-    /// its sentence.
+    /// The lines that are not part of an event, at most 4 KiB. If a server or a proxy broke off,
+    /// this is its error message.
     pub fn stray(&self) -> &str {
         &self.stray
     }
 
-    /// Takes the next bytes of the stream, cut anywhere.
+    /// Takes the next bytes of the stream, split anywhere.
     pub fn push(&mut self, bytes: &[u8]) {
         self.lines.push(bytes);
     }
 
-    /// The next event that is whole, or `None` until there are more bytes.
+    /// The next complete event, or `None` until there are more bytes.
     ///
-    /// A line or an event above the limit is an error, and the decoder is of no more use.
+    /// # Errors
+    /// `malformed` for a line or an event above the limit. The decoder cannot be used any further.
     pub fn next_event(&mut self) -> Result<Option<Event>, Error> {
         loop {
             let Some(line) = self.lines.next_line()? else {
@@ -130,8 +133,8 @@ impl Decoder {
                 continue;
             }
             self.has_lines = true;
-            // The data is kept as it comes; decoding it line by line is the same as decoding the
-            // stream, because no byte of a longer character looks like the end of a line.
+            // Decoding UTF-8 line by line is the same as decoding the whole stream, because no byte
+            // of a multi-byte character looks like a line end.
             let (mut name, mut value) = field(line);
             if self.lenient && name == b"error" {
                 self.next.event = "error".into();
@@ -172,17 +175,17 @@ impl Decoder {
         }
     }
 
-    /// The reconnection time that the stream asked for last.
+    /// The last reconnection time that the stream gave.
     pub fn retry(&self) -> Option<Duration> {
         self.retry
     }
 
-    /// Says what is left at the end of the stream: `None` if it ended between two events.
+    /// The incomplete event at the end of the stream. `None` if it ended between two events.
     pub fn finish(mut self) -> Option<Unfinished> {
         self.end()
     }
 
-    /// [`Decoder::finish`], for who has more to ask.
+    /// Like [`Decoder::finish`], for callers that still need the decoder.
     pub(super) fn end(&mut self) -> Option<Unfinished> {
         let in_line = !self.lines.rest().is_empty();
         let fields = ["data:", "event:", "id:", "retry:", "error:", "\u{feff}"];
@@ -191,12 +194,12 @@ impl Decoder {
             Some(rest) => rest,
             None => rest,
         };
-        // The beginning of a field's name tells nothing.
+        // An incomplete field name means nothing.
         let is_cut = fields
             .iter()
             .any(|field| field.as_bytes().starts_with(rest));
         if in_line && !is_cut {
-            // One end of line more closes the line, and since it is not blank, no event comes.
+            // Another line end completes the line. The line is not blank, so this ends no event.
             self.lines.push(b"\n");
             self.next_event().ok()?;
         }
@@ -209,7 +212,7 @@ impl Decoder {
     fn dispatch(&mut self) -> Option<Event> {
         self.has_lines = false;
         let has_data = std::mem::take(&mut self.has_data);
-        // The identifier stays for the events to come.
+        // The identifier also applies to later events.
         let event = Event {
             event: std::mem::take(&mut self.next.event),
             data: std::mem::take(&mut self.next.data),
@@ -219,7 +222,7 @@ impl Decoder {
     }
 }
 
-/// Splits a line at its first colon; one space after it is not part of the value.
+/// Splits a line at its first colon. One space after it is not part of the value.
 fn field(line: &[u8]) -> (&[u8], &[u8]) {
     match line.iter().position(|&byte| byte == b':') {
         Some(colon) => {
@@ -230,13 +233,13 @@ fn field(line: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// Whether a line is a whole object or list by itself.
+/// Whether a line is a complete JSON object or array.
 fn is_json(line: &[u8]) -> bool {
     matches!(line.first(), Some(b'{' | b'['))
         && serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok()
 }
 
-/// The error for something longer than `limit` bytes.
+/// The error for a line or an event longer than `limit` bytes.
 fn too_long(limit: usize) -> Error {
     Error::new(
         ErrorCode::Malformed,

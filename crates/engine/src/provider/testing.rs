@@ -32,8 +32,8 @@ pub(super) struct Folded {
     pub(super) usage: Option<Usage>,
     pub(super) finish: Option<(FinishReason, String)>,
     pub(super) error: Option<ErrorCode>,
-    /// The media types of the pictures.
-    pub(super) pictures: Vec<String>,
+    /// The media types of the images.
+    pub(super) images: Vec<String>,
     /// Whether text turned out to have been thinking.
     pub(super) relabelled: bool,
     /// The values of blocks of reasoning, where there are any: signatures and the like.
@@ -68,7 +68,7 @@ pub(super) fn fold(items: &[Item]) -> Folded {
                 block.0 = *kind;
                 folded.relabelled = true;
             }
-            Ok(ProviderEvent::Picture(image)) => folded.pictures.push(image.media_type.clone()),
+            Ok(ProviderEvent::Image(image)) => folded.images.push(image.media_type.clone()),
             Ok(ProviderEvent::BlockFinished { index, value }) => {
                 let block = blocks.get_mut(index).unwrap();
                 assert_eq!(block.3.replace(value.clone()), None);

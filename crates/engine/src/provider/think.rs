@@ -1,14 +1,14 @@
-//! Finds the thinking that some servers leave in the text.
+//! Separates reasoning from text, for servers that leave both in one stream.
 //!
-//! It stands at the start of an answer between two tags, `<think>…</think>` and the like. Where a
-//! chat template has written the first tag already, the second one stands alone, and what came before
-//! it was thinking.
+//! Reasoning comes at the start of an answer between two tags, such as `<think>…</think>`. If the
+//! chat template has already written the opening tag, only the closing tag arrives, and the text
+//! before it was reasoning.
 
 use headwater_protocol::BlockKind;
 
-/// The tags that servers and models use: DeepSeek, Qwen and most others; models that are asked to
-/// reason in markup; Gemini's compatible endpoint; Magistral; Kimi-VL; Seed-OSS; LongCat;
-/// OpenThinker; Command A; MedGemma; gpt-oss.
+/// The tags that servers and models use, among them DeepSeek, Qwen and most others, models that are
+/// prompted to reason in markup, Gemini's OpenAI-compatible endpoint, Magistral, Kimi-VL, Seed-OSS,
+/// LongCat, OpenThinker, Command A, MedGemma and gpt-oss.
 const TAGS: [(&str, &str); 13] = [
     ("<think>", "</think>"),
     ("<thinking>", "</thinking>"),
@@ -31,25 +31,25 @@ const TAGS: [(&str, &str); 13] = [
 /// The longest white space that is held back at the start of an answer, in bytes.
 const MOST_SPACE: usize = 64;
 
-/// What is certain of a text.
+/// Text whose kind is certain, or a correction of earlier text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Piece {
     /// More text of this kind.
     Text(BlockKind, String),
-    /// What was given out as text so far was thinking.
-    WasThought,
+    /// All text before this was reasoning.
+    WasReasoning,
 }
 
-/// Sorts the text of one answer into reasoning and text, however it is cut.
+/// Splits one answer into reasoning and text, wherever the stream is cut.
 ///
-/// It holds back only what may be a tag. An opening tag counts at the very start alone: later on,
-/// somebody may be writing about tags. A closing tag that was never opened counts once, and neither
-/// in code nor in the middle of a sentence.
+/// Only what may become a tag is held back. An opening tag counts only at the start of an answer,
+/// because later text may be about tags. A closing tag without an opening one counts once, and
+/// neither in code nor in the middle of a sentence.
 #[derive(Debug, Default)]
-pub(super) struct Think {
+pub(super) struct ThinkParser {
     state: State,
     held: String,
-    /// Up to where `held` was given out.
+    /// The end of the part of `held` that was released.
     from: usize,
     context: Context,
 }
@@ -59,25 +59,25 @@ enum State {
     /// Nothing but white space and a part of a tag so far.
     #[default]
     Start,
-    /// Behind the opening tag of this number, before the first word.
+    /// After the opening tag with this index in [`TAGS`], before the first word.
     Opened(usize),
     Inside(usize),
-    /// Behind the closing tag, before the first word.
+    /// After the closing tag, before the first word.
     Closed,
-    /// Text that may turn out to have been thinking.
+    /// In text that may turn out to be reasoning.
     Unsure,
     Plain,
 }
 
-impl Think {
-    /// Takes the next text and gives out what is certain.
+impl ThinkParser {
+    /// Takes the next text and releases what is certain.
     pub(super) fn push(&mut self, text: &str, out: &mut Vec<Piece>) {
         self.held.drain(..std::mem::take(&mut self.from));
         self.held.push_str(text);
         while self.step(false, out) {}
     }
 
-    /// Gives out what was held back, because no more text comes.
+    /// Releases all text, because no more follows.
     pub(super) fn flush(&mut self, out: &mut Vec<Piece>) {
         while self.step(true, out) {}
         let kind = match self.state {
@@ -90,7 +90,8 @@ impl Think {
         }
     }
 
-    /// Whether there may be more to do with what is held. `over`: no more text comes.
+    /// Makes one decision about the held text. Returns whether another one may be possible. `over`
+    /// says that no more text follows.
     fn step(&mut self, over: bool, out: &mut Vec<Piece>) -> bool {
         if self.rest().is_empty() {
             return false;
@@ -117,7 +118,7 @@ impl Think {
         }
     }
 
-    /// What is held back.
+    /// The text that is held back.
     fn rest(&self) -> &str {
         self.held.get(self.from..).unwrap_or_default()
     }
@@ -138,7 +139,7 @@ impl Think {
                 }
             }
         }
-        // An answer of nothing but white space is not held back for ever.
+        // White space is not held back for ever.
         if may_come && self.rest().len() < MOST_SPACE {
             return false;
         }
@@ -157,7 +158,7 @@ impl Think {
             return false;
         }
         if self.context.last == Some('`') && next == Some('`') {
-            // The model thinks about the tag.
+            // The model reasons about the tag itself.
             self.say(BlockKind::Reasoning, close.len(), out);
         } else {
             self.from += close.len();
@@ -166,7 +167,7 @@ impl Think {
         true
     }
 
-    /// The letter behind a tag.
+    /// The character after a tag.
     fn behind(&self, tag: &str) -> Option<char> {
         self.rest().get(tag.len()..)?.chars().next()
     }
@@ -190,7 +191,7 @@ impl Think {
         }
         let is = |tag: &str| begins(self.rest(), tag) == Begin::Whole;
         let Some(close) = TAGS.iter().map(|(_, close)| *close).find(|tag| is(tag)) else {
-            // An opening tag as a word of the text: its closing tag is one too.
+            // The text is about an opening tag, so its closing tag will be text as well.
             if let Some((open, _)) = TAGS.iter().find(|(open, _)| is(open)) {
                 self.context.opened += usize::from(!self.context.is_code());
                 self.say(BlockKind::Text, open.len(), out);
@@ -205,7 +206,7 @@ impl Think {
             self.context.opened -= usize::from(!self.context.is_code());
             self.say(BlockKind::Text, close.len(), out);
         } else if self.context.ends_thinking(next) {
-            out.push(Piece::WasThought);
+            out.push(Piece::WasReasoning);
             self.from += close.len();
             self.state = State::Closed;
         } else {
@@ -224,19 +225,19 @@ impl Think {
     }
 }
 
-/// Where in the text a tag stands.
+/// The surroundings of a possible tag.
 #[derive(Debug, Default)]
 struct Context {
     last: Option<char>,
-    /// Whether a sentence ended before the white space here, if it is any.
+    /// Whether the last character that is not white space ended a sentence.
     has_ended: bool,
-    /// The letters of the line so far, as far as they tell a fence.
+    /// The beginning of the line, long enough to recognize a code fence.
     line: String,
-    /// What a fenced block of code was opened with.
+    /// The opening fence of the current code block.
     fence: Option<String>,
-    /// Runs of backticks in this line.
+    /// The number of backtick runs in this line.
     ticks: usize,
-    /// Opening tags in the text that are not closed.
+    /// The number of opening tags in the text that are not closed.
     opened: usize,
 }
 
@@ -278,7 +279,7 @@ impl Context {
         self.fence.is_some() || self.ticks % 2 == 1
     }
 
-    /// Whether a closing tag here, before this letter, is the end of thinking and no word of a text.
+    /// Whether a closing tag here, followed by `next`, ends reasoning and is not itself text.
     fn ends_thinking(&self, next: Option<char>) -> bool {
         if self.is_code() {
             return false;
@@ -287,22 +288,22 @@ impl Context {
         match (self.last, next) {
             (None | Some('\n'), _) => true,
             (Some(before), None | Some('\n' | '\r')) => !quotes(before),
-            // Between two marks of emphasis, or in a list of tags, it is a word.
+            // Between quotes or delimiters, or in a list of tags, it is text.
             (Some(before), Some(next)) if quotes(before) || quotes(next) => false,
             (Some(before), Some(next)) if before == next && !next.is_whitespace() => false,
             (Some(before), Some(next)) if "/|,<>=".contains([before, next]) => false,
-            // Models that put no line break there put it right behind their last word, or end their
-            // sentence before it. As a word of a sentence it has spaces around it.
+            // Models put the tag on a line of its own, directly after their last word, or after the
+            // end of a sentence. A tag within a sentence has spaces around it.
             (Some(before), _) => !before.is_whitespace() || self.has_ended,
         }
     }
 }
 
-/// How a text begins with a tag.
+/// Whether a text begins with a tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Begin {
     No,
-    /// It is a part of the tag, and more may come.
+    /// The whole text is the beginning of the tag.
     Part,
     Whole,
 }
@@ -317,7 +318,7 @@ fn begins(text: &str, tag: &str) -> Begin {
     }
 }
 
-/// The first place at which a tag begins, or may begin.
+/// The first place at which a tag begins or may begin.
 fn find(text: &str, begins: impl Fn(&str) -> Begin) -> Option<(usize, Begin)> {
     // Every tag begins with one of these.
     text.match_indices(['<', '[', '◁'])

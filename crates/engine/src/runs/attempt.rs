@@ -199,10 +199,10 @@ impl Attempt<'_> {
                 }
             }
             ProviderEvent::BlockRelabelled { index, kind } => self.relabel(index, kind),
-            ProviderEvent::Picture(image) => {
+            ProviderEvent::Image(image) => {
                 self.recorder.timing().first_chunk.get_or_insert(now);
                 self.note_content();
-                self.recorder.picture(span, image);
+                self.recorder.image(span, image);
             }
             ProviderEvent::BlockFinished { index, value } => {
                 if self.call.join.concerns(index) {

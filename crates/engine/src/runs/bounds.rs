@@ -17,9 +17,9 @@ pub const MAX_BLOCKS: u32 = 2048;
 /// The most entries of a run.
 pub const MAX_ENTRIES: u64 = 1_000_000;
 
-/// The most bytes of all pictures of a run: ten of the largest. They are in memory until they are
+/// The most bytes of all images of a run: ten of the largest. They are in memory until they are
 /// stored, and not in the log.
-pub const MAX_PICTURES: usize = 10 * MAX_IMAGE_BYTES;
+pub const MAX_RUN_IMAGE_BYTES: usize = 10 * MAX_IMAGE_BYTES;
 
 /// The size of a run so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,7 +27,7 @@ pub struct Held {
     text: usize,
     blocks: u32,
     entries: u64,
-    pictures: usize,
+    images: usize,
 }
 
 impl Held {
@@ -46,9 +46,9 @@ impl Held {
         }
     }
 
-    /// Adds a picture of this many bytes.
-    pub fn count_picture(&mut self, bytes: usize) {
-        self.pictures = self.pictures.saturating_add(bytes);
+    /// Adds an image of this many bytes.
+    pub fn count_image(&mut self, bytes: usize) {
+        self.images = self.images.saturating_add(bytes);
     }
 
     fn add(&mut self, bytes: usize) {
@@ -60,8 +60,8 @@ impl Held {
     pub fn excess(&self) -> Option<Error> {
         let what = if self.text > MAX_TEXT {
             format!("{} MB of text", MAX_TEXT / 1_000_000)
-        } else if self.pictures > MAX_PICTURES {
-            format!("{} MB of pictures", MAX_PICTURES / 1_000_000)
+        } else if self.images > MAX_RUN_IMAGE_BYTES {
+            format!("{} MB of images", MAX_RUN_IMAGE_BYTES / 1_000_000)
         } else if self.blocks > MAX_BLOCKS {
             format!("{MAX_BLOCKS} parts")
         } else if self.entries > MAX_ENTRIES {
@@ -139,13 +139,10 @@ mod tests {
         let list = serde_json::json!([{ "a": long }, long, 1]);
         says(excess([value(list)]), "16 MB");
         let mut held = Held::default();
-        held.count_picture(MAX_PICTURES);
+        held.count_image(MAX_RUN_IMAGE_BYTES);
         assert_eq!(held.excess(), None);
-        held.count_picture(1);
-        says(
-            held.excess().map(|error| error.message),
-            "50 MB of pictures",
-        );
+        held.count_image(1);
+        says(held.excess().map(|error| error.message), "50 MB of images");
         let block = || Event::BlockStarted {
             span: 1,
             block: 1,

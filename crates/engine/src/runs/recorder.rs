@@ -19,7 +19,7 @@ use std::{
 };
 
 mod gaps;
-mod pictures;
+mod images;
 
 /// A stop does not take back text that was in the log for this long: it has been on the screens of
 /// all who follow the run.
@@ -37,8 +37,8 @@ pub struct Recorder {
     held: Held,
     /// The open blocks by their span and by the provider's number for them.
     blocks: BTreeMap<(SpanNo, u32), OpenBlock>,
-    /// Pictures whose blocks are noted and that are not stored yet.
-    pictures: VecDeque<(ImageId, Image)>,
+    /// Images whose blocks are noted and that are not stored yet.
+    images: VecDeque<(ImageId, Image)>,
     block_count: BlockNo,
     span_count: SpanNo,
     usage: Usage,
@@ -102,7 +102,7 @@ impl Recorder {
             batch: Vec::new(),
             held: Held::default(),
             blocks: BTreeMap::new(),
-            pictures: VecDeque::new(),
+            images: VecDeque::new(),
             block_count: 0,
             span_count: 0,
             usage: Usage::default(),
@@ -142,14 +142,14 @@ impl Recorder {
         self.held.excess()
     }
 
-    /// Hands the noted entries to the log. Waits for pictures to be stored, and for a place in the
+    /// Hands the noted entries to the log. Waits for images to be stored, and for a place in the
     /// log's queue. Dropping the future meanwhile loses nothing: the entries are handed over once
     /// there is a place, and until then they stay noted for the next flush.
     pub async fn flush(&mut self) {
         if self.batch.is_empty() {
             return;
         }
-        self.keep_pictures().await;
+        self.keep_images().await;
         let place = self.writer.place().await;
         place.append(self.live.clone(), std::mem::take(&mut self.batch));
     }
@@ -274,7 +274,7 @@ impl Recorder {
     /// Writes the last entry and returns when it is committed. A stop keeps the text that whoever
     /// stopped had on the screen, and in any case what was in the log [`SHOWN_AFTER`] before.
     pub async fn finish(mut self, status: Status, error: Option<Error>, stop: Option<Stop>) {
-        self.keep_last_pictures().await;
+        self.keep_last_images().await;
         self.flush().await;
         self.committed().await;
         let whole = self.live.with_answer(|answer| answer.visible_text());

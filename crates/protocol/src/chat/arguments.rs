@@ -1,24 +1,24 @@
-//! The arguments of a tool call as a person reads them, while they come.
+//! The arguments of a tool call in a form for people, while they are still arriving.
 //!
-//! A model writes them as JSON, piece by piece. Until the last piece that is no JSON, and escapes
-//! make it hard to read at any time. Here each piece adds to lines of `name: value`: text is added
-//! at the end only, so that what is shown of a prefix is a prefix of what is shown of the whole, and
-//! a piece costs its own length.
+//! A model writes them as JSON, piece by piece. It is not valid JSON before the last piece, and its
+//! escapes are hard to read. [`Arguments`] turns it into lines of `name: value`. It only ever
+//! appends, so the result for a prefix is a prefix of the result for the whole, and a piece costs
+//! its own length.
 
-/// Reads arguments piece by piece.
+/// Turns arguments into lines, piece by piece.
 #[derive(Clone, Debug, Default)]
 pub struct Arguments {
     shown: String,
     at: Place,
-    /// Open brackets within a value.
+    /// The number of open brackets within a value.
     depth: u32,
-    /// What came behind a backslash, where an escape has begun.
+    /// The characters after a backslash, while an escape is incomplete.
     escape: Option<String>,
-    /// The first half of a character that is written as two escapes.
+    /// The first half of a surrogate pair (`\ud83d\ude00`).
     high: Option<u16>,
 }
 
-/// What comes next.
+/// What the next character belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 enum Place {
     /// The opening brace.
@@ -32,20 +32,20 @@ enum Place {
     Colon,
     /// A value.
     Value,
-    /// More of a text.
+    /// More of a string.
     InText,
-    /// More of a value that is shown as it is written.
+    /// More of a value that is shown as it is written: anything but a string.
     InPlain,
-    /// More of a text within such a value; whether a backslash stands before.
+    /// More of a string within such a value; `true` after a backslash.
     InPlainText(bool),
-    /// Nothing: it was the end.
+    /// The object has ended. The rest is ignored.
     End,
-    /// It is no object: all of it is shown as it is.
+    /// The input is not an object. All of it is shown as it is written.
     NoObject,
 }
 
 impl Arguments {
-    /// What is to be shown.
+    /// The lines so far.
     pub fn shown(&self) -> &str {
         &self.shown
     }

@@ -1,4 +1,4 @@
-//! Conversations as they are listed, and the places between two pages of the list.
+//! The list of conversations and the cursors between its pages.
 
 use crate::{ConversationId, UnixMs};
 use serde::{Deserialize, Serialize};
@@ -6,20 +6,20 @@ use serde::{Deserialize, Serialize};
 /// A conversation as the sidebar lists it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Its identifier.
+    /// The identifier.
     pub id: ConversationId,
-    /// Its name; at first the beginning of the first message.
+    /// The name: at first the beginning of the first message.
     pub title: String,
-    /// Whether it stays at the top.
+    /// Whether the conversation is listed before those that are not pinned.
     pub pinned: bool,
-    /// When something was last said.
+    /// When the last message began.
     pub updated: UnixMs,
-    /// Whether an answer is being written now.
+    /// Whether an answer is being written.
     pub running: bool,
 }
 
 impl Summary {
-    /// Where it stands in the list.
+    /// Its place in the list.
     pub fn place(&self) -> ListPlace {
         ListPlace {
             pinned: self.pinned,
@@ -29,10 +29,11 @@ impl Summary {
     }
 }
 
-/// A place in the list of conversations: the larger, the nearer to the top. A page of the list ends
-/// at one, and the next page begins behind it, whatever has come at the top or gone meanwhile.
+/// A place in the list of conversations, the cursor between two pages. Larger places are nearer to
+/// the top. The next page begins after the place at which the last one ended, so conversations that
+/// are added or deleted meanwhile shift nothing.
 ///
-/// As text it is `pinned.updated.id`, the first as 0 or 1.
+/// As text it is `pinned.updated.id` with `pinned` as 0 or 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ListPlace {
     /// See [`Summary::pinned`].
@@ -44,7 +45,7 @@ pub struct ListPlace {
 }
 
 impl ListPlace {
-    /// Before all that are listed.
+    /// The place before all conversations.
     pub const START: Self = Self {
         pinned: true,
         updated: UnixMs::MAX,

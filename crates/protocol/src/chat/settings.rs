@@ -1,25 +1,26 @@
-//! How the answers of one conversation are asked for.
+//! The settings of one conversation, which are sent to the model with its messages.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// What a person may choose for a conversation; `None` leaves the choice to the server or to the
-/// provider. On the wire it is an object of what is chosen; fields of a newer version are passed
-/// over, and so is what cannot be read.
+/// The settings that a person can choose for a conversation. `None` leaves the choice to the
+/// server's configuration, and then to the provider. On the wire, only chosen fields are written.
+/// Unknown and unreadable fields are ignored when read.
 ///
-/// It goes by way of [`Value`], whose reader and writer the browser's program has already.
+/// Serde goes by way of [`Value`], because the browser's program already contains its code.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Value", into = "Value")]
 pub struct Settings {
-    /// What the model is told before everything else, in place of the server's own words.
+    /// The system prompt, in place of the configured one.
     pub system: Option<String>,
-    /// From 0, the likeliest word each time, to 2.
+    /// The sampling temperature: from 0, which always takes the likeliest token, to 2.
     pub temperature: Option<f64>,
-    /// The share of probability to choose from, 0 to 1.
+    /// Nucleus sampling: only the likeliest tokens with this total probability are considered, 0 to
+    /// 1.
     pub top_p: Option<f64>,
     /// The most tokens of one answer.
     pub max_tokens: Option<u32>,
-    /// How much to think before answering, for models that can.
+    /// How much a reasoning model thinks before it answers.
     pub effort: Option<Effort>,
 }
 
@@ -27,10 +28,10 @@ impl Settings {
     /// The longest system prompt, in bytes.
     pub const MAX_SYSTEM_BYTES: usize = 32 * 1024;
 
-    /// The highest number of tokens that can be asked for.
+    /// The highest [`max_tokens`](Self::max_tokens) that is accepted.
     pub const MOST_TOKENS: u32 = 1_000_000;
 
-    /// Whether nothing is chosen.
+    /// Whether every choice is left to the server.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -73,18 +74,18 @@ impl From<Settings> for Value {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effort {
-    /// Not at all where that can be chosen, otherwise as little as possible.
+    /// Not at all if the provider allows that, otherwise as little as possible.
     None,
     /// A little.
     Low,
-    /// As much as usual.
+    /// A medium amount.
     Medium,
-    /// Much.
+    /// A lot.
     High,
 }
 
 impl Effort {
-    /// Its word on the wire.
+    /// The word on the wire.
     pub fn word(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -94,7 +95,7 @@ impl Effort {
         }
     }
 
-    /// The one with this word.
+    /// The effort that `word` stands for, if there is one.
     pub fn of(word: &str) -> Option<Self> {
         [Self::None, Self::Low, Self::Medium, Self::High]
             .into_iter()

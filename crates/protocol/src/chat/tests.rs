@@ -1,9 +1,12 @@
 //! The fold: whatever the cut, the duplicate or the snapshot, the same answer.
 
 use super::*;
-use crate::ErrorCode;
+use crate::{
+    BlockKind, BlockNo, ErrorCode, Event, RunId, Seq, SpanKind, SpanNo, Stage, Status, Timing,
+    Usage,
+};
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn delta(block: BlockNo, text: &str) -> Event {
     Event::Delta {

@@ -1,29 +1,31 @@
-//! Emphasis in Chinese, Japanese and Korean, where no space stands beside a mark.
+//! Emphasis in Chinese, Japanese and Korean, which put no spaces between words.
 //!
-//! CommonMark lets `**` open or close by what stands on both of its sides: beside punctuation it
-//! wants a space or more punctuation on the other side. `**「…」**は` has neither, so its marks
-//! would stay on the page. The amendment that other parsers adopted takes CJK text for either. It
-//! comes to one rule: *a run of marks with no white space beside it, and a CJK character on one
-//! side at least, both opens and closes.* All other runs are as they were.
+//! In [CommonMark](https://spec.commonmark.org/0.31.2/#left-flanking-delimiter-run), the characters
+//! on both sides of `**` decide whether it opens or closes emphasis. Beside punctuation it needs
+//! white space or more punctuation on the other side. `**「…」**は` has neither, so its asterisks
+//! would stay on the page. The [amendment](https://github.com/tats-u/markdown-cjk-friendly) that
+//! other parsers have adopted accepts CJK characters as well. It comes to one rule: *a delimiter
+//! run without white space beside it, and with a CJK character on at least one side, both opens and
+//! closes.* All other runs keep their meaning.
 //!
-//! The parser cannot be told, but it can be shown: for it, punctuation is put on both sides of
-//! such a run, and taken out of what it reports.
+//! The parser has no option for this. So punctuation is put on both sides of such a run before
+//! parsing, and removed from the parser's events.
 
 use pulldown_cmark::{CowStr, Event, Tag};
 
-/// Stands beside marks for the parser, which takes it for punctuation. Of all such characters
-/// hardly any is less used (a chevron of an old home computer); a text that has it stays as it is.
-const SIGN: char = '\u{1FBCA}';
+/// The inserted character. The parser treats it as punctuation, and hardly any text contains it (it
+/// is a chevron of an old home computer). A text that does is left as it is.
+const MARKER: char = '\u{1FBCA}';
 
-/// The text for the parser, if it has a run that the amendment is about.
-pub(super) fn signed(text: &str) -> Option<String> {
-    if text.is_ascii() || text.contains(SIGN) {
+/// The text with the inserted characters. `None` if no run in it needs them.
+pub(super) fn marked(text: &str) -> Option<String> {
+    if text.is_ascii() || text.contains(MARKER) {
         return None;
     }
     let bytes = text.as_bytes();
     let mut out = String::new();
     let (mut from, mut at) = (0, 0);
-    // Only the markers of quotes were on this line so far: a run after them begins its text.
+    // Whether the line has only had quote markers so far: a run after them may be a list item's.
     let mut begins = true;
     while let Some(&byte) = bytes.get(at) {
         let start = at;
@@ -35,14 +37,15 @@ pub(super) fn signed(text: &str) -> Option<String> {
                 while bytes.get(at) == Some(&byte) {
                     at += 1;
                 }
-                // One `~` is a mark of ranges, and three are a fence.
+                // A single `~` denotes a range, and three are a fence.
                 if !begins && (byte == b'*' || at - start == 2) && flanks_both(text, start..at) {
-                    // The border of a cell must stay beside it. It has the same effect.
-                    let sign = |border: bool| if border { "" } else { SIGN_STR };
+                    // The border of a table cell is punctuation already, and must stay beside the
+                    // run.
+                    let marker = |border: bool| if border { "" } else { MARKER_STR };
                     out.push_str(&text[from..start]);
-                    out.push_str(sign(bytes[start - 1] == b'|'));
+                    out.push_str(marker(bytes[start - 1] == b'|'));
                     out.push_str(&text[start..at]);
-                    out.push_str(sign(bytes.get(at) == Some(&b'|')));
+                    out.push_str(marker(bytes.get(at) == Some(&b'|')));
                     from = at;
                 }
                 begins = false;
@@ -61,10 +64,10 @@ pub(super) fn signed(text: &str) -> Option<String> {
     Some(out)
 }
 
-const SIGN_STR: &str = "\u{1FBCA}";
+const MARKER_STR: &str = "\u{1FBCA}";
 
-/// An event of a text that was [`signed`], as it would be without.
-pub(super) fn unsigned(event: Event<'_>) -> Event<'_> {
+/// Removes the characters that [`marked`] inserted from an event.
+pub(super) fn unmarked(event: Event<'_>) -> Event<'_> {
     match event {
         Event::Text(text) => Event::Text(clean(text)),
         Event::Code(text) => Event::Code(clean(text)),
@@ -97,14 +100,14 @@ pub(super) fn unsigned(event: Event<'_>) -> Event<'_> {
 }
 
 fn clean(text: CowStr<'_>) -> CowStr<'_> {
-    if text.contains(SIGN) {
-        text.replace(SIGN, "").into()
+    if text.contains(MARKER) {
+        text.replace(MARKER, "").into()
     } else {
         text
     }
 }
 
-/// Whether the run of `*` or `~~` at `run` is one that the amendment is about.
+/// Whether the amendment makes the run of `*` or `~~` at `run` both open and close.
 pub(super) fn flanks_both(text: &str, run: std::ops::Range<usize>) -> bool {
     let mut before = text[..run.start].chars().rev();
     let (Some(mut last), Some(next)) = (before.next(), text[run.end..].chars().next()) else {
@@ -113,15 +116,16 @@ pub(super) fn flanks_both(text: &str, run: std::ops::Range<usize>) -> bool {
     if last.is_whitespace() || next.is_whitespace() {
         return false;
     }
-    // A selector belongs to the character before it; the one after these makes an emoji of it.
+    // A variation selector belongs to the character before it. U+FE0F is left out: it makes an
+    // emoji.
     if matches!(last, '\u{FE00}'..='\u{FE0E}') {
         last = before.next().unwrap_or(last);
     }
     is_cjk(last) || is_cjk(next)
 }
 
-/// Wide characters that are no emoji, Hangul, and the selectors of ideographs' variants: the
-/// blocks that hold them, with what is unassigned between them.
+/// Whether a character is wide and not an emoji, Hangul, or a variation selector of ideographs. The
+/// ranges are whole blocks, including their unassigned code points.
 pub(super) fn is_cjk(c: char) -> bool {
     matches!(u32::from(c),
         0x1100..=0x11FF

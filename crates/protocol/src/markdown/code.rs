@@ -1,5 +1,5 @@
-//! The text of an open code block. It is only ever appended to, so that a page can show a
-//! fence of any length by appending what is new.
+//! The text of an open code block. It is only appended to, so a page can show a block of any length
+//! by appending the new text.
 
 use super::line::closes_fence;
 use super::safe::{direction, escape_code, language, visible};
@@ -8,16 +8,16 @@ use super::safe::{direction, escape_code, language, visible};
 #[derive(Debug)]
 pub(super) struct Code {
     pub(super) language: String,
-    /// The code so far. What cannot be told from a closing fence yet is not in it.
+    /// The code so far, without what may still become the closing fence.
     pub(super) text: String,
-    /// The opening fence; indented code has none.
+    /// The character and the length of the opening fence; `None` for indented code.
     fence: Option<(u8, usize)>,
     /// Columns to strip from each line.
     indent: usize,
-    /// How far the current line has been looked at, and whether it is known to be code.
+    /// How far the current line was read, and whether it is known to be code.
     seen: usize,
     shown: bool,
-    /// Blank lines of indented code count only when more code follows.
+    /// Blank lines of indented code. They belong to the block only if more code follows.
     blank: String,
 }
 
@@ -54,7 +54,7 @@ impl Code {
         }
     }
 
-    /// Takes what is there of the current line. `line` grows from call to call until its end.
+    /// Reads the current line as far as it has arrived. `line` grows with each call.
     pub(super) fn partial(&mut self, line: &str) {
         if !self.shown {
             let undecided = |b: &u8| match self.fence {
@@ -73,7 +73,7 @@ impl Code {
         self.seen = end;
     }
 
-    /// Takes the whole line, without its end. True if it closes the block.
+    /// Reads the complete line, without its end. Returns whether it closes the block.
     pub(super) fn line(&mut self, line: &str) -> bool {
         if !self.shown {
             if let Some((mark, len)) = self.fence
@@ -108,7 +108,8 @@ impl Code {
         self.shown = true;
     }
 
-    /// The page takes this text as it is, so what would be harmful invisibly is made visible.
+    /// Appends code. The page shows it unchanged, so invisible characters that could mislead the
+    /// reader become U+FFFD.
     fn append(&mut self, part: &str) {
         if part.chars().all(|c| visible(c) && !direction(c)) {
             self.text.push_str(part);
@@ -133,7 +134,7 @@ impl Code {
     }
 }
 
-/// How many bytes of white space to drop for `columns`, and the spaces left of a split tab.
+/// The bytes of white space to remove for `columns`, and the spaces that remain of a split tab.
 fn strip(line: &str, columns: usize) -> (usize, usize) {
     let (mut at, mut column) = (0, 0);
     while column < columns {

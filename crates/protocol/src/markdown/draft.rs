@@ -11,7 +11,7 @@ use super::view::View;
 /// An open top-level block.
 #[derive(Debug)]
 pub(super) struct Draft {
-    /// Where it begins in the source.
+    /// The start of the block in the source.
     pub(super) start: usize,
     /// The end of its last line that is not blank, without the line end.
     pub(super) end: usize,
@@ -32,29 +32,29 @@ pub(super) enum Kind {
 
 #[derive(Debug, Default)]
 pub(super) struct Paragraph {
-    /// Whole lines so far.
+    /// The number of complete lines.
     pub(super) lines: usize,
-    /// The last whole line.
+    /// The last complete line.
     pub(super) last: Range<usize>,
-    /// The current line is an underline.
+    /// Whether the current line underlines the paragraph, which makes it a heading.
     underlined: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct List {
     marker: Marker,
-    /// Whether it is written right to left, which its first item with a letter tells.
+    /// Whether the list is written right to left. The first item with a letter decides.
     pub(super) rtl: Option<bool>,
-    /// Columns that the lines of the current item are indented by.
+    /// The indentation of the current item's lines, in columns.
     width: usize,
-    /// Where the current item begins.
+    /// The start of the current item.
     pub(super) item: usize,
     pub(super) nest: Nest,
-    /// The last line was blank.
+    /// Whether the last line was blank.
     blank: bool,
-    /// The current item has only its marker so far, …
+    /// Whether the current item has only its marker so far.
     bare: bool,
-    /// … and then a blank line, after which nothing can belong to it.
+    /// Whether a blank line follows the bare marker, so that nothing more can belong to the item.
     dead: bool,
 }
 
@@ -64,10 +64,10 @@ pub(super) struct Table {
     pub(super) head: usize,
 }
 
-/// What a line does to an open block.
+/// The effect of a line on an open block.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// The line belongs to it.
+    /// The line belongs to the block.
     Stay,
     /// The block ended before the line.
     End,
@@ -111,12 +111,12 @@ impl Draft {
         })
     }
 
-    /// Takes the beginning of the next line.
+    /// Reads the beginning of the next line.
     pub(super) fn begin_line(&mut self, line: &Line, at: usize, source: &str) -> Step {
         let stays = match &mut self.kind {
             Kind::Line => false,
             Kind::Code(code) => {
-                // Fences look at their lines themselves.
+                // A fenced block reads its lines itself.
                 code.is_fence() || line.indent >= 4 || line.start == Start::Blank
             }
             Kind::Paragraph(paragraph) => {
@@ -224,7 +224,7 @@ impl Draft {
                 self.view.after = html::TABLE_END;
                 self.view.settle(end);
             }
-            // The parser sees it otherwise; it is shown as a whole.
+            // The parser disagrees, so the block is shown as a whole.
             _ => {}
         }
     }
@@ -248,7 +248,7 @@ impl Draft {
     }
 }
 
-/// The parser leaves code without its last line end if the text lacks it.
+/// The text at `range` with its line end, without which the parser leaves out the last one of code.
 fn with_line_end(source: &str, range: Range<usize>) -> &str {
     let rest = &source[range.end..];
     let line_end = if rest.starts_with("\r\n") {
@@ -259,7 +259,7 @@ fn with_line_end(source: &str, range: Range<usize>) -> &str {
     &source[range.start..range.end + line_end]
 }
 
-/// What the end of a line did to a block.
+/// The effect of the end of a line on a block.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Ended {
     No,
@@ -269,8 +269,8 @@ pub(super) enum Ended {
 }
 
 impl List {
-    /// `None` if the list ended before this line; otherwise the marker and width of the new
-    /// item that the line begins, if it does.
+    /// Reads the beginning of a line. `None` if the list ended before it; otherwise the marker and
+    /// the width of the item that the line begins, if any.
     fn begin_line(&mut self, line: &Line) -> Option<Option<(Marker, usize)>> {
         if line.start == Start::Blank || (line.indent >= self.width && !self.dead) {
             return Some(None);
@@ -286,7 +286,7 @@ impl List {
         lazy.then_some(None)
     }
 
-    /// A whole item as HTML.
+    /// The HTML of a complete item.
     fn write_item(&mut self, text: &str) -> String {
         let Written { html, rtl, .. } = html::write_item(text, self.rtl);
         self.rtl = self.rtl.or(rtl);

@@ -1,17 +1,17 @@
-//! What the surroundings of a half-typed mark tell about it.
+//! Whether half-typed characters are likely to become markup, by what stands beside them.
 
 use super::cjk;
 use super::repair::REACH;
 
-/// Whether a mark after `before` looks as if it was meant to open something. Inside of words, and
-/// after signs of programs and numbers, it more often is what it is.
+/// Whether a delimiter after `before` looks like the start of markup. Inside words, and after
+/// symbols of programs and numbers, it is more often plain text.
 pub(super) fn likely(before: Option<char>) -> bool {
     before.is_none_or(|c| {
         c.is_whitespace() || cjk::is_cjk(c) || "([{<>|\"'“”‘’„«»‹›*_~-–—:,;!?¿¡….".contains(c)
     })
 }
 
-/// Whether what follows `](` may be the beginning of an address and its title.
+/// Whether the text after `](` may be the beginning of an address and its title.
 pub(super) fn may_be_address(rest: &str) -> bool {
     let rest = rest.trim_start();
     let end = if rest.starts_with('<') {
@@ -33,7 +33,7 @@ pub(super) fn begins_break(rest: &[u8]) -> bool {
     is(b"<br/") || is(b"<br /")
 }
 
-/// What stands beside a run of marks.
+/// The kind of character beside a delimiter run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
     Space,
@@ -51,7 +51,8 @@ impl Side {
         }
     }
 
-    /// Whether a run between `other` and this belongs to this side.
+    /// Whether a run between `other` and this character attaches to this one: it is
+    /// [left- or right-flanking](https://spec.commonmark.org/0.31.2/#left-flanking-delimiter-run).
     pub(super) fn opens(self, other: Self) -> bool {
         self == Self::Word || (self == Self::Punctuation && other != Self::Word)
     }

@@ -1,20 +1,19 @@
 //! Writes the parser's events as HTML.
 //!
-//! With `safe`, the writer is the guard of what a model may put on a page. It knows a fixed set
-//! of tags and attributes; text and attribute values are escaped; raw HTML is text; an address
-//! passes an allow-list; an image is a link.
+//! Together with `safe`, this decides what a model can put on a page. Only a fixed set of tags and
+//! attributes is written, text and attribute values are escaped, raw HTML is text, addresses pass
+//! an allow-list, and images become links.
 
-use super::cjk;
-use super::safe::{escape, escape_code, language, link_tag, right_to_left};
-use pulldown_cmark::{
-    Alignment, CodeBlockKind, CowStr, Event, HeadingLevel, LinkType, Options, Parser, Tag, TagEnd,
-};
+mod events;
 
-/// Elements nested in each other. What is nested deeper keeps its text and loses its tags:
-/// browsers stop at 512 and lay out slowly long before.
+use super::{parser::parse, safe::right_to_left};
+use pulldown_cmark::{Alignment, Tag};
+
+/// How deep elements are nested. Deeper ones lose their tags and keep their text. Browsers stop at
+/// 512 levels and lay out slowly long before.
 const DEPTH: usize = 48;
 
-/// Columns of a table; a wider one is shown as lines of text.
+/// The most columns of a table. A wider one is shown as lines of text.
 const COLUMNS: usize = 64;
 
 /// Opening tags of a table up to its head.
@@ -23,7 +22,7 @@ const TABLE: &str =
 /// Closing tags of a table after its last row.
 pub(super) const TABLE_END: &str = "</tbody></table></div>";
 
-/// Whether there is nothing to be seen in some HTML: elements without text, and no rule.
+/// Whether HTML shows nothing: it has neither text nor a rule.
 pub(super) fn blank(html: &str) -> bool {
     let mut rest = html;
     while let Some(tag) = rest.trim_start().strip_prefix('<') {
@@ -36,27 +35,27 @@ pub(super) fn blank(html: &str) -> bool {
     rest.trim_start().is_empty()
 }
 
-/// What a parse found besides the HTML.
+/// The HTML of a text, and what was found in it.
 #[derive(Default)]
 pub(super) struct Written {
     pub(super) html: String,
-    /// Blocks at the top.
+    /// The number of top-level blocks.
     pub(super) blocks: usize,
-    /// Where each body row of the last table begins in `html`.
+    /// The start of each body row of the last table in `html`.
     pub(super) rows: Vec<usize>,
-    /// Whether the first letter is written from right to left.
+    /// Whether the first letter is written right to left.
     pub(super) rtl: Option<bool>,
 }
 
-/// Renders `text`, a document of its own.
+/// Renders `text` as a document.
 pub(super) fn write(text: &str) -> Written {
     let mut writer = Writer::new(false, Some(false));
     parse(text, |event| writer.event(event));
     writer.finish()
 }
 
-/// Renders one list item without the list around it, which is written right to left or not, as
-/// far as that is known.
+/// Renders one list item without the list around it. `rtl` says whether the list is written right
+/// to left, if that is known.
 pub(super) fn write_item(text: &str, rtl: Option<bool>) -> Written {
     let mut writer = Writer::new(true, rtl);
     parse(text, |event| writer.event(event));
@@ -76,56 +75,32 @@ pub(super) fn write_inline(text: &str) -> Option<Written> {
     Some(written)
 }
 
-/// The attribute of what is written right to left.
+/// The attribute of an element that is written right to left.
 pub(super) const RTL: &str = " dir=\"rtl\"";
-/// The attribute of what is written left to right inside of that.
+/// The attribute of an element that is written left to right inside such an element.
 const LTR: &str = " dir=\"ltr\"";
 
-/// Feeds the events of `text` to `each`.
-pub(super) fn parse(text: &str, mut each: impl FnMut(Event<'_>)) {
-    match cjk::signed(text) {
-        Some(text) => feed(&text, &mut |event| each(cjk::unsigned(event))),
-        None => feed(text, &mut each),
+/// The opening tag of an ordered list.
+pub(super) fn list_start(number: u64, rtl: bool) -> String {
+    let mut tag = String::from("<ol");
+    tag.push_str(if rtl { RTL } else { "" });
+    if number != 1 {
+        tag.push_str(" start=\"");
+        tag.push_str(&number.to_string());
+        tag.push('"');
     }
-}
-
-fn feed<'a>(text: &'a str, mut each: &mut dyn FnMut(Event<'_>)) {
-    let options =
-        Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
-    #[cfg(test)]
-    super::tests::count(text.len());
-    let parser: Parser<'a> = Parser::new_ext(text, options);
-    // A reference definition would vanish from the page, and what it means for a block far
-    // away cannot be known while text still arrives. It is shown as the text it is.
-    let mut definitions = Vec::new();
-    for (_, definition) in parser.reference_definitions().iter() {
-        definitions.resize(text.len(), false);
-        definitions[definition.span.start] = true;
-    }
-    if definitions.is_empty() {
-        parser.for_each(each);
-        return;
-    }
-    let mut escaped = String::with_capacity(text.len() + 8);
-    for (at, c) in text.char_indices() {
-        if definitions[at] {
-            escaped.push('\\');
-        }
-        escaped.push(c);
-    }
-    #[cfg(test)]
-    super::tests::count(escaped.len());
-    Parser::new_ext(&escaped, options).for_each(&mut each);
+    tag.push('>');
+    tag
 }
 
 /// An open element.
 struct Open {
-    /// Its closing tag; an empty one closes an element left out.
+    /// The closing tag; empty if the element is left out.
     close: &'static str,
-    /// Where its attribute goes should it be written the other way than what is around it, if it
-    /// can have one and has no letter yet.
+    /// The place in the HTML for the attribute `dir`, as long as the element can have one and has
+    /// no letter yet.
     undirected: Option<usize>,
-    /// Which way it is written, where that is its own matter and known.
+    /// Whether the element is written right to left, if it has a direction of its own.
     rtl: Option<bool>,
 }
 
@@ -139,7 +114,7 @@ impl Open {
     }
 }
 
-/// Elements that are written the way of their own first letter.
+/// The elements whose first letter decides their direction.
 const DIRECTED: [&str; 12] = [
     "p",
     "h3",
@@ -158,18 +133,18 @@ const DIRECTED: [&str; 12] = [
 struct Writer {
     written: Written,
     open: Vec<Open>,
-    /// Elements in `open` that wait for a letter.
+    /// The number of elements in `open` without a letter.
     undirected: usize,
-    /// Which way the text around is written, if that is known.
+    /// Whether the surrounding text is written right to left, if that is known.
     rtl: Option<bool>,
-    /// Only the inside of the outermost list is wanted.
+    /// Whether the outermost list is written without its own tags.
     item: bool,
-    /// The outermost item's end tag is held back until the next item or the end.
+    /// Whether the end tag of the outermost item is still to be written.
     item_open: bool,
-    /// Open `<a>` elements, and open images: neither may hold another link.
+    /// The number of open `<a>` elements and of open images, which cannot contain other links.
     links: usize,
     images: usize,
-    /// Where an image's text begins.
+    /// The start of an image's text in the HTML.
     alt: usize,
     code: bool,
     alignments: Vec<Alignment>,
@@ -210,44 +185,7 @@ impl Writer {
         self.written.html.push_str(html);
     }
 
-    fn event(&mut self, event: Event<'_>) {
-        match event {
-            Event::Start(tag) => self.start(tag),
-            Event::End(tag) => self.end(tag),
-            Event::Text(text) if self.code => escape_code(&text, &mut self.written.html),
-            Event::Text(text) => {
-                self.letters(&text);
-                escape(&text, &mut self.written.html);
-            }
-            Event::Html(text) => escape(&text, &mut self.written.html),
-            // Cells of tables have no other way to break a line, so models write it a lot.
-            Event::InlineHtml(html) if line_break(&html) && self.images == 0 => self.push("<br>"),
-            Event::InlineHtml(html) => escape(&html, &mut self.written.html),
-            Event::Code(code) => {
-                let tags = self.images == 0;
-                self.push(if tags { "<code>" } else { "" });
-                escape_code(&code, &mut self.written.html);
-                self.push(if tags { "</code>" } else { "" });
-            }
-            Event::SoftBreak => self.push("\n"),
-            Event::HardBreak => self.push(if self.images == 0 { "<br>" } else { "\n" }),
-            Event::Rule => {
-                self.block();
-                self.push("<hr>");
-            }
-            Event::TaskListMarker(done) => self.push(if done {
-                "<input type=\"checkbox\" aria-label=\"Task\" disabled checked> "
-            } else {
-                "<input type=\"checkbox\" aria-label=\"Task\" disabled> "
-            }),
-            // Their options are off; should one come, its text is all that is safe to show.
-            Event::FootnoteReference(text) | Event::InlineMath(text) | Event::DisplayMath(text) => {
-                escape(&text, &mut self.written.html)
-            }
-        }
-    }
-
-    /// A block begins. Should there be one beside the list of an item, it goes into the item.
+    /// Begins a block. One outside the list of a rendered item becomes part of the item.
     fn block(&mut self) {
         if self.open.is_empty() {
             self.written.blocks += 1;
@@ -257,13 +195,13 @@ impl Writer {
         }
     }
 
-    /// Opens an element unless it is too deep; `room` is how deep its necessary children go.
+    /// Opens an element unless it is nested too deep. `room` is the depth of its required children.
     fn element(&mut self, open: &str, close: &'static str, room: usize) {
         let fits = self.images == 0 && self.open.len() + room < DEPTH;
         self.child(open, close, fits);
     }
 
-    /// Text comes. Its first letter tells how the elements are written that had none so far.
+    /// Reads text. Its first letter decides the direction of the open elements without one.
     fn letters(&mut self, text: &str) {
         if self.undirected == 0 && self.written.rtl.is_some() {
             return;
@@ -288,7 +226,7 @@ impl Writer {
         }
     }
 
-    /// Opens an element that is only valid inside its parent, and so shares its fate.
+    /// Opens an element that is only valid inside its parent, and is left out with it.
     fn part(&mut self, open: &str, close: &'static str) {
         let parent = self.open.last().is_some_and(|open| !open.close.is_empty());
         self.child(open, close, parent);
@@ -307,80 +245,8 @@ impl Writer {
         self.open.push(element);
     }
 
-    fn start(&mut self, tag: Tag<'_>) {
-        let item_list = self.item && self.open.is_empty() && matches!(tag, Tag::List(_));
-        if !inline(&tag) && !item_list {
-            self.block();
-            self.leave_table(&tag);
-        }
-        match tag {
-            Tag::Paragraph | Tag::HtmlBlock => self.element("<p>", "</p>", 0),
-            Tag::Heading { level, .. } => match level {
-                HeadingLevel::H1 => self.element("<h3>", "</h3>", 0),
-                HeadingLevel::H2 => self.element("<h4>", "</h4>", 0),
-                HeadingLevel::H3 => self.element("<h5>", "</h5>", 0),
-                _ => self.element("<h6>", "</h6>", 0),
-            },
-            Tag::BlockQuote(_) => self.element("<blockquote>", "</blockquote>", 0),
-            Tag::CodeBlock(kind) => self.start_code(&kind),
-            Tag::List(_) if item_list => self.open.push(Open::new("")),
-            Tag::List(None) => self.element("<ul>", "</ul>", 1),
-            Tag::List(Some(number)) => self.element(&list_start(number, false), "</ol>", 1),
-            Tag::Item if self.item && self.open.len() == 1 => {
-                // Text that the parser puts after the list stays in its last item, so the
-                // item's end is written when the next one begins.
-                let close = std::mem::replace(&mut self.item_open, true);
-                self.push(if close { "</li>" } else { "" });
-                let mut item = Open::new("");
-                item.undirected = Some(self.written.html.len() + "<li".len());
-                self.undirected += 1;
-                self.push("<li>");
-                self.open.push(item);
-            }
-            Tag::Item => self.part("<li>", "</li>"),
-            Tag::Table(alignments) => {
-                // Every row is filled up to the head's width, so a wide head would make a page
-                // of megabytes out of a few lines.
-                let room = if alignments.len() > COLUMNS { DEPTH } else { 4 };
-                self.alignments = alignments;
-                self.element(TABLE, TABLE_END, room);
-            }
-            Tag::TableHead => {
-                self.head = true;
-                self.column = 0;
-                self.part("<thead><tr>", "</tr></thead><tbody>");
-            }
-            Tag::TableRow => {
-                self.column = 0;
-                self.written.rows.push(self.written.html.len());
-                self.part("<tr>", "</tr>");
-            }
-            Tag::TableCell => self.start_cell(),
-            Tag::Emphasis => self.element("<em>", "</em>", 0),
-            Tag::Strong => self.element("<strong>", "</strong>", 0),
-            Tag::Strikethrough => self.element("<del>", "</del>", 0),
-            Tag::Link {
-                link_type,
-                dest_url,
-                ..
-            } => self.start_link(link_type, &dest_url),
-            Tag::Image { dest_url, .. } => {
-                self.start_link(LinkType::Inline, &dest_url);
-                self.alt = self.written.html.len();
-                self.images += 1;
-            }
-            Tag::FootnoteDefinition(_)
-            | Tag::DefinitionList
-            | Tag::DefinitionListTitle
-            | Tag::DefinitionListDefinition
-            | Tag::Superscript
-            | Tag::Subscript
-            | Tag::MetadataBlock(_) => self.open.push(Open::new("")),
-        }
-    }
-
-    /// The parser gives up on a table that would need too many cells, and puts what follows
-    /// into it.
+    /// Closes a table before a block that is not part of it. The parser puts blocks into a table
+    /// when it gives up on one with too many cells.
     fn leave_table(&mut self, tag: &Tag<'_>) {
         let part = matches!(tag, Tag::TableHead | Tag::TableRow);
         if let Some(table) = self
@@ -393,118 +259,8 @@ impl Writer {
         }
     }
 
-    fn end(&mut self, tag: TagEnd) {
-        let element = self.open.pop();
-        let close = element.as_ref().map_or("", |open| open.close);
-        if element.is_some_and(|open| open.undirected.is_some()) {
-            self.undirected -= 1;
-        }
-        match tag {
-            TagEnd::Image => {
-                self.images = self.images.saturating_sub(1);
-                if self.written.html.len() == self.alt {
-                    self.push("image");
-                }
-            }
-            TagEnd::HtmlBlock => self.trim_line_end(),
-            TagEnd::CodeBlock => self.code = false,
-            TagEnd::TableHead => {
-                self.head = false;
-                // A table is written the way of its head, which is shown before any row comes.
-                if let Some(table) = self.open.last_mut()
-                    && table.undirected.take().is_some()
-                {
-                    self.undirected -= 1;
-                }
-            }
-            TagEnd::TableCell => self.column += 1,
-            _ => {}
-        }
-        if close == "</a>" {
-            self.links -= 1;
-        }
-        self.push(close);
-        // Without its tags a block still must not run into the next word.
-        if close.is_empty() && separates(&tag) && !self.written.html.ends_with('\n') {
-            self.push("\n");
-        }
-    }
-
-    fn start_code(&mut self, kind: &CodeBlockKind<'_>) {
-        let info = match kind {
-            CodeBlockKind::Fenced(info) => info,
-            CodeBlockKind::Indented => &CowStr::Borrowed(""),
-        };
-        let (open, close) = super::code_frame(&language(info));
-        self.code = true;
-        self.element(&open, close, 2);
-    }
-
-    fn start_cell(&mut self) {
-        let class = match self.alignments.get(self.column) {
-            Some(Alignment::Left) => " class=\"left\"",
-            Some(Alignment::Center) => " class=\"center\"",
-            Some(Alignment::Right) => " class=\"right\"",
-            Some(Alignment::None) | None => "",
-        };
-        let mut tag = String::from(if self.head { "<th" } else { "<td" });
-        tag.push_str(class);
-        tag.push('>');
-        self.part(&tag, if self.head { "</th>" } else { "</td>" });
-    }
-
-    fn start_link(&mut self, kind: LinkType, address: &str) {
-        let mut tag = String::new();
-        if self.links == 0 && self.images == 0 && link_tag(kind, address, &mut tag) {
-            let before = self.open.len();
-            self.element(&tag, "</a>", 0);
-            self.links += usize::from(
-                self.open
-                    .get(before)
-                    .is_some_and(|open| open.close == "</a>"),
-            );
-        } else {
-            self.open.push(Open::new(""));
-        }
-    }
-
     fn trim_line_end(&mut self) {
         let len = self.written.html.trim_end_matches('\n').len();
         self.written.html.truncate(len);
     }
-}
-
-fn inline(tag: &Tag<'_>) -> bool {
-    matches!(
-        tag,
-        Tag::Emphasis | Tag::Strong | Tag::Strikethrough | Tag::Link { .. } | Tag::Image { .. }
-    )
-}
-
-fn separates(tag: &TagEnd) -> bool {
-    matches!(
-        tag,
-        TagEnd::Paragraph | TagEnd::Heading(_) | TagEnd::HtmlBlock | TagEnd::TableCell
-    )
-}
-
-fn line_break(html: &str) -> bool {
-    html.len() <= 6
-        && html
-            .get(..3)
-            .is_some_and(|tag| tag.eq_ignore_ascii_case("<br"))
-        && matches!(html[3..].trim_start_matches(' '), ">" | "/>")
-}
-
-/// The opening tag of an ordered list.
-pub(super) fn list_start(number: u64, rtl: bool) -> String {
-    let mut tag = String::from("<ol");
-    tag.push_str(if rtl { RTL } else { "" });
-    if number != 1 {
-        tag.push_str(" start=\"");
-        tag.push_str(&number.to_string());
-        tag.push('"');
-    }
-    tag.push('>');
-    tag
 }

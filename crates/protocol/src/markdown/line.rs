@@ -1,14 +1,14 @@
-//! What the beginning of a line says about blocks.
+//! Reads the beginning of a line: which block it begins or continues.
 //!
-//! A decision is taken as soon as the line's prefix allows it and never taken back, so that a
-//! document is split in the same way however it arrives.
+//! A line is classified as soon as its prefix allows it, and never reclassified. So a document is
+//! split in the same way however it arrives.
 
-/// The beginning of a line, seen from the container that is already stripped from it.
+/// The beginning of a line, after the markers of its containers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Line {
     /// Columns of white space before the first visible character.
     pub(super) indent: usize,
-    /// Byte offset of that character.
+    /// The byte offset of that character.
     pub(super) text: usize,
     pub(super) start: Start,
 }
@@ -25,8 +25,8 @@ pub(super) enum Start {
     },
     /// A thematic break that cannot be an underline.
     Rule,
-    /// Nothing but `=` or nothing but `-`: below a paragraph it makes a heading; elsewhere it
-    /// is a rule, an empty list item or text.
+    /// Nothing but `=` or nothing but `-`. Below a paragraph it makes a heading; elsewhere it is a
+    /// rule, an empty list item or text.
     Underline {
         mark: u8,
         len: usize,
@@ -41,18 +41,18 @@ pub(super) enum Start {
 /// A bullet or a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Marker {
-    /// `-`, `+`, `*`, or for numbers `.` and `)`. A list goes on only with the same one.
+    /// `-`, `+`, `*`, or for numbers `.` or `)`. Another one begins another list.
     pub(super) mark: u8,
     pub(super) number: u32,
     /// Columns from the marker's first character to the item's content.
     pub(super) width: usize,
-    /// Nothing follows on this line.
+    /// Whether nothing follows on this line.
     pub(super) empty: bool,
 }
 
 impl Line {
-    /// Reads `line` (without its line end). With `whole == false` more may follow, and the
-    /// answer is `None` while that could change it. `column` is where the line begins, for tabs.
+    /// Reads `line`, without its line end. Unless it is `whole`, more may follow; the result is
+    /// `None` while that could change it. `column` is where the line begins, which tabs depend on.
     pub(super) fn read(line: &str, column: usize, whole: bool) -> Option<Line> {
         let bytes = line.as_bytes();
         let (text, indent) = skip_space(bytes, column);
@@ -74,12 +74,12 @@ impl Line {
         })
     }
 
-    /// Whether this line would be code by its indentation alone.
+    /// Whether the indentation alone makes this line code.
     pub(super) fn indented(&self) -> bool {
         self.indent >= 4 && self.start != Start::Blank
     }
 
-    /// Whether this line ends a paragraph that stands in the same container.
+    /// Whether this line ends a paragraph in the same container.
     pub(super) fn interrupts(&self) -> bool {
         match self.start {
             Start::Blank => true,
@@ -91,8 +91,9 @@ impl Line {
         }
     }
 
-    /// Whether this line, which lacks the markers of an open paragraph's containers, goes on
-    /// with that paragraph all the same.
+    /// Whether this line continues an open paragraph although it lacks the markers of its
+    /// containers: a [lazy continuation
+    /// line](https://spec.commonmark.org/0.31.2/#lazy-continuation-line).
     pub(super) fn lazy(&self) -> bool {
         self.start != Start::Blank
             && !self.interrupts()
@@ -120,7 +121,7 @@ impl Marker {
     }
 }
 
-/// Bytes and columns of leading spaces and tabs.
+/// The bytes and the columns of leading spaces and tabs.
 pub(super) fn skip_space(bytes: &[u8], column: usize) -> (usize, usize) {
     let (mut at, mut indent) = (0, 0);
     while let Some(byte) = bytes.get(at) {
@@ -134,7 +135,7 @@ pub(super) fn skip_space(bytes: &[u8], column: usize) -> (usize, usize) {
     (at, indent)
 }
 
-/// How many columns a table delimiter row (`|---|:-:|`) has.
+/// The number of columns of a table's delimiter row (`|---|:-:|`). `None` if it is not one.
 pub(super) fn delimiter_columns(line: &str) -> Option<usize> {
     let line = line.trim_matches([' ', '\t']);
     if !line.contains('|') || !line.contains('-') {
@@ -152,7 +153,7 @@ pub(super) fn delimiter_columns(line: &str) -> Option<usize> {
     Some(columns)
 }
 
-/// How many cells a table's header row has: its pipes without the outer ones, plus one.
+/// The number of cells of a table's header row: its pipes without the outer ones, plus one.
 pub(super) fn header_columns(line: &str) -> usize {
     let line = line.trim_matches([' ', '\t']);
     let bytes = line.as_bytes();
@@ -168,7 +169,7 @@ pub(super) fn header_columns(line: &str) -> usize {
     (pipes + 1usize).saturating_sub(usize::from(opened) + usize::from(closed && bytes.len() > 1))
 }
 
-/// Whether a line has nothing but what a delimiter row may have.
+/// Whether a line has only characters that a delimiter row can have.
 pub(super) fn like_delimiter(line: &str) -> bool {
     line.bytes()
         .all(|b| matches!(b, b'-' | b':' | b'|' | b' ' | b'\t' | b'\r'))
@@ -206,7 +207,7 @@ fn fence(rest: &[u8], whole: bool) -> Option<Start> {
     if len < 3 {
         return (whole || len < rest.len()).then_some(Start::Text);
     }
-    // A backtick in the info string makes it inline code, so the whole line has to be seen.
+    // A backtick in the info string makes it inline code, so the decision needs the whole line.
     if mark == b'`' && rest[len..].contains(&b'`') {
         return Some(Start::Text);
     }

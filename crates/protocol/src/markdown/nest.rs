@@ -1,12 +1,14 @@
-//! Follows the containers inside an open list or quote, line by line: enough to know whether a
-//! line without markers continues a paragraph, and where the last piece of text begins.
+//! Follows the containers inside an open list or quote, line by line. That is enough to know
+//! whether a line without markers continues a paragraph, and where the last piece of text begins.
 
 use super::line::{Line, Marker, Start, closes_fence, like_delimiter, skip_space};
 
-/// Containers followed. Deeper ones count as text; only the place of a boundary is at stake.
+/// How many nested containers are followed. Deeper ones count as text, which can only misplace a
+/// boundary.
 const DEPTH: usize = 32;
 
-/// How long a line may be of which nothing is known yet.
+/// The longest line, in bytes, that is read again with every character because nothing is certain
+/// yet.
 const MARKS: usize = 1024;
 
 /// The containers that are open after some line, outermost first.
@@ -19,7 +21,7 @@ pub(super) struct Nest {
 #[derive(Clone, Copy, Debug)]
 enum Container {
     Quote,
-    /// Columns that its lines are indented by.
+    /// A list item, with the indentation of its lines in columns.
     Item(usize),
 }
 
@@ -30,7 +32,7 @@ pub(super) enum Leaf {
     None,
     /// A paragraph whose text begins at this offset of the source.
     Paragraph(usize),
-    /// A heading, one line, whose marks begin at this offset.
+    /// A heading of one line, whose `#` are at this offset.
     Heading(usize),
     Fence {
         mark: u8,
@@ -38,14 +40,14 @@ pub(super) enum Leaf {
     },
 }
 
-/// What there is of a line that is not whole yet.
+/// What is known of an incomplete line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Typed {
-    /// It is what it looks like.
+    /// Its kind is certain.
     Known,
-    /// Nothing but a number, perhaps an item's, which is text until it is one.
+    /// It is only a number. It may become the marker of a list item, and is text until then.
     Number,
-    /// More of it could make something else of it, and there is no word in it yet.
+    /// It has no word yet, and more text could change its kind.
     Open,
 }
 
@@ -82,7 +84,7 @@ impl<'a> Cursor<'a> {
                 _ => break,
             };
             if self.column + step > target {
-                // The rest of a tab is still to come, as the column tells whoever reads it.
+                // Only a part of the tab is skipped. The column says how much.
                 if *byte == b'\t' {
                     self.column = target;
                 }
@@ -95,7 +97,7 @@ impl<'a> Cursor<'a> {
 }
 
 impl Nest {
-    /// Takes one whole line (without its end) that begins at `offset` of the source.
+    /// Reads a complete line, without its end, that begins at `offset` of the source.
     pub(super) fn take(&mut self, line: &str, offset: usize) {
         let mut cursor = Cursor {
             line,
@@ -119,9 +121,9 @@ impl Nest {
         self.open(cursor, offset);
     }
 
-    /// What is known of `line`, of which the end is still to come.
+    /// What is known of the incomplete `line`.
     pub(super) fn typed(&self, line: &str) -> Typed {
-        // Looked at with every letter, so a line of nothing but marks must have an end.
+        // This runs for every new character, so its cost must be bounded.
         if line.len() > MARKS {
             return Typed::Known;
         }
@@ -178,7 +180,7 @@ impl Nest {
         self.containers.len()
     }
 
-    /// Reads what the rest of a line opens.
+    /// Opens the blocks that the rest of a line begins.
     fn open(&mut self, mut cursor: Cursor<'_>, offset: usize) {
         loop {
             let line = cursor.read();
@@ -242,7 +244,7 @@ impl Nest {
     }
 }
 
-/// The number that is all of a line so far, perhaps with the delimiter of an item.
+/// The number, if a line has nothing else so far but perhaps the delimiter of a list item.
 pub(super) fn number_of(line: &str) -> Option<u32> {
     let line = line.trim_matches([' ', '\t']);
     let digits = line.strip_suffix(['.', ')']).unwrap_or(line);
@@ -250,7 +252,7 @@ pub(super) fn number_of(line: &str) -> Option<u32> {
     digits.parse().ok().filter(|_| all)
 }
 
-/// Bytes of the bullet or of the number with its delimiter.
+/// The length of the bullet, or of the number with its delimiter, in bytes.
 fn marks(rest: &[u8], line: &Line, marker: &Marker) -> usize {
     let mark = |byte: &u8| *byte == marker.mark;
     rest[line.text..].iter().position(mark).unwrap_or(0) + 1

@@ -1,8 +1,9 @@
-//! Guesses how half-typed inline text goes on, for display only.
+//! Completes half-typed inline markup, for display only.
 //!
-//! What seems to open is closed at the end, and marks that cannot be told yet are held back, so that
-//! nothing flickers while it is typed. What does not look like a mark, such as a star inside of a
-//! word, is text until it turns out to be one. The guess is never used for a finished block.
+//! Markup that seems to be open is closed at the end, and delimiters whose meaning is uncertain are
+//! held back, so that nothing flickers while text arrives. What does not look like a delimiter,
+//! such as an asterisk inside a word, is shown as text until it turns out to be one. Finished
+//! blocks are never repaired.
 
 use std::ops::Range;
 
@@ -10,25 +11,25 @@ use super::cjk;
 use super::guess::{Side, begins_break, likely, may_be_address};
 use super::nest::number_of;
 
-/// How far an unclosed mark reaches before it is taken for a plain character.
+/// How many bytes an unclosed delimiter reaches before it is treated as a plain character.
 pub(super) const REACH: usize = 400;
-/// Open marks that are followed.
+/// How many open delimiters are followed.
 const MARKS: usize = 64;
 /// White space that has no meaning at the end.
 const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
-/// Text settled at once is at least this long, so that there are not too many pieces.
+/// The least number of bytes that are settled at once, so that there are not too many pieces.
 const PIECE: usize = 64;
 
-/// What was found in some text that may go on.
+/// What was found in a text that may continue.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
-    /// Where the text to show ends.
+    /// The end of the text to show.
     cut: usize,
-    /// Brackets to leave out, and marks that are text, in their order.
+    /// Brackets to leave out, and delimiters to show as text, in order.
     edits: Vec<(usize, Edit)>,
-    /// What closes all that is open.
+    /// The delimiters that close all open markup.
     closers: String,
-    /// The last place where nothing is open and a new sentence or line begins.
+    /// The last place at which nothing is open and a new sentence or line begins.
     pub(super) seam: Option<Range<usize>>,
     /// The last place between two words.
     pub(super) gap: Option<Range<usize>>,
@@ -40,16 +41,17 @@ enum Edit {
     Escape,
 }
 
-/// A run of `*`, `_` or `~` that may open.
+/// A run of `*`, `_` or `~` that may open emphasis.
 struct Mark {
     byte: u8,
-    /// Where it begins.
+    /// The start of the run.
     at: usize,
+    /// How many of its characters are not closed yet.
     count: usize,
-    /// How long the run was, and whether it could close as well.
+    /// The length of the run, and whether it can close as well.
     len: usize,
     both: bool,
-    /// It looks as if somebody meant it to open.
+    /// See [`likely`].
     likely: bool,
 }
 
@@ -59,16 +61,16 @@ struct Scanner<'t> {
     at: usize,
     marks: Vec<Mark>,
     brackets: Vec<usize>,
-    /// Lengths of backtick runs that have no partner in the rest of the text.
+    /// The lengths of backtick runs without a partner in the rest of the text, as bits.
     lonely: u64,
-    /// No `>` follows.
+    /// Whether no `>` follows.
     unclosed: bool,
-    /// Link addresses that had no end; after some more of them nobody would call it a link.
+    /// The number of link addresses without an end. After eight, `](` is treated as text.
     endless: usize,
     scan: Scan,
 }
 
-/// Looks at `text`, the inside of a paragraph, heading or cell.
+/// Scans `text`, the content of a paragraph, heading or table cell.
 pub(super) fn scan(text: &str) -> Scan {
     let mut scanner = Scanner {
         text,
@@ -89,7 +91,7 @@ pub(super) fn scan(text: &str) -> Scan {
 }
 
 impl Scan {
-    /// Appends the text to show to `out`, which has what is before it.
+    /// Appends the text to show to `out`, which holds the text before it.
     pub(super) fn repaired(&self, text: &str, out: &mut String) {
         let base = out.len();
         let mut shown = text[..self.cut].trim_end_matches(SPACE);
@@ -107,7 +109,7 @@ impl Scan {
         shown = &shown[from..];
         out.push_str(shown);
         out.push_str(&self.closers);
-        // Nothing but marks is left of a line: without the rest they might mean something else.
+        // If only delimiters are left of a line, they might begin a block without the rest.
         if self.cut < text.len() || text.starts_with('#') {
             let line = out.rfind('\n').map_or(0, |at| at + 1);
             let mark = |byte: u8| b"#-*_=+>|:~ \t".contains(&byte);
@@ -160,7 +162,7 @@ impl Scanner<'_> {
 
     fn finish(mut self) -> Scan {
         if !self.marks.is_empty() && self.scan.closers.is_empty() {
-            // Held back is what would run together with what closes the marks.
+            // Characters that would join the closing delimiters are held back.
             let shown = self.text[..self.scan.cut].trim_end_matches(SPACE);
             let struck = self.marks.last().is_some_and(|mark| mark.byte == b'~');
             let shown = shown.trim_end_matches(|c| struck && c == '~');
@@ -173,7 +175,7 @@ impl Scanner<'_> {
             let slashes = shown.len() - shown.trim_end_matches('\\').len();
             self.scan.cut = shown.len() - slashes % 2;
         }
-        // What has nothing in it yet is held back like a run at the end.
+        // Markup without content is held back like a delimiter run at the end.
         while let Some(mark) = self.marks.last()
             && self.text[..self.scan.cut].trim_end().len() <= mark.at + mark.count
         {
@@ -198,7 +200,7 @@ impl Scanner<'_> {
         false
     }
 
-    /// Whether something that began at `at` may still be completed.
+    /// Whether markup that began at `at` may still be completed.
     fn near(&self, at: usize) -> bool {
         self.bytes.len() - at <= REACH && !self.bytes[at..].contains(&b'\n')
     }
@@ -210,8 +212,8 @@ impl Scanner<'_> {
             .is_some_and(char::is_alphabetic)
     }
 
-    /// A place between words, and perhaps between sentences. A piece of text that begins with
-    /// a letter is a paragraph whatever was before it.
+    /// Notes a place between words, and perhaps between sentences. A letter must follow, because
+    /// then the rest is a paragraph whatever comes before it.
     fn space(&mut self) {
         let at = self.at;
         let Some(&before) = at.checked_sub(1).and_then(|at| self.bytes.get(at)) else {
@@ -224,7 +226,7 @@ impl Scanner<'_> {
         self.place(at..at + 1, ends);
     }
 
-    /// Chinese and Japanese sentences have no space between them.
+    /// Notes a place after Chinese or Japanese punctuation, which no space follows.
     fn full_stop(&mut self) {
         let end = self.at + 3;
         if let Some(stop) = self.text.get(self.at..end)
@@ -296,7 +298,7 @@ impl Scanner<'_> {
         let count = self.run_length(start);
         self.at += count;
         if self.at == self.bytes.len() {
-            // Perhaps only half of it is there; what it closes is closed anyway.
+            // More of the run may follow. If it closes something, that is closed anyway.
             return self.cut(start);
         }
         if byte == b'~' && count > 2 {
@@ -304,7 +306,7 @@ impl Scanner<'_> {
         }
         let struck = |mark: &Mark| (mark.byte, mark.len) == (b'~', 2);
         if byte == b'~' && count == 1 && self.marks.iter().any(struck) {
-            // Neither is one to the parser then.
+            // The parser treats neither as a delimiter then.
             self.scan.edits.push((start, Edit::Escape));
             return true;
         }
@@ -357,7 +359,7 @@ impl Scanner<'_> {
                 count: rest,
                 len: count,
                 both: closes,
-                // One mark before a number is an operator or means “about”.
+                // A single one before a number is an operator or means “about”.
                 likely: likely(last)
                     && (byte != b'~' || count == 2)
                     && !(digit && count == 1)
@@ -402,7 +404,7 @@ impl Scanner<'_> {
         true
     }
 
-    /// Whether without the bracket at `at` its line would begin with what may be a block's marker.
+    /// Whether, without the bracket at `at`, its line would begin with what may be a block marker.
     fn hides_a_marker(&self, at: usize) -> bool {
         let before = self.bytes[..at]
             .strip_suffix(b"!")
@@ -427,7 +429,7 @@ impl Scanner<'_> {
         self.at += 1;
         match self.bytes.get(self.at) {
             None => return self.cut(start),
-            // A line break has no word in it; what else there is of tags is text anyway.
+            // A half-typed `<br>` is held back. Other tags are shown as text anyway.
             Some(_) if begins_break(&self.bytes[start..]) => return self.cut(start),
             Some(b'/' | b'!' | b'?') => {}
             Some(byte) if byte.is_ascii_alphabetic() => {}

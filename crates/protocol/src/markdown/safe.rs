@@ -1,8 +1,8 @@
-//! What a page may be told in a model's words: text, addresses and names.
+//! Makes text, addresses and language names that a model wrote safe for a page.
 
 use pulldown_cmark::LinkType;
 
-/// Writes `<a …>` if the address may be followed.
+/// Writes `<a …>` and returns true if the address is allowed.
 pub(super) fn link_tag(kind: LinkType, address: &str, tag: &mut String) -> bool {
     let mail = kind == LinkType::Email;
     if !mail && !allowed(address) {
@@ -15,9 +15,10 @@ pub(super) fn link_tag(kind: LinkType, address: &str, tag: &mut String) -> bool 
     true
 }
 
-/// Only absolute web addresses, mail and places on this page. The parser has already decoded
-/// entities and escapes. A browser would drop tabs and line ends and read a backslash as a
-/// slash, so an address with any of those is none.
+/// Whether an address is an absolute web address, a mail address or a fragment of this page. The
+/// parser has already decoded entities and escapes. Browsers
+/// [remove](https://url.spec.whatwg.org/#concept-basic-url-parser) tabs and line ends and treat a
+/// backslash as a slash, so an address with any of those is refused.
 fn allowed(address: &str) -> bool {
     if address
         .chars()
@@ -30,15 +31,15 @@ fn allowed(address: &str) -> bool {
         head.eq_ignore_ascii_case(scheme)
             .then(|| &address[scheme.len()..])
     };
-    // With fewer or more than two slashes a browser would read a path or a host out of the
-    // wrong part; `http:x` even is a relative address.
+    // With another number of slashes, a browser would take the host from the wrong part. `http:x`
+    // is even a relative address.
     let web = scheme("https://").or_else(|| scheme("http://"));
     web.or_else(|| scheme("mailto:"))
         .is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
         || address.starts_with('#')
 }
 
-/// The language an info string names, as far as it is safe and short enough for a class name.
+/// The language that an info string names: at most 32 characters that are safe in a class name.
 pub(super) fn language(info: &str) -> String {
     info.trim_start_matches([' ', '\t'])
         .chars()
@@ -47,12 +48,13 @@ pub(super) fn language(info: &str) -> String {
         .collect()
 }
 
-/// Appends `text` so that it is text in an element and in a quoted attribute.
+/// Appends `text`, escaped for the content of an element and for a quoted attribute.
 pub(super) fn escape(text: &str, out: &mut String) {
     escape_with(text, out, |c| matches!(c, '\u{202D}' | '\u{202E}'));
 }
 
-/// As [`escape`], for code, where no invisible character may change the order of what is read.
+/// Like [`escape`], for code, in which no invisible character may change the order of the text
+/// ([Trojan Source](https://trojansource.codes)).
 pub(super) fn escape_code(text: &str, out: &mut String) {
     escape_with(text, out, direction);
 }
@@ -75,18 +77,19 @@ fn escape_with(text: &str, out: &mut String, hidden: impl Fn(char) -> bool) {
     out.push_str(&text[from..]);
 }
 
-/// Not a control character that has no meaning in a text.
+/// Whether a character is no control character, or one that has a meaning in text.
 pub(super) fn visible(c: char) -> bool {
     !c.is_control() || matches!(c, '\n' | '\t' | '\r')
 }
 
-/// Marks that reorder the text around them.
+/// Whether a character is a [bidirectional control](https://www.unicode.org/reports/tr9/) that
+/// reorders the text around it.
 pub(super) fn direction(c: char) -> bool {
     matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Which way a text is written, by its first strong letter: true for right to left. `None` if it
-/// has none. Digits and punctuation go either way.
+/// Whether a text is written right to left, by its first strong character. `None` if it has none,
+/// such as a text of digits and punctuation.
 pub(super) fn right_to_left(text: &str) -> Option<bool> {
     text.chars().find_map(|c| match c {
         '\u{200F}' | '\u{061C}' => Some(true),

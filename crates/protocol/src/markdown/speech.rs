@@ -1,14 +1,15 @@
-//! Markdown to be heard.
+//! Markdown as text for screen readers.
 
 use pulldown_cmark::{CodeBlockKind, Event, Tag, TagEnd};
 
-use super::{html, safe};
+use super::{parser, safe};
 
-/// The text without its markup, for a screen reader. Code is only named, not read out.
+/// The text without its markup, for screen readers. Blocks of code are only announced, not read
+/// out.
 pub fn plain_text(text: &str) -> String {
     let mut out = String::new();
     let mut code = false;
-    html::parse(text, |event| match event {
+    parser::parse(text, |event| match event {
         Event::Start(Tag::CodeBlock(kind)) => {
             code = true;
             out.push_str("Code");

@@ -1,8 +1,9 @@
-//! What is shown of a block while it is open.
+//! The rendered form of an open block.
 //!
-//! Rendering costs what it reads, so it reads little: a part of the block that can no longer
-//! change is settled once, and the rest is rendered again only when it has grown by a share of
-//! its own size. The cost of any number of looks is thus in proportion to the text.
+//! The cost of rendering is that of the text that is read, so little is read: a part of the block
+//! that can no longer change is settled once, and the rest is rendered again only when it has grown
+//! by a share of its own size. The total cost is in proportion to the text, however often it is
+//! rendered.
 
 use super::draft::{Draft, Kind};
 use super::html;
@@ -10,9 +11,10 @@ use super::line::like_delimiter;
 use super::nest::{Leaf, Nest, Typed};
 use super::repair::scan;
 
-/// A tail is rendered again when it has grown by this share of what that costs.
+/// A tail is rendered again when it has grown by 1/64 of the bytes that this reads.
 const SHARE: usize = 64;
-/// A paragraph's tail of this length is settled between two words, whatever is open in it.
+/// From this length on, in bytes, the tail of a paragraph is settled between two words, even if
+/// markup is open in it.
 const LONG: usize = 2048;
 
 /// The rendered parts of an open block.
@@ -22,14 +24,15 @@ pub(super) struct View {
     pub(super) settled: String,
     pub(super) tail: String,
     pub(super) after: &'static str,
-    /// Up to where the source is in `settled`.
+    /// The end of the source text that is in `settled`.
     pub(super) from: usize,
-    /// Up to where it was when `tail` was rendered, and what the next time will cost.
+    /// The end of the source text when `tail` was rendered, and the bytes that the next rendering
+    /// will read.
     shown: usize,
     cost: usize,
-    /// The last look left something out.
+    /// Whether the last rendering left something out.
     lags: bool,
-    /// It turned out not to be made of pieces, and is shown as a whole.
+    /// Whether the block cannot be settled in pieces, and is rendered as a whole.
     whole: bool,
     /// Whether the paragraph in `settled` is written right to left.
     rtl: Option<bool>,
@@ -43,20 +46,20 @@ impl View {
         }
     }
 
-    /// The source before `at` is in `settled` now.
+    /// Notes that the source before `at` is in `settled` now.
     pub(super) fn settle(&mut self, at: usize) {
         self.from = at;
         self.refresh();
     }
 
-    /// Makes the next look render. Says whether the last one left something out.
+    /// Makes the next call render. Returns whether the last one left something out.
     pub(super) fn refresh(&mut self) -> bool {
         self.shown = 0;
         self.cost = 0;
         std::mem::take(&mut self.lags)
     }
 
-    /// Whether the text up to `end` is worth rendering, given what was shown before.
+    /// Whether the text up to `end` has grown enough to be rendered again.
     fn due(&mut self, end: usize) -> bool {
         let enough = end.abs_diff(self.shown) * SHARE >= self.cost;
         self.lags = end != self.shown && !enough;
@@ -68,7 +71,7 @@ impl View {
         self.cost = cost;
     }
 
-    /// Gives up on pieces.
+    /// Stops settling pieces.
     fn make_whole(&mut self, start: usize) {
         *self = Self::new(start);
         self.whole = true;
@@ -76,8 +79,8 @@ impl View {
 }
 
 impl Draft {
-    /// Brings the view up to date with the source, of which what follows `line` is a line
-    /// that is not whole yet, and is hidden unless `decided`.
+    /// Brings the view up to date with the source. The incomplete line that begins at `line` is
+    /// hidden unless it is `decided`.
     pub(super) fn look(&mut self, source: &str, line: usize, decided: bool) {
         let end = if decided { source.len() } else { line };
         match &self.kind {
@@ -98,7 +101,7 @@ impl Draft {
         }
     }
 
-    /// Renders everything; `leaf` says where the last text begins, relative to the block.
+    /// Renders the whole block. `leaf` is the start of the last text, relative to the block.
     fn look_whole(&mut self, source: &str, end: usize, leaf: Option<usize>, number: bool) {
         if self.view.due(end) {
             let text = repaired(&source[self.start..end], leaf, number);
@@ -133,7 +136,7 @@ impl Draft {
         }
     }
 
-    /// Renders rows below a copy of the head, which the parser needs to know the columns.
+    /// Renders rows below a copy of the head, from which the parser learns the columns.
     fn look_rows(&mut self, source: &str, line: usize, end: usize) {
         let Kind::Table(table) = &self.kind else {
             return;
@@ -148,7 +151,7 @@ impl Draft {
         text.push('\n');
         text.push_str(source[self.view.from..line].trim_start_matches(['\r', '\n']));
         let row = repaired_row(&source[line..end]);
-        // The parser takes a row without any cell for the table's end.
+        // For the parser, a row without cells ends the table.
         let partial = !row.trim_matches(['|', ' ', '\t', '\r']).is_empty();
         text.push_str(if partial { &row } else { "" });
         let cost = text.len();
@@ -173,10 +176,10 @@ impl Draft {
         let Kind::Paragraph(paragraph) = &self.kind else {
             return;
         };
-        // What may turn out to be the second row of a table has no word in it.
+        // This may become the delimiter row of a table, and has no word in it.
         let undecided = paragraph.lines > 0 && like_delimiter(&source[line.min(end)..end]);
         let end = if undecided { line.min(end) } else { end };
-        // And what may be its first one must not be settled as text.
+        // What may become the header row must not be settled as text.
         let row = |at: usize| source[at..end].trim_start_matches(' ').starts_with('|');
         let last = if paragraph.lines > 0 {
             paragraph.last.start
@@ -197,8 +200,8 @@ impl Draft {
         }
     }
 
-    /// Shows the inside of a paragraph, settling what it can. `None` if the parser does not
-    /// take it for a paragraph.
+    /// Renders the content of a paragraph, and settles what it can. `None` if the parser does not
+    /// see a paragraph.
     fn look_pieces(&mut self, source: &str, rows: usize, end: usize) -> Option<()> {
         let view = &mut self.view;
         let mut text = &source[view.from..end];
@@ -244,8 +247,8 @@ impl Draft {
     }
 }
 
-/// What may be shown of an open list or quote with the half-typed line taken in: up to where, where
-/// its last text begins, and whether it ends with a number that may become a marker.
+/// What can be shown of an open list or quote with its incomplete line: the end, the start of the
+/// last text, and whether it ends with a number that may become a marker.
 fn typed(nest: &Nest, source: &str, line: usize, end: usize) -> (usize, Option<usize>, bool) {
     let of = |nest: &Nest| match nest.leaf {
         Leaf::Paragraph(at) | Leaf::Heading(at) => Some(at),
@@ -265,8 +268,8 @@ fn typed(nest: &Nest, source: &str, line: usize, end: usize) -> (usize, Option<u
     }
 }
 
-/// `text` with the half-typed marks after `leaf` repaired, or the `number` at its end, which is not
-/// to become an item's.
+/// `text` with the half-typed markup after `leaf` completed. A `number` at its end is escaped, so
+/// that it does not become a list item.
 fn repaired(text: &str, leaf: Option<usize>, number: bool) -> String {
     let mut out = String::with_capacity(text.len() + 8);
     if number {
@@ -285,7 +288,7 @@ fn repaired(text: &str, leaf: Option<usize>, number: bool) -> String {
     out
 }
 
-/// A row of which only the last cell can be half-typed.
+/// A table row with its last cell completed, the only one that can be half-typed.
 fn repaired_row(row: &str) -> String {
     let cell = row.rfind('|').map_or(0, |pipe| pipe + 1);
     let mut text = String::new();

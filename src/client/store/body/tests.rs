@@ -251,7 +251,7 @@ proptest! {
 }
 
 #[test]
-fn text_that_was_thinking_is_folded_away_and_pictures_are_collected() {
+fn text_that_was_thinking_is_folded_away_and_images_are_collected() {
     let mut writer = Writer::new();
     writer
         .write(span(1, None))

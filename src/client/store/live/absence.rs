@@ -1,4 +1,4 @@
-//! How much of an answer came while nobody could see it.
+//! Measures how much of an answer arrived while the reader was away.
 
 use super::{
     driver::{Inbox, Item},
@@ -7,7 +7,7 @@ use super::{
 use gloo_timers::callback::Timeout;
 use headwater_protocol::UnixMs;
 
-/// What was missed has come this many milliseconds after the reader is back.
+/// Milliseconds after the reader's return by which the missed text has arrived.
 const SETTLE_MS: u32 = 400;
 
 /// Whether the reader is away: the page is in the background, or its connection is broken.
@@ -19,14 +19,14 @@ pub(super) struct Absence {
 
 struct Away {
     since: UnixMs,
-    /// Words that were shown then.
+    /// The number of words on the screen when the absence began.
     words: u64,
     /// When the reader came back.
     until: Option<UnixMs>,
 }
 
 impl Absence {
-    /// The reader is away, with so many words on the screen.
+    /// Begins an absence with this many words on the screen.
     pub(super) fn begin(&mut self, now: UnixMs, words: u64) {
         self.settle = None;
         let away = self.current.get_or_insert(Away {
@@ -37,7 +37,7 @@ impl Absence {
         away.until = None;
     }
 
-    /// The reader is here. After an absence [`Item::Settled`] follows.
+    /// Ends the absence. [`Item::Settled`] follows if there was one.
     pub(super) fn end(&mut self, now: UnixMs, inbox: &Inbox) {
         if let Some(away) = self.current.as_mut().filter(|away| away.until.is_none()) {
             away.until = Some(now);
@@ -46,8 +46,8 @@ impl Absence {
         }
     }
 
-    /// How many words came during an absence that is over and was long, said once. `words` are on
-    /// the screen now.
+    /// The number of words that arrived during an absence that is over and was long. Returned once.
+    /// `words` are on the screen now.
     pub(super) fn missed(&mut self, words: u64) -> Option<u64> {
         let away = self.current.take_if(|away| away.until.is_some())?;
         let missed = words.saturating_sub(away.words);

@@ -1,4 +1,4 @@
-//! The stream of a run, and the time by which it must have said something.
+//! The stream of a run and its watchdog.
 
 use super::driver::{Inbox, Item};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
 use gloo_timers::callback::Timeout;
 use headwater_protocol::{RunId, Seq, UnixMs};
 
-/// The newest connection to a run's stream. Only that one is heard.
+/// The newest connection to a run's stream. Input of older ones is ignored.
 pub(super) struct Connection {
     run: RunId,
     inbox: Inbox,
@@ -20,7 +20,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// No connection yet. What the stream says goes to `inbox`.
+    /// No connection yet. Input of the stream goes to `inbox`.
     pub(super) fn new(run: RunId, inbox: Inbox) -> Self {
         Self {
             run,
@@ -32,39 +32,39 @@ impl Connection {
         }
     }
 
-    /// The time for [`follow`](crate::client::follow), in milliseconds; it never goes back.
+    /// The time for [`follow`](crate::client::follow), in milliseconds. It never goes back.
     pub(super) fn now(&mut self) -> UnixMs {
         self.clock.now()
     }
 
-    /// Whether an item of this number is from the newest connection.
+    /// Whether the connection with this number is the newest one.
     pub(super) fn is_newest(&self, number: u32) -> bool {
         number == self.number
     }
 
-    /// Opens the stream behind an entry.
+    /// Opens the stream after an entry.
     pub(super) fn open(&mut self, after: Seq) {
         self.number += 1;
         let (number, inbox) = (self.number, self.inbox.clone());
-        let hear = move |input| inbox.put(Item::Heard(number, input));
-        self.source = Source::open(&run_events_url(self.run, after), hear);
+        let send = move |input| inbox.put(Item::Stream(number, input));
+        self.source = Source::open(&run_events_url(self.run, after), send);
         if self.source.is_none() {
             let refused = Input::Broken { gave_up: true };
-            self.inbox.put(Item::Heard(number, refused));
+            self.inbox.put(Item::Stream(number, refused));
         }
     }
 
-    /// Closes the stream; what is still on its way from it is not heard.
+    /// Closes the stream. Input that is still on its way is ignored.
     pub(super) fn close(&mut self) {
         self.number += 1;
         self.source = None;
     }
 
-    /// Rings at this time, and no longer at an earlier one that was asked for.
+    /// Sets the timer to this time, in place of an earlier one.
     pub(super) fn wait(&mut self, until: UnixMs) {
         let inbox = self.inbox.clone();
         let ms = until.saturating_sub(self.clock.now());
-        // The most that a browser's timer takes.
+        // The longest delay that browsers support.
         let ms = i32::try_from(ms).unwrap_or(i32::MAX).unsigned_abs();
         self.deadline = Some(Timeout::new(ms, move || {
             inbox.put(Item::Input(Input::Tick));
@@ -72,8 +72,9 @@ impl Connection {
     }
 }
 
-/// The machine's clock, but never going back. That clock counts sleep, which `performance.now()`
-/// does not in every browser (<https://developer.mozilla.org/docs/Web/API/Performance/now>).
+/// The system clock, except that it never goes back. It advances during sleep, which
+/// [`performance.now()`](https://developer.mozilla.org/docs/Web/API/Performance/now) does not in
+/// every browser.
 #[derive(Default)]
 struct Clock {
     last: UnixMs,

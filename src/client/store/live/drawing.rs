@@ -1,4 +1,4 @@
-//! When what has come is shown: at most once in an animation frame.
+//! Decides when new content is shown: at most once per animation frame.
 
 use super::driver::{Inbox, Item};
 use crate::{browser, client::store::MessageView};
@@ -6,10 +6,12 @@ use gloo_timers::callback::Timeout;
 use headwater_protocol::UnixMs;
 use leptos::{leptos_dom::helpers::AnimationFrameRequestHandle, prelude::*};
 
-/// A hidden tab draws nothing; what came is taken over in steps of this many milliseconds.
+/// The interval in which a hidden tab, which has no animation frames, takes over new content, in
+/// milliseconds.
 const HIDDEN_STEP_MS: u32 = 200;
 
-/// After this many milliseconds without text, what the renderer left out of a long block is drawn.
+/// Milliseconds without text after which the part of a long block that the renderer left out is
+/// drawn.
 const PAUSE_MS: u32 = 100;
 
 /// The drawing of one answer.
@@ -17,28 +19,28 @@ pub(super) struct Drawing {
     view: MessageView,
     inbox: Inbox,
     wanted: Option<Wanted>,
-    /// Text has come since the last drawing.
+    /// Whether text has arrived since the last drawing.
     text: bool,
     drawn: UnixMs,
     last_text: UnixMs,
     pause: Option<Timeout>,
     /// How often the stream had to be resumed.
     pub(super) reconnects: u32,
-    /// Words that came while the reader was away.
+    /// The number of words that arrived while the reader was away.
     pub(super) caught_up: Option<u64>,
 }
 
-/// What [`Item::Draw`] comes by.
+/// What triggers [`Item::Draw`].
 enum Wanted {
     Frame(AnimationFrameRequestHandle),
-    /// In a hidden tab, which has no frames.
+    /// A timer, in a hidden tab, which has no animation frames.
     Step {
         _timer: Timeout,
     },
 }
 
 impl Drawing {
-    /// Nothing has come yet beside what `view` shows.
+    /// Nothing new has arrived yet.
     pub(super) fn new(view: MessageView, inbox: Inbox) -> Self {
         let any_text = view.with_body(|body| !body.is_empty());
         Self {
@@ -54,20 +56,20 @@ impl Drawing {
         }
     }
 
-    /// A piece of text came.
+    /// Notes that text was appended.
     pub(super) fn text_came(&mut self) {
         self.text = true;
         self.last_text = browser::now();
     }
 
-    /// What is written changed, but not by a piece of text: a tool's card, or the end.
+    /// Notes another change of the content: a tool card or the end.
     pub(super) fn text_changed(&mut self) {
         self.text = true;
     }
 
     /// Draws soon.
     pub(super) fn want(&mut self) {
-        // Timers of hidden tabs may be slowed down to one a minute; frames of the stream are not.
+        // Browsers may throttle the timers of hidden tabs to one per minute, but not the stream.
         let since = browser::now().saturating_sub(self.drawn);
         if browser::is_hidden() && since >= HIDDEN_STEP_MS.into() {
             return self.draw();
@@ -75,7 +77,7 @@ impl Drawing {
         self.request();
     }
 
-    /// Asks for [`Item::Draw`], if none is on its way.
+    /// Requests [`Item::Draw`], unless one is pending.
     pub(super) fn request(&mut self) {
         if self.wanted.is_some() {
             return;
@@ -91,15 +93,15 @@ impl Drawing {
         });
     }
 
-    /// The page came to the front or went to the back. A frame that was asked for never comes in a
-    /// hidden tab, and a step is too slow for a visible one.
+    /// Handles a change of the page's visibility. A requested animation frame never comes in a
+    /// hidden tab, and the timer is too slow for a visible one.
     pub(super) fn visibility_changed(&mut self) {
         if self.wanted.is_some() {
             self.draw();
         }
     }
 
-    /// Shows what has come.
+    /// Shows the new content.
     pub(super) fn draw(&mut self) {
         self.cancel();
         self.drawn = browser::now();
@@ -115,7 +117,8 @@ impl Drawing {
         }
     }
 
-    /// [`Item::Paused`]: draws what the renderer left out, unless text has come meanwhile.
+    /// Handles [`Item::Paused`]: draws what the renderer left out, unless text has arrived
+    /// meanwhile.
     pub(super) fn paused(&mut self) {
         self.pause = None;
         let silence = browser::now().saturating_sub(self.last_text);

@@ -1,5 +1,6 @@
-//! The task that follows a run. It owns the connection, the timers and the fold; callbacks of the
-//! browser come at any time, also from within each other, so they only put items into its inbox.
+//! The task that follows a run. It owns the connection, the timers and the fold. Callbacks of the
+//! browser can come at any time, even nested in each other, so they only put items into the inbox
+//! of the task.
 
 use super::{
     absence::Absence,
@@ -24,17 +25,17 @@ use leptos::prelude::*;
 
 /// What wakes the task.
 pub(super) enum Item {
-    /// A connection has something to say.
-    Heard(u32, Input),
-    /// Something else happened that the state machine must know.
+    /// Input of the connection with this number.
+    Stream(u32, Input),
+    /// Other input of the state machine.
     Input(Input),
-    /// It is time to show what has come.
+    /// It is time to show new content.
     Draw,
     /// Text may have paused.
     Paused,
-    /// The page came to the front or went to the back.
+    /// The visibility of the page changed.
     VisibilityChanged,
-    /// What was missed should have come by now.
+    /// The text that was missed during an absence should have arrived by now.
     Settled,
 }
 
@@ -48,12 +49,12 @@ impl Inbox {
         (Self(sender), items)
     }
 
-    /// Leaves an item for the task. Once the inbox is closed, nobody wants it.
+    /// Sends an item to the task. It is dropped if the inbox is closed.
     pub(super) fn put(&self, item: Item) {
         let _ = self.0.unbounded_send(item);
     }
 
-    /// Ends the task; what is left is not read.
+    /// Ends the task. Remaining items are dropped.
     pub(super) fn close(&self) {
         self.0.close_channel();
     }
@@ -88,7 +89,7 @@ pub(super) async fn drive(
             driver.settled();
             driver.drawing.draw();
             let Driver { short, .. } = driver;
-            // `follow` finds that the run has ended, and drops the follower.
+            // `follow` sees that the run has ended and drops the follower.
             follow(chat);
             if short {
                 reload_after_mismatch(chat, view, run);
@@ -108,7 +109,7 @@ struct Driver {
     drawing: Drawing,
     absence: Absence,
     link: Link,
-    /// The end came, and there is less text than it says.
+    /// Whether the run has ended with less text than its last entry says.
     short: bool,
 }
 
@@ -131,8 +132,8 @@ impl Driver {
 
     fn handle(&mut self, item: Item) {
         match item {
-            Item::Heard(number, _) if !self.connection.is_newest(number) => {}
-            Item::Heard(_, input) | Item::Input(input) => self.step(input),
+            Item::Stream(number, _) if !self.connection.is_newest(number) => {}
+            Item::Stream(_, input) | Item::Input(input) => self.step(input),
             Item::Draw => self.drawing.draw(),
             Item::Paused => self.drawing.paused(),
             Item::VisibilityChanged => {
@@ -143,7 +144,7 @@ impl Driver {
         }
     }
 
-    /// Takes a step of the state machine, and the steps that follow from it.
+    /// Runs the state machine with an input, and then with the inputs that result from it.
     fn step(&mut self, input: Input) {
         let mut next = Some(input);
         while let Some(input) = next.take() {
@@ -179,7 +180,7 @@ impl Driver {
         }
         match event {
             Event::Delta { .. } | Event::Snapshot { .. } => self.drawing.text_came(),
-            // Cards of tools begin, and their words change.
+            // Tool cards appear, and their state changes.
             Event::BlockStarted { tool: Some(_), .. } | Event::SpanFinished { .. } => {
                 self.drawing.text_changed();
             }
@@ -194,7 +195,7 @@ impl Driver {
         applied
     }
 
-    /// Asks by a plain request what has become of the run.
+    /// Asks the server for the state of the run, by a separate request.
     fn ask(&mut self) {
         let (chat, run, view, inbox) = (self.chat, self.run, self.view, self.inbox.clone());
         let Some(id) = chat.id.get_untracked() else {
@@ -244,7 +245,7 @@ impl Driver {
         }
     }
 
-    /// Says, once, how much came while the reader was away.
+    /// Shows once how much arrived while the reader was away.
     fn settled(&mut self) {
         if let Some(missed) = self.absence.missed(self.view.with_body(Body::words)) {
             self.drawing.caught_up = Some(missed);

@@ -1,4 +1,4 @@
-//! Which run is followed, and what happens at its end.
+//! Chooses the run to follow, and handles its end.
 
 use super::driver::{Inbox, Item, drive};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 use headwater_protocol::{ConversationId, RunId, Status, UnixMs, chat::Answer};
 use leptos::prelude::*;
 
-/// A page that was in the background for longer than this may be out of date, in milliseconds.
+/// Milliseconds in the background after which a page may be out of date.
 pub(super) const AWAY_MS: u64 = 5_000;
 
 /// The listeners of a chat and the run that it follows.
@@ -20,11 +20,11 @@ pub(in crate::client::store) struct Live {
     listeners: Vec<Listener>,
     channel: Option<Channel>,
     follower: Option<Follower>,
-    /// Since when the page has been in the background.
+    /// When the page went to the background.
     hidden_since: Option<UnixMs>,
 }
 
-/// The way to the task that follows a run. Dropping it ends the task and closes the stream.
+/// A handle to the task that follows a run. Dropping it ends the task and closes the stream.
 struct Follower {
     run: RunId,
     view: MessageView,
@@ -38,7 +38,7 @@ impl Drop for Follower {
 }
 
 impl Live {
-    /// Tells the other tabs and the sidebar.
+    /// Notifies the other tabs and the sidebar.
     pub(in crate::client::store) fn tell(&self, news: News, conversation: ConversationId) {
         if let Some(channel) = &self.channel {
             channel.post(&news.encode(conversation));
@@ -93,7 +93,7 @@ fn visibility_changed(chat: Chat) {
             .take()
             .map_or(0, |since| now.saturating_sub(since))
     });
-    // Meanwhile another device may have added to the conversation.
+    // Another device may have changed the conversation meanwhile.
     if away.is_some_and(|away| away > AWAY_MS) && chat.running_view().is_none() {
         chat.reload();
     }
@@ -105,13 +105,13 @@ fn heard(chat: Chat, news: News, conversation: ConversationId) {
     }
     match news {
         News::Deleted => chat.clear(),
-        // This page follows the run and sees its end by itself.
+        // This page follows the run and sees its end itself.
         News::Finished if chat.running_view().is_some() => {}
         News::Started | News::Changed | News::Finished => chat.reload(),
     }
 }
 
-/// Follows exactly the running answer on the screen, if there is one.
+/// Follows the running answer on the screen, and nothing else.
 pub(in crate::client::store) fn follow(chat: Chat) {
     let running = chat
         .running_view()
@@ -150,7 +150,8 @@ pub(in crate::client::store) fn follow(chat: Chat) {
     }
 }
 
-/// The answer on the screen has ended, by the stream or by a loaded conversation.
+/// Handles the end of the answer on the screen, which came from the stream or a loaded
+/// conversation.
 fn finished(chat: Chat, view: MessageView) {
     chat.notice.set(None);
     if let Some(id) = chat.id.get_untracked() {
@@ -159,7 +160,7 @@ fn finished(chat: Chat, view: MessageView) {
     if chat.inner.with_value(|inner| inner.unconfirmed) {
         chat.reload();
     }
-    // After a stop or a failure the person may want to say something else first.
+    // After a stop or a failure, the person may want to write something else first.
     if view
         .state
         .with_untracked(|state| state.status == Some(Status::Ok))
@@ -168,7 +169,7 @@ fn finished(chat: Chat, view: MessageView) {
     }
 }
 
-/// Compares the text with the hash of what is stored, and loads it again if they differ.
+/// Compares the hash of the text with that of the stored text, and reloads it if they differ.
 fn check(chat: Chat, view: MessageView, run: RunId) {
     let folded = view.with_body(|body| {
         let of_run = |answer: &&Answer| answer.run == Some(run);
@@ -188,7 +189,7 @@ fn check(chat: Chat, view: MessageView, run: RunId) {
     });
 }
 
-/// What is shown is not what the server stored.
+/// Reloads a text that differs from the stored one.
 pub(super) fn reload_after_mismatch(chat: Chat, view: MessageView, run: RunId) {
     leptos::logging::warn!(
         "The text of an answer differs from the stored one; it is loaded again."

@@ -75,7 +75,7 @@ async fn a_stop_does_not_wait_for_a_picture_that_the_disk_does_not_take() {
     let mut data = b"\x89PNG\r\n\x1a\n".to_vec();
     data.resize(2_000_000, 7);
     let picture = |data: Vec<u8>| {
-        ProviderEvent::Picture(Image {
+        ProviderEvent::Image(Image {
             media_type: "image/png".into(),
             data: data.into(),
         })

@@ -1,4 +1,4 @@
-//! The blocks of one answer. Servers that imitate Anthropic's get their numbers wrong.
+//! The blocks of one answer. Servers that imitate Anthropic's API get their numbers wrong.
 
 use super::open_block::OpenBlock;
 use crate::provider::{
@@ -14,25 +14,25 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The blocks so far.
 #[derive(Debug)]
 pub(super) struct Blocks {
-    /// The open blocks by the server's number.
+    /// The open blocks by the server's numbers.
     open: BTreeMap<u64, OpenBlock>,
-    /// Numbers under which pieces of other blocks come, with the blocks they belong to.
+    /// Wrong numbers, with the numbers of the blocks that their deltas belong to.
     moved: BTreeMap<u64, u64>,
     /// The numbers of open blocks that are not shown.
     ignored: BTreeSet<u64>,
-    /// The number of the block that began last.
+    /// The server's number of the last block that began.
     last: Option<u64>,
-    /// The number of the next block, as we count.
+    /// Our number of the next block.
     next: u32,
-    /// Whether there was anything.
+    /// Whether the answer has any content.
     pub(super) is_any: bool,
-    /// White space that was cut from the end of the half-written answer. If the model writes it
-    /// again, it is there already.
+    /// White space that was removed from the end of the prefill. If the model writes it again, it
+    /// is skipped.
     spaces: String,
 }
 
 impl Blocks {
-    /// No blocks yet. `spaces` was cut from the end of the half-written answer.
+    /// No blocks. `spaces` was removed from the end of the prefill.
     pub(super) fn new(spaces: String) -> Self {
         Self {
             open: BTreeMap::new(),
@@ -45,7 +45,7 @@ impl Blocks {
         }
     }
 
-    /// Tells blocks that came whole.
+    /// Yields complete blocks.
     pub(super) fn all(&mut self, blocks: &[Value], out: &mut Ready) {
         for (number, block) in (0..).zip(blocks) {
             self.start(number, block, out);
@@ -55,7 +55,7 @@ impl Blocks {
         }
     }
 
-    /// Begins a block. Without a number it is the one behind the last.
+    /// Begins a block. Without a number it is the one after the last.
     pub(super) fn start_next(&mut self, number: Option<u64>, block: &Value, out: &mut Ready) {
         let next = self.last.map_or(0, |last| last.saturating_add(1));
         self.start(number.unwrap_or(next), block, out);
@@ -70,7 +70,7 @@ impl Blocks {
             "tool_use" => BlockKind::ToolInput,
             "image" => {
                 match Media::from_object(block) {
-                    Some(Media::Picture(image)) => out.push_back(ProviderEvent::Picture(image)),
+                    Some(Media::Image(image)) => out.push_back(ProviderEvent::Image(image)),
                     Some(Media::Remark(remark)) => {
                         self.begin(number, BlockKind::Text, None, out);
                         self.write(number, &media::paragraph(&remark, false), out);
@@ -80,7 +80,7 @@ impl Blocks {
                 self.is_any = true;
                 return;
             }
-            // What tools of the server do is not shown.
+            // The server's own tools are not shown.
             _ => {
                 self.ignored.insert(number);
                 return;
@@ -93,7 +93,7 @@ impl Blocks {
         });
         let known = |open: &OpenBlock| open.tool.is_some() && open.tool == tool;
         if self.open.get(&number).is_some_and(known) {
-            // The same call begins a second time.
+            // The same call was begun before.
             return;
         }
         self.begin(number, kind, tool, out);
@@ -135,7 +135,7 @@ impl Blocks {
         }
     }
 
-    /// Takes a piece of a block. Without a number it belongs to the one that began last.
+    /// Takes a delta of a block. Without a number it belongs to the last block that began.
     pub(super) fn delta(&mut self, number: Option<u64>, delta: &Value, out: &mut Ready) {
         let number = number.or(self.last).unwrap_or(0);
         let has = |name: &str| delta.get(name).is_some();
@@ -146,7 +146,7 @@ impl Blocks {
             "" if has("text") => BlockKind::Text,
             "" if has("thinking") => BlockKind::Reasoning,
             "" if has("partial_json") => BlockKind::ToolInput,
-            // Citations, or something of a later version.
+            // Citations, or a delta from a later version of the API.
             _ => return,
         };
         let Some(number) = self.place(number, kind, out) else {
@@ -162,7 +162,7 @@ impl Blocks {
         }
     }
 
-    /// Ends a block. Without a number it is the one that began last.
+    /// Ends a block. Without a number it is the last one that began.
     pub(super) fn stop(&mut self, number: Option<u64>, out: &mut Ready) {
         let number = number.or(self.last).unwrap_or(0);
         self.ignored.remove(&number);
@@ -179,9 +179,9 @@ impl Blocks {
         }
     }
 
-    /// The block that a piece of this kind belongs to. Servers get the numbers wrong: a piece whose
-    /// number is another block's, or nobody's, belongs to the last open block of its kind, or begins
-    /// one.
+    /// The number of the block that a delta of this kind belongs to. A delta with a wrong number
+    /// (that of no block, or of a block of another kind) belongs to the last open block of its
+    /// kind, or begins one.
     fn place(&mut self, number: u64, kind: BlockKind, out: &mut Ready) -> Option<u64> {
         if kind == BlockKind::ToolInput && self.ignored.contains(&number) {
             return None;
@@ -201,10 +201,10 @@ impl Blocks {
             return Some(place);
         }
         if kind == BlockKind::ToolInput {
-            // Nobody knows what is called.
+            // The name of the tool is unknown.
             return None;
         }
-        // Another block may have this number.
+        // Another block may already have this number.
         let free = match self.open.contains_key(&number) {
             true => self
                 .open
@@ -224,7 +224,7 @@ impl Blocks {
         self.open.get(&number).is_some_and(|open| open.kind == kind)
     }
 
-    /// Takes a piece of the answer's text.
+    /// Takes a delta of text.
     fn write(&mut self, number: u64, text: &str, out: &mut Ready) {
         if !self.is(number, BlockKind::Text) {
             return;
@@ -258,7 +258,7 @@ impl Blocks {
         }
     }
 
-    /// Takes a piece of the signature of a thought.
+    /// Takes a delta of the signature of a block of thinking.
     fn sign(&mut self, number: u64, piece: &str) {
         if let Some(open) = self.open.get_mut(&number)
             && open.kind == BlockKind::Reasoning

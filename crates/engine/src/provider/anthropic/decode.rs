@@ -1,4 +1,4 @@
-//! Turns the pieces of a streamed answer into events.
+//! Turns a streamed answer into events.
 
 use super::blocks::Blocks;
 use crate::provider::{
@@ -17,14 +17,14 @@ use serde_json::Value;
 pub(in crate::provider) struct Decoder {
     endpoint: Endpoint,
     blocks: Blocks,
-    /// The blocks that came with the message's beginning.
+    /// The blocks in `message_start`.
     opening: Vec<Value>,
     counts: Counts,
     told: Option<Usage>,
     finish: Option<(FinishReason, String)>,
 }
 
-/// The counts that came, each for itself: later ones leave out what did not change.
+/// The token counts, each of them separately: later events leave out those that did not change.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     input: Option<u64>,
@@ -51,7 +51,7 @@ impl Decoder {
         match text(value, "type") {
             "message_start" => {
                 self.count(value.pointer("/message/usage"), out);
-                // Servers that do not stream put all of it in here.
+                // Servers that do not stream put the whole answer here.
                 let content = value.pointer("/message/content").and_then(Value::as_array);
                 self.opening = content.cloned().unwrap_or_default();
             }
@@ -78,7 +78,7 @@ impl Decoder {
                 }
                 return Ok(Flow::Done);
             }
-            // A ping, or something of a later version.
+            // A ping, or an event from a later version of the API.
             kind => {
                 if let Some(error) = fault::found(&self.endpoint, value, !kind.is_empty()) {
                     return Err(error);
@@ -88,7 +88,7 @@ impl Decoder {
         Ok(Flow::More)
     }
 
-    /// Tells the blocks that came with the beginning, unless they came in pieces as well.
+    /// Yields the blocks in `message_start`, unless they were streamed as well.
     fn tell_opening(&mut self, out: &mut Ready) {
         let opening = std::mem::take(&mut self.opening);
         if !self.blocks.is_any {
@@ -96,7 +96,7 @@ impl Decoder {
         }
     }
 
-    /// Takes the provider's reason to end, where it gave one.
+    /// Takes the stop reason, if there is one.
     fn stop(&mut self, word: Option<&str>) -> Result<(), Error> {
         let Some(word) = word.filter(|word| !word.is_empty()) else {
             return Ok(());
@@ -116,7 +116,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Takes counts, and tells them if they are others than before.
+    /// Takes token counts, and yields them if they changed.
     fn count(&mut self, usage: Option<&Value>, out: &mut Ready) {
         let Some(usage) = usage.filter(|usage| usage.is_object()) else {
             return;
@@ -161,7 +161,7 @@ impl Decode for Decoder {
         if data.is_empty() {
             return Ok(Flow::More);
         }
-        // Servers that only speak the format do not all end as it says.
+        // Some servers that imitate the API end in this way.
         if data == "[DONE]" {
             return Ok(Flow::Done);
         }
@@ -193,7 +193,7 @@ impl Decode for Decoder {
         };
         self.blocks.all(blocks, out);
         self.count(value.get("usage"), out);
-        // The document is whole, so the answer is.
+        // The document is complete, so the answer is.
         let word = value.get("stop_reason").and_then(Value::as_str);
         self.stop(word.or(Some("end_turn")))
     }

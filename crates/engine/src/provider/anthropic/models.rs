@@ -5,7 +5,7 @@ use crate::provider::{api_client::ApiClient, catalog, endpoint::Endpoint};
 use headwater_protocol::{Error, ModelInfo};
 use serde_json::Value;
 
-/// How many models a page has: the most that the API allows.
+/// The number of models per page: the most that the API allows.
 const PAGE: &str = "1000";
 
 /// Asks the server for its models, page by page.

@@ -10,15 +10,15 @@ pub(super) struct OpenBlock {
     index: u32,
     pub(super) kind: BlockKind,
     pub(super) tool: Option<ToolCall>,
-    /// Its text, of which servers send what is new or all there is so far.
+    /// The pieces of the text.
     pieces: Pieces,
-    /// The arguments of a call.
+    /// The arguments of a tool call.
     arguments: String,
-    /// Where the last piece of the arguments begins.
+    /// The start of the last piece of the arguments.
     last: usize,
-    /// What proves a thought to be the model's own.
+    /// The signature with which Anthropic recognizes its own thinking.
     pub(super) signature: String,
-    /// A thought that is not shown, in the form in which it is wanted back.
+    /// Thinking that is not shown, in the form in which it must be sent back.
     pub(super) hidden: Value,
 }
 
@@ -36,13 +36,13 @@ impl OpenBlock {
         }
     }
 
-    /// Takes a piece of its text.
+    /// Takes a piece of the text.
     pub(super) fn say(&mut self, text: &str, out: &mut Ready) {
         let new = self.pieces.take(text);
         self.tell(new, out);
     }
 
-    /// Takes a piece of a call's arguments.
+    /// Takes a piece of a tool call's arguments.
     pub(super) fn argue(&mut self, text: &str, out: &mut Ready) {
         if !text.trim().is_empty() {
             self.last = self.arguments.len();
@@ -70,8 +70,7 @@ impl OpenBlock {
             _ if !self.signature.is_empty() => {
                 json!({"type": "thinking", "signature": self.signature})
             }
-            // A server of another vendor that speaks the format signs nothing, and wants its thoughts
-            // back nevertheless.
+            // Servers of other vendors sign nothing, but need their thinking back all the same.
             BlockKind::Reasoning if self.hidden.is_null() => json!({"type": "thinking"}),
             _ => self.hidden,
         };

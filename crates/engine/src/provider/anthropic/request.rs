@@ -1,4 +1,4 @@
-//! Writes the request.
+//! The body of a request.
 
 use super::{
     traits::{Knobs, Traits},
@@ -7,13 +7,14 @@ use super::{
 use crate::provider::{ChatMessage, ChatRequest, Effort, Part, Role, base64, exchange::short};
 use serde_json::{Map, Value, json};
 
-/// The smallest budget of thinking that is taken.
+/// The smallest thinking budget that the API accepts, in tokens
+/// (<https://docs.claude.com/en/docs/build-with-claude/extended-thinking>).
 const LEAST_BUDGET: u32 = 1024;
 
-/// The limit of tokens that every model takes.
+/// A token limit that every model accepts.
 const SHORT: u32 = 4096;
 
-/// The half-written answer to go on from, and the white space at its end, which the format forbids.
+/// The prefill, and the white space at its end, which the API refuses.
 pub(super) fn prefill(request: &ChatRequest) -> Option<(&str, &str)> {
     let whole = request.prefill.as_deref()?;
     let text = whole.trim_end();
@@ -54,7 +55,7 @@ pub(super) fn body(request: &ChatRequest, variant: RequestVariant) -> Value {
     let thinks = think(request, variant, limit, &mut body);
     let temperature = request.sampling.temperature.map(|it| it.clamp(0.0, 1.0));
     let top_p = request.sampling.top_p;
-    // A model that thinks takes no settings of sampling.
+    // With thinking, sampling parameters are refused.
     if !thinks && variant.knobs != Knobs::None {
         if let Some(temperature) = temperature {
             body.insert("temperature".into(), short(temperature));
@@ -67,7 +68,7 @@ pub(super) fn body(request: &ChatRequest, variant: RequestVariant) -> Value {
     Value::Object(body)
 }
 
-/// Says how to think. The answer is whether that is more than not at all.
+/// Writes how the model is to think. Returns whether it thinks at all.
 fn think(
     request: &ChatRequest,
     variant: RequestVariant,
@@ -102,7 +103,7 @@ fn think(
                 Some(Effort::High) => 24_576,
                 _ => 2048,
             };
-            // The budget is a part of the limit, and something must be left for the answer.
+            // The budget is part of the token limit, and the answer needs the rest.
             let budget = wanted.min(limit / 2).max(LEAST_BUDGET);
             if effort == Some(Effort::None) || budget >= limit {
                 return false;
@@ -114,9 +115,9 @@ fn think(
     }
 }
 
-/// Whether the model is told what tools gave that it called without a signed thought, as after an
-/// answer of another model. It may not be told to think then
-/// (<https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking>).
+/// Whether the last turn has results of tools that were called without signed thinking, as after an
+/// answer of another model. Thinking must be off then
+/// (<https://docs.claude.com/en/docs/build-with-claude/extended-thinking>).
 fn calls_without_thought(body: &Map<String, Value>) -> bool {
     let turns = body.get("messages").and_then(Value::as_array);
     let Some([.., asked, results]) = turns.map(Vec::as_slice) else {
@@ -128,13 +129,14 @@ fn calls_without_thought(body: &Map<String, Value>) -> bool {
     begins(results, "tool_result") && !first.is_some_and(is_thought)
 }
 
-/// The turns, one for each change of the speaker. The ends of the last two turns of the person are
-/// marked, so that the next request finds all before them in the provider's cache.
+/// The messages, with alternating roles. The last two turns of the person end with a [cache
+/// breakpoint](https://docs.claude.com/en/docs/build-with-claude/prompt-caching), so that the next
+/// request finds everything before them in the cache.
 fn messages(request: &ChatRequest, variant: RequestVariant) -> Value {
     let mut turns: Vec<(Role, Vec<Value>)> = Vec::new();
     for message in &request.messages {
         let mut blocks: Vec<_> = blocks(message, variant).collect();
-        // A turn may not end with a thought.
+        // A turn must not end with thinking.
         while blocks.last().is_some_and(is_thought) {
             blocks.pop();
         }
@@ -152,7 +154,7 @@ fn messages(request: &ChatRequest, variant: RequestVariant) -> Value {
         }
     }
     for (_, turn) in turns.iter_mut().filter(|(role, _)| *role == Role::User) {
-        // What tools gave back must stand before whatever the person adds.
+        // The results of tools must come before other content.
         turn.sort_by_key(|block| block["type"] != "tool_result");
     }
     turns
@@ -174,7 +176,7 @@ fn messages(request: &ChatRequest, variant: RequestVariant) -> Value {
         .collect()
 }
 
-/// The blocks of a turn. Blank text is refused by the format, and says nothing.
+/// The blocks of a turn. Blank text is left out, because the API refuses it.
 fn blocks(message: &ChatMessage, variant: RequestVariant) -> impl Iterator<Item = Value> {
     let role = message.role;
     message.parts.iter().filter_map(move |part| match part {
@@ -208,9 +210,10 @@ fn blocks(message: &ChatMessage, variant: RequestVariant) -> impl Iterator<Item 
     })
 }
 
-/// A thought as it was given. One that broke off has no value, and one of another vendor none that
-/// this one knows. Anthropic signs each whole thought; DeepSeek and others that speak the format do
-/// not, and refuse a turn with calls without it (<https://api-docs.deepseek.com/guides/anthropic_api>).
+/// A block of thinking as it was received. `None` if it broke off or came from another vendor.
+/// Anthropic signs every complete block. DeepSeek and others that imitate the API do not, but
+/// refuse a turn with tool calls without its thinking
+/// (<https://api-docs.deepseek.com/guides/anthropic_api>).
 fn thought(text: &str, value: &Value) -> Option<Value> {
     match value.get("type")?.as_str()? {
         "thinking" => {
@@ -231,9 +234,9 @@ fn is_thought(block: &Value) -> bool {
     block["type"] == "thinking" || block["type"] == "redacted_thinking"
 }
 
-/// A server that only speaks the format may give identifiers with characters that Anthropic refuses
-/// (`^[a-zA-Z0-9_-]+$`, <https://docs.anthropic.com/en/api/messages>). Each such character becomes
-/// its number, so that two identifiers never become one.
+/// An identifier of a tool call in the [form](https://docs.claude.com/en/api/messages) that
+/// Anthropic accepts: `^[a-zA-Z0-9_-]+$`. Other servers use other characters. Each of them is
+/// replaced by its code point, so that two identifiers never become one.
 fn identifier(id: &str) -> String {
     let mut written = String::with_capacity(id.len());
     for c in id.chars() {
@@ -249,7 +252,7 @@ fn is_blank(text: &str) -> bool {
     text.trim().is_empty()
 }
 
-/// Marks a block as one up to which the provider shall remember the request.
+/// Sets a cache breakpoint after a block.
 fn remember(block: &mut Value) {
     block["cache_control"] = json!({"type": "ephemeral"});
 }

@@ -5,19 +5,19 @@
 /// <https://docs.claude.com/en/docs/build-with-claude/extended-thinking>.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Traits {
-    /// The most tokens to ask for: what the model can write, or what is sensible.
+    /// The token limit to ask for: the most that the model can write, or a sensible number.
     pub(super) limit: u32,
-    /// Whether the model decides by itself how much to think, so that no budget is set.
+    /// Whether the model decides how much to think, so that no budget is set.
     pub(super) adaptive: bool,
     /// Whether the model thinks unless it is told not to.
     pub(super) thinks_unasked: bool,
-    /// Which settings of sampling the model accepts.
+    /// Which sampling parameters the model accepts.
     pub(super) knobs: Knobs,
-    /// Whether the model continues a half-written answer.
+    /// Whether the model continues a prefill.
     pub(super) prefill: bool,
 }
 
-/// Which settings of sampling a model accepts.
+/// Which sampling parameters a model accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Knobs {
     /// `temperature` and `top_p`.
@@ -29,8 +29,8 @@ pub(super) enum Knobs {
 }
 
 impl Traits {
-    /// What is known about this model. A name of Anthropic's without a version counts as a new model;
-    /// any other name counts as a server that speaks the older format.
+    /// The traits of a model. An Anthropic model without a version counts as a new one. Any other
+    /// name counts as a server that imitates the older API.
     pub(super) fn of(model: &str) -> Self {
         let name = model.to_lowercase();
         let ours = name.contains("claude");
@@ -68,7 +68,7 @@ impl Traits {
 }
 
 /// The version in a name such as `claude-3-7-sonnet-20250219`, `claude-opus-4-5` or
-/// `anthropic/claude-sonnet-4.6`. Longer numbers are dates.
+/// `anthropic/claude-sonnet-4.6`. Longer numbers are dates and are ignored.
 fn version(name: &str) -> Option<(u32, u32)> {
     let (_, after) = name.split_once("claude")?;
     let number = |part: &str| {

@@ -1,4 +1,4 @@
-//! What models disagree about in a request, and what to try when one refuses.
+//! The parts of a request that models disagree about, and what to try after a refusal.
 
 use super::{
     request::prefill,
@@ -13,26 +13,26 @@ pub(super) enum Thinking {
     Unsaid,
     /// Not at all.
     Off,
-    /// As much as the model finds right for an effort.
+    /// As much as the model decides for an effort.
     Adaptive,
     /// Up to a number of tokens.
     Budget,
 }
 
-/// What models disagree about in a request.
+/// The parts of a request that models disagree about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::provider) struct RequestVariant {
     /// How the model is told to think.
     pub(super) thinking: Thinking,
     /// Whether another value of `thinking` was refused before.
     other_refused: bool,
-    /// Whether to ask for the text of the thoughts.
+    /// Whether to ask for the text of the thinking.
     pub(super) display: bool,
-    /// Whether the thoughts of earlier turns are sent.
+    /// Whether the thinking of earlier turns is sent.
     pub(super) thoughts: bool,
-    /// Which settings of sampling are sent.
+    /// Which sampling parameters are sent.
     pub(super) knobs: Knobs,
-    /// Whether the limit of tokens is low, if the person set none.
+    /// Whether the token limit is low, if the person set none.
     pub(super) short: bool,
 }
 
@@ -57,7 +57,7 @@ impl RequestVariant {
         }
     }
 
-    /// What to try instead when a model refused the request with these words.
+    /// The variant to try after a refusal with the body `said`.
     pub(super) fn after_refusal(mut self, request: &ChatRequest, said: &[u8]) -> Option<Self> {
         let said = String::from_utf8_lossy(said).to_lowercase();
         let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
@@ -80,7 +80,7 @@ impl RequestVariant {
         } else if says(&["thinking", "effort", "output_config", "budget_tokens"]) {
             self.thinking = match self.thinking {
                 Thinking::Unsaid => return None,
-                // A model that cannot be told not to think can be told to think little.
+                // If thinking cannot be switched off, a low effort is the next best.
                 Thinking::Off => Thinking::Adaptive,
                 _ if self.other_refused => Thinking::Unsaid,
                 Thinking::Adaptive => Thinking::Budget,
@@ -94,7 +94,7 @@ impl RequestVariant {
     }
 }
 
-/// What the person wants of the thinking.
+/// How much thinking the person asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wish {
     None,
@@ -105,7 +105,7 @@ enum Wish {
 impl Wish {
     fn of(request: &ChatRequest) -> Self {
         match request.sampling.effort {
-            // A model that goes on from a half-written answer has thought already, and may not.
+            // Thinking is not allowed with a prefill: the answer has begun already.
             _ if prefill(request).is_some() => Self::None,
             None => Self::None,
             Some(Effort::None) => Self::Off,
@@ -114,7 +114,7 @@ impl Wish {
     }
 }
 
-/// What an accepted variant is remembered by: the model, and what is wanted of its thinking.
+/// The key of an accepted variant: the model, and how much thinking was asked for.
 pub(super) fn key(request: &ChatRequest) -> String {
     format!("{} {:?}", request.model, Wish::of(request))
 }

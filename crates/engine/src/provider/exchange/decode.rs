@@ -1,4 +1,4 @@
-//! What a vendor's decoder does.
+//! The interface of a vendor's decoder.
 
 use crate::provider::{ProviderEvent, endpoint::Endpoint, fault, json, sse};
 use headwater_protocol::{Error, Usage};
@@ -11,36 +11,36 @@ pub(in crate::provider) type Ready = VecDeque<ProviderEvent>;
 /// Whether a stream goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::provider) enum Flow {
-    /// More may come.
+    /// More may follow.
     More,
-    /// The provider said that this was all.
+    /// The provider said that the stream is complete.
     Done,
 }
 
-/// Turns the pieces of one answer into events. It knows nothing of sockets.
+/// Turns the chunks of one answer into events, without I/O.
 pub(in crate::provider) trait Decode: Send + 'static {
-    /// Whether a body that begins with a brace is newline-delimited JSON, not one document. Each
+    /// Whether a body that begins with `{` is newline-delimited JSON and not one document. Each
     /// line is then passed to [`Decode::event`] as the data of an event without a type.
     const LINES: bool = false;
 
-    /// Whether the provider said why it ended. Only the usage may still come.
+    /// Whether the provider sent its finish reason. Only the usage may still follow.
     fn has_finish(&self) -> bool;
 
     /// Takes one event.
     fn event(&mut self, event: &sse::Event, out: &mut Ready) -> Result<Flow, Error>;
 
-    /// Takes a whole answer from a server that does not stream. Half a document is not an error: it
-    /// is an end without a finish.
+    /// Takes the complete answer of a server that does not stream. An incomplete document is not an
+    /// error here, but an end without a finish reason.
     fn whole(&mut self, body: &[u8], out: &mut Ready) -> Result<(), Error>;
 
-    /// Called when thinking was found in the text, for decoders that remember which models think.
+    /// Called when reasoning was found in the text, for decoders that remember which models reason.
     fn thinks(&mut self) {}
 
-    /// Yields what is known so far, such as the counts, because the stream breaks off here.
+    /// Yields what is known so far, such as the usage, because the stream broke off.
     fn break_off(&mut self, out: &mut Ready);
 
-    /// Ends the answer as the provider meant it: with [`ProviderEvent::Finished`] if it said why it
-    /// ended, otherwise as [`Decode::break_off`] does. It is called at most once.
+    /// Ends the answer: with [`ProviderEvent::Finished`] if the provider sent its finish reason,
+    /// otherwise like [`Decode::break_off`]. Called at most once.
     fn end(&mut self, out: &mut Ready);
 }
 
@@ -52,8 +52,10 @@ pub(in crate::provider) fn tell_usage(told: &mut Option<Usage>, usage: Usage, ou
     }
 }
 
-/// The JSON object or array of an event. An event of type `error`, a sentence and broken data are
-/// errors.
+/// The JSON object or array of an event.
+///
+/// # Errors
+/// The provider's error for an event of type `error` or a sentence, `malformed` for broken data.
 pub(in crate::provider) fn event_json(
     endpoint: &Endpoint,
     event: &sse::Event,
@@ -67,8 +69,8 @@ pub(in crate::provider) fn event_json(
     }
 }
 
-/// The JSON document of a whole answer; `None` for half of one, which is an end without a finish, as
-/// in a stream.
+/// The JSON document of a complete answer. `None` for an incomplete one, which is an end without a
+/// finish reason, as in a stream.
 pub(in crate::provider) fn body_json(
     endpoint: &Endpoint,
     body: &[u8],

@@ -1,12 +1,12 @@
-//! Remembers what servers accepted, so that a refusal costs one request and not one for each answer.
+//! Remembers what servers accepted, so that a refusal costs one request and not one per answer.
 
 use parking_lot::Mutex;
 use std::collections::HashMap;
 
-/// How many keys are remembered.
+/// The most keys that are remembered.
 const MAX_KEYS: usize = 256;
 
-/// What was accepted last, by what it depends on, such as the model.
+/// The last accepted values, by a key such as the model.
 #[derive(Debug)]
 pub(in crate::provider) struct Memory<S>(Mutex<HashMap<String, S>>);
 
@@ -17,7 +17,7 @@ impl<S> Default for Memory<S> {
 }
 
 impl<S: Copy + PartialEq> Memory<S> {
-    /// What was accepted last.
+    /// The last accepted value.
     pub(in crate::provider) fn get(&self, key: &str) -> Option<S> {
         let known = self.0.lock();
         known.get(key).copied()
@@ -40,8 +40,8 @@ impl<S: Copy + PartialEq> Memory<S> {
     }
 }
 
-/// Anybody can ask for any name of a model, so the number of keys is limited. What finds no room is
-/// found out again the next time.
+/// Inserts a value if there is room. Anybody can ask for any model name, so the number of keys is
+/// limited. A value that finds no room is determined again for the next request.
 fn insert<S>(known: &mut HashMap<String, S>, key: String, value: S) {
     if known.len() < MAX_KEYS || known.contains_key(&key) {
         known.insert(key, value);

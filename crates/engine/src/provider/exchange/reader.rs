@@ -1,7 +1,7 @@
-//! Reads the body of an answer: bytes in, events out, and no socket in between.
+//! Reads the body of an answer: bytes in, events out, without I/O.
 //!
-//! What comes of the decoder passes through here on its way out: thinking is sorted out of the text,
-//! and an answer that ends without anything in it is a failure.
+//! The decoder's events pass through here: reasoning is separated from text, and an empty answer
+//! becomes a failure.
 
 use super::{Decode, Flow, Ready, thoughts::Thoughts};
 use crate::provider::{
@@ -18,14 +18,14 @@ pub(in crate::provider) struct Reader<D> {
     endpoint: Endpoint,
     form: Form,
     decoder: D,
-    /// What the decoder told last.
+    /// The last events of the decoder.
     raw: Ready,
     thoughts: Thoughts,
-    /// Whether there is anything in the answer.
+    /// Whether the answer has any content.
     told: bool,
 }
 
-/// What the body is. Its first character tells more reliably than its content type.
+/// The format of the body. The first character is more reliable than the content type.
 #[derive(Debug)]
 enum Form {
     /// Nothing but white space so far.
@@ -49,12 +49,12 @@ impl<D: Decode> Reader<D> {
         }
     }
 
-    /// Whether all but the usage is there.
+    /// Whether only the usage may still follow.
     pub(super) fn has_finish(&self) -> bool {
         self.decoder.has_finish()
     }
 
-    /// Takes the next bytes, cut anywhere. After an error or [`Flow::Done`] there is nothing more
+    /// Takes the next bytes, split anywhere. After an error or [`Flow::Done`] there is nothing more
     /// to do.
     pub(in crate::provider) fn push(
         &mut self,
@@ -89,7 +89,8 @@ impl<D: Decode> Reader<D> {
         }
     }
 
-    /// Takes a failure. Once the provider said why it ended, the answer is whole all the same.
+    /// Takes a failure of the connection. After the finish reason, the answer is complete all the
+    /// same.
     pub(super) fn fail(&mut self, error: Error, out: &mut Ready) -> Result<(), Error> {
         if self.has_finish() {
             return self.finish(out);
@@ -99,8 +100,7 @@ impl<D: Decode> Reader<D> {
         Err(error)
     }
 
-    /// Ends the answer as the provider meant it. Where it did not say that it was the end, it may
-    /// have said something else.
+    /// Ends the answer. Without a finish reason, the rest of the body may be an error message.
     fn finish(&mut self, out: &mut Ready) -> Result<(), Error> {
         let has_finish = self.has_finish();
         self.decoder.end(&mut self.raw);
@@ -109,26 +109,26 @@ impl<D: Decode> Reader<D> {
             Form::Events(events) if !has_finish => events.stray().trim(),
             _ => "",
         };
-        // Half a document is only half an answer.
+        // Incomplete JSON is a truncated answer, not an error message.
         if stray.is_empty() || stray.starts_with(['{', '[']) && !is_json(stray) {
             return Ok(());
         }
         Err(fault::from_text(&self.endpoint, stray))
     }
 
-    /// Gives out what the decoder told.
+    /// Passes on the decoder's events.
     fn pass(&mut self, out: &mut Ready) -> Result<(), Error> {
         while let Some(event) = self.raw.pop_front() {
             match &event {
                 ProviderEvent::Delta { text, .. } => self.told |= !text.trim().is_empty(),
-                ProviderEvent::Picture(_)
+                ProviderEvent::Image(_)
                 | ProviderEvent::BlockStarted {
                     kind: BlockKind::ToolInput,
                     ..
                 } => self.told = true,
                 ProviderEvent::Finished { reason, word } if !self.told => {
                     self.raw.clear();
-                    // The engine has a sentence for filters.
+                    // The engine has its own sentence for content filters.
                     if *reason != FinishReason::ContentFilter {
                         return Err(self.without_a_word(*reason, word));
                     }
@@ -144,7 +144,7 @@ impl<D: Decode> Reader<D> {
         Ok(())
     }
 
-    /// The error for an answer that is whole and empty.
+    /// The error for an answer that is complete and empty.
     fn without_a_word(&self, reason: FinishReason, word: &str) -> Error {
         let name = &self.endpoint.name;
         let (code, sentence) = match reason {
@@ -173,7 +173,7 @@ impl<D: Decode> Reader<D> {
             ),
         };
         let mut error = Error::new(code, sentence);
-        // The same limit would be reached again.
+        // Another attempt would reach the same limit.
         error.retryable &= reason != FinishReason::Length;
         error.at("reading the answer")
     }
@@ -241,7 +241,7 @@ impl<D: Decode> Reader<D> {
     }
 }
 
-/// Servers that end without the last blank line have sent a whole event if its JSON is whole.
+/// Takes the event of a stream that ended without the last blank line, if its JSON is complete.
 fn leftover<D: Decode>(
     events: &mut sse::Decoder,
     decoder: &mut D,
@@ -256,7 +256,7 @@ fn leftover<D: Decode>(
     Ok(())
 }
 
-/// Gives a line to the decoder as an event; a blank one is nothing.
+/// Passes a line to the decoder as an event. Blank lines are ignored.
 fn take_line<D: Decode>(decoder: &mut D, line: &str, out: &mut Ready) -> Result<Flow, Error> {
     let data = line.trim();
     if data.is_empty() {

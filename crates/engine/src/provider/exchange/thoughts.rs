@@ -1,32 +1,32 @@
-//! Sorts the thinking out of the blocks of text, whatever the vendor.
+//! Separates reasoning from the blocks of text, for every vendor.
 
 use super::Ready;
 use crate::provider::{
     ProviderEvent,
-    think::{Piece, Think},
+    think::{Piece, ThinkParser},
 };
 use headwater_protocol::BlockKind;
 use serde_json::Value;
 use std::collections::HashMap;
 
-/// Stands between a decoder and whoever reads its events, and numbers the blocks anew: one block of
-/// text may become one of reasoning and one of text.
+/// Filters the events of a decoder and renumbers the blocks, because one block of text can become
+/// one of reasoning and one of text.
 #[derive(Debug, Default)]
 pub(super) struct Thoughts {
-    think: Think,
-    /// The blocks that are open, by the decoder's numbers.
+    think: ThinkParser,
+    /// The open blocks, by the decoder's numbers.
     open: HashMap<u32, Open>,
-    /// The decoder's number of the block whose text is being sorted.
+    /// The decoder's number of the block whose text is being split.
     current: Option<u32>,
     /// The number of the next block.
     next: u32,
-    /// Whether thinking was found in the text.
+    /// Whether reasoning was found in the text.
     pub(super) found: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Open {
-    /// Text, and the block that it goes to now.
+    /// Text, with the number and the kind of the block that it is written to.
     Text(Option<(u32, BlockKind)>),
     Other(u32),
 }
@@ -82,7 +82,7 @@ impl Thoughts {
         self.tell(index, pieces, out);
     }
 
-    /// Gives out text that was held back as the possible start of a tag.
+    /// Releases text that was held back as the possible start of a tag.
     fn flush(&mut self, out: &mut Ready) {
         if let Some(index) = self.current.take() {
             let mut pieces = Vec::new();
@@ -98,7 +98,7 @@ impl Thoughts {
                 _ => None,
             };
             let now = match piece {
-                Piece::WasThought => {
+                Piece::WasReasoning => {
                     self.found = true;
                     if let Some((index, _)) = block {
                         let kind = BlockKind::Reasoning;
@@ -145,7 +145,7 @@ impl Thoughts {
                 });
                 close(index, value, out);
             }
-            // A block without a word is none.
+            // An empty block is left out.
             _ => {}
         }
     }

@@ -1,4 +1,4 @@
-//! What is particular to a vendor's API.
+//! What is specific to a vendor's API.
 
 use super::Decode;
 use crate::provider::{ChatRequest, api_client::ApiClient, endpoint::Endpoint};
@@ -7,15 +7,15 @@ use headwater_protocol::{Error, ModelInfo, Stage};
 use reqwest::Url;
 use serde::Serialize;
 
-/// What makes a failed request worth sending again, such as the download of a model: its stages
-/// until it is done, or why it failed.
+/// Work after which a failed request is sent again, such as the download of a model. It yields its
+/// stages, or the error if it fails.
 pub(in crate::provider) type Remedy = BoxStream<'static, Result<Stage, Error>>;
 
-/// How a vendor is asked, and what reads its answers.
+/// Writes a vendor's requests and chooses the decoder of its answers.
 pub(in crate::provider) trait Vendor: Sized + Send + Sync + 'static {
-    /// What reads its answers.
+    /// The decoder of an answer.
     type Decoder: Decode;
-    /// What its servers or models disagree about in a request.
+    /// The parts of a request that the vendor's servers or models disagree about.
     type RequestVariant: Copy + PartialEq + Send + Sync;
 
     /// The address that a request is sent to.
@@ -39,17 +39,17 @@ pub(in crate::provider) trait Vendor: Sized + Send + Sync + 'static {
         false
     }
 
-    /// The variant to try first where none was accepted before.
+    /// The variant to try first if none was accepted before.
     fn likely_variant(&self, request: &ChatRequest) -> Self::RequestVariant;
 
-    /// What an accepted variant is remembered by: all of a request that
-    /// [`Vendor::likely_variant`] depends on.
+    /// The key under which an accepted variant is remembered. It contains everything in a request
+    /// that [`Vendor::likely_variant`] depends on.
     fn variant_key(&self, request: &ChatRequest) -> String {
         format!("{} {:?}", request.model, request.sampling.effort)
     }
 
-    /// The variant to try after the server refused this one with a status 400 or 422 and these
-    /// words. A variant that was tried is not tried again.
+    /// The variant to try after the server refused this one with status 400 or 422 and the body
+    /// `said`. No variant is tried twice.
     fn after_refusal(
         &self,
         request: &ChatRequest,
@@ -57,14 +57,13 @@ pub(in crate::provider) trait Vendor: Sized + Send + Sync + 'static {
         said: &[u8],
     ) -> Option<Self::RequestVariant>;
 
-    /// Called with a variant that the server accepted. Returns what to try first for later requests
-    /// of the same key; `None` if the variant says nothing about them, because something was left
-    /// out for the sake of this conversation alone.
+    /// Called with a variant that the server accepted. Returns the variant to try first for later
+    /// requests with the same key. `None` if the variant was only needed for this conversation.
     fn accepted(&self, variant: Self::RequestVariant) -> Option<Self::RequestVariant> {
         Some(variant)
     }
 
-    /// What to do about a failure before the request is sent once more, or the error to end with.
+    /// What to do about a failure before the request is sent again, or the error to end with.
     /// `first` is false after another remedy for the same request.
     fn remedy(
         &self,

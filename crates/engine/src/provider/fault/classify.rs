@@ -1,9 +1,9 @@
-//! Which of our codes a failure has.
+//! Chooses the [`ErrorCode`] of a failure.
 
 use super::details::ErrorDetails;
 use headwater_protocol::ErrorCode;
 
-/// The code of a failure, by what the server says and then by its HTTP status.
+/// The code of a failure, by the server's words and then by its HTTP status.
 pub(super) fn classify(status: Option<u16>, said: &ErrorDetails) -> ErrorCode {
     let message = said.message.to_lowercase();
     let says = |needles: &[&str]| {
@@ -51,7 +51,7 @@ pub(super) fn classify(status: Option<u16>, said: &ErrorDetails) -> ErrorCode {
     ]) {
         return ErrorCode::ContentFiltered;
     }
-    // Google says "quota" for the limit per minute as well. Only the one per day is used up.
+    // Google says "quota" for its limit per minute as well, which is only a rate limit.
     let resource = said.words.contains("resource_exhausted");
     if resource && said.words.contains("perday") {
         return ErrorCode::Quota;
@@ -96,7 +96,7 @@ pub(super) fn classify(status: Option<u16>, said: &ErrorDetails) -> ErrorCode {
         Some(413) if !says(&["rate_limit"]) => ErrorCode::TooLarge,
         Some(413 | 429) => ErrorCode::RateLimited,
         Some(503 | 529) => ErrorCode::Overloaded,
-        // A gateway speaks about itself, and may quote the provider behind it.
+        // A gateway speaks of itself, but may quote the provider behind it.
         Some(502 | 504) => match without_status(&says) {
             ErrorCode::RateLimited => ErrorCode::RateLimited,
             _ => ErrorCode::ProviderError,
@@ -110,7 +110,7 @@ pub(super) fn classify(status: Option<u16>, said: &ErrorDetails) -> ErrorCode {
     }
 }
 
-/// Whether a sentence says in its own words that the context is too small.
+/// Whether a message says that the context is too small, in whatever words.
 fn exceeds_context(message: &str) -> bool {
     let more = [
         "exceed",
@@ -125,7 +125,7 @@ fn exceeds_context(message: &str) -> bool {
         && more.iter().any(|word| message.contains(word))
 }
 
-/// The code of a failure that came without a status, as in the middle of a stream.
+/// The code of a failure without a status, as in the middle of a stream.
 fn without_status(says: &dyn Fn(&[&str]) -> bool) -> ErrorCode {
     const WORDS: [(&[&str], ErrorCode); 7] = [
         (

@@ -1,12 +1,12 @@
-//! What a server said of a failure, wherever in its answer it stood.
+//! Finds the details of a failure, wherever in the answer they are.
 
 use serde_json::Value;
 use std::time::Duration;
 
-/// How deep errors inside of errors are looked for: gateways wrap what others told them.
+/// How deep nested errors are searched. Gateways wrap the errors of providers.
 const DEPTH: usize = 4;
 
-/// Where servers put their sentence.
+/// The fields in which servers put their message.
 const MESSAGES: [&str; 8] = [
     "message",
     "detail",
@@ -18,17 +18,17 @@ const MESSAGES: [&str; 8] = [
     "error_description",
 ];
 
-/// What a server said.
+/// The details of a failure.
 #[derive(Debug, Default)]
 pub(super) struct ErrorDetails {
     pub(super) message: String,
     /// The code and the type, in lower case.
     pub(super) words: String,
-    /// A code that is a number is an HTTP status.
+    /// The HTTP status, if the code is one.
     pub(super) status: Option<u16>,
-    /// When to come back, in milliseconds.
+    /// How long to wait before another attempt, in milliseconds.
     pub(super) retry_after_ms: Option<u64>,
-    /// How many tokens were asked for, and how many are possible.
+    /// The tokens of the request, and the size of the context.
     pub(super) tokens: Option<(u64, u64)>,
 }
 
@@ -37,7 +37,7 @@ impl ErrorDetails {
         self.words.contains(word) || self.message.to_lowercase().contains(word)
     }
 
-    /// Of plain text. A page for people is worth no quotation.
+    /// The details in plain text. A page of HTML is not quoted.
     pub(super) fn of_text(text: &str) -> Self {
         let text = text.trim();
         let message = match text.starts_with('<') {
@@ -51,7 +51,7 @@ impl ErrorDetails {
         }
     }
 
-    /// Of JSON: finds the words in the forms that servers use.
+    /// The details in JSON, in all forms that servers use.
     pub(super) fn of(value: &Value) -> Self {
         let mut said = Self::default();
         said.read(value, DEPTH);
@@ -65,7 +65,7 @@ impl ErrorDetails {
             self.message = text.clone();
             return;
         }
-        // The innermost knows best; what stands around it counts where it says nothing.
+        // The innermost error is the most precise. Outer ones fill in what it leaves out.
         let inner = ["error", "errors", "base_resp", "response", "detail"]
             .into_iter()
             .filter_map(|name| value.get(name))
@@ -109,7 +109,8 @@ impl ErrorDetails {
         self.raw(value, depth);
     }
 
-    /// Google's details: how long to wait, and which limit was reached.
+    /// Reads Google's [error details](https://google.aip.dev/193#error-details): how long to wait,
+    /// and which limit was reached.
     fn details(&mut self, value: &Value) {
         let details = value.get("details").and_then(Value::as_array);
         for detail in details.into_iter().flatten() {
@@ -124,7 +125,8 @@ impl ErrorDetails {
         }
     }
 
-    /// What a gateway was told by the provider behind it, in OpenRouter's form.
+    /// Reads the error of the provider behind a gateway, in
+    /// [OpenRouter's form](https://openrouter.ai/docs/api-reference/errors).
     fn raw(&mut self, value: &Value, depth: usize) {
         let raw = value.pointer("/metadata/raw").and_then(Value::as_str);
         let Some(raw) = raw.filter(|raw| depth > 0 && !raw.trim().is_empty()) else {
@@ -153,7 +155,7 @@ impl ErrorDetails {
     }
 }
 
-/// Whether an object is plainly an error, or holds one.
+/// Whether an object is explicitly an error, or contains one.
 pub(super) fn is_error(value: &Value) -> bool {
     let word = |name: &str| value.get(name).and_then(Value::as_str);
     let code = value
@@ -176,8 +178,7 @@ pub(super) fn is_message(value: &Value) -> bool {
         .any(|message| message.is_array() || message.as_str().is_some_and(|text| !text.is_empty()))
 }
 
-/// Whether there is anything in a value but blanks: some servers send an empty error with every
-/// piece.
+/// Whether a value is not blank. Some servers send an empty error with every chunk.
 fn is_said(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => false,
@@ -189,7 +190,7 @@ fn is_said(value: &Value) -> bool {
     }
 }
 
-/// The sentences of a list of what is wrong with a request.
+/// The messages of a list of validation errors.
 fn sentences(list: &[Value]) -> String {
     let sentences = list.iter().filter_map(|item| item.get("msg")?.as_str());
     sentences.collect::<Vec<_>>().join("; ")

@@ -1,4 +1,4 @@
-//! Turns the pieces of an answer into events.
+//! Turns a streamed answer into events.
 
 use super::parts::{Shown, shown};
 use crate::provider::{
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 #[derive(Debug)]
 pub(in crate::provider) struct Decoder {
     endpoint: Endpoint,
-    /// The number of the candidate that is listened to.
+    /// The number of the candidate that is used.
     candidate: Option<u64>,
     prose: Prose,
     blocks: Blocks,
@@ -34,12 +34,12 @@ impl Decoder {
         }
     }
 
-    /// Takes one response; a stream is made of many.
+    /// Takes one response. A stream consists of many.
     fn response(&mut self, response: &Value, out: &mut Ready) -> Result<(), Error> {
         let known = ["candidates", "usageMetadata", "promptFeedback"];
         let speaks = known.iter().any(|name| response.get(name).is_some());
         let failure = fault::found(&self.endpoint, response, speaks);
-        // Every response counts anew from the start of the answer.
+        // The counts of every response are cumulative.
         self.blocks
             .count(response.get("usageMetadata").and_then(usage));
         let blocked = response
@@ -71,7 +71,8 @@ impl Decoder {
         Ok(())
     }
 
-    /// The candidate that counts. We ask for one answer: the one that spoke first is listened to.
+    /// The candidate that is used. Only one is requested; if there are more, the first one that
+    /// arrived counts.
     fn pick<'a>(&mut self, candidates: &'a [Value]) -> Option<&'a Value> {
         let index = |candidate: &Value| candidate.get("index").and_then(Value::as_u64);
         let first = candidates.iter().map(|one| index(one).unwrap_or(0)).min()?;
@@ -80,7 +81,7 @@ impl Decoder {
         candidates.iter().find(is_wanted)
     }
 
-    /// Takes the reason to end. Some are failures, and the model may do better next time.
+    /// Takes the finish reason. Some reasons are failures that may not happen again.
     fn end_with(&mut self, word: &str, candidate: &Value) -> Result<(), Error> {
         let failed = matches!(
             word,
@@ -114,7 +115,7 @@ impl Decoder {
             self.blocks.close(out);
             let text = |name: &str| call.get(name).and_then(Value::as_str).unwrap_or_default();
             let id = text("id");
-            // A call with an identifier comes once, however often it is said.
+            // A repeated call with the same identifier is ignored.
             if self.blocks.has_call(id) {
                 return;
             }
@@ -157,7 +158,7 @@ impl Decoder {
         }
     }
 
-    /// Gives out text that was held back as a possible repetition.
+    /// Yields text that was held back as a possible repetition.
     fn flush(&mut self, out: &mut Ready) {
         for (kind, held) in self.prose.flush() {
             self.blocks.say(kind, &held, out);
@@ -185,7 +186,7 @@ impl Decode for Decoder {
     fn event(&mut self, event: &sse::Event, out: &mut Ready) -> Result<Flow, Error> {
         match event.data.trim() {
             "" => return Ok(Flow::More),
-            // The end of proxies that speak another protocol as well.
+            // The terminal event of proxies that also speak OpenAI's protocol.
             "[DONE]" => return Ok(Flow::Done),
             _ => {}
         }
@@ -214,8 +215,7 @@ impl Decode for Decoder {
     }
 
     fn break_off(&mut self, out: &mut Ready) {
-        // What was held back is dropped: whether it is new is not known, and the next attempt
-        // writes it again.
+        // Held-back text is dropped: it may be a repetition, and the next attempt writes it again.
         self.blocks.tell_usage(true, out);
     }
 
@@ -228,19 +228,19 @@ impl Decode for Decoder {
     }
 }
 
-/// The responses of a document: one, or a list of a server that knows no events.
+/// The responses of a document: one, or a list from a server without event streams.
 fn responses(document: &Value) -> &[Value] {
     document
         .as_array()
         .map_or(std::slice::from_ref(document), Vec::as_slice)
 }
 
-/// The closed word for a reason to end.
+/// Maps a finish reason.
 fn reason(word: &str) -> FinishReason {
     match word {
         "STOP" => FinishReason::Stop,
         "MAX_TOKENS" => FinishReason::Length,
-        // Google says `STOP` after calls; servers that speak its protocol for others do not.
+        // Google sends `STOP` after calls. Other servers that speak its protocol do not.
         "FUNCTION_CALL" | "TOOL_CALLS" => FinishReason::ToolCalls,
         "SAFETY"
         | "RECITATION"
@@ -252,12 +252,13 @@ fn reason(word: &str) -> FinishReason {
         | "IMAGE_PROHIBITED_CONTENT"
         | "IMAGE_RECITATION"
         | "MODEL_ARMOR" => FinishReason::ContentFilter,
-        // `OTHER` and whatever comes later.
+        // `OTHER`, and reasons of later versions.
         _ => FinishReason::Other,
     }
 }
 
-/// The counts; `None` if nothing is counted. What is thought is not among the candidates' tokens.
+/// The usage; `None` if nothing is counted. Tokens of thoughts are not included in those of the
+/// candidates.
 fn usage(value: &Value) -> Option<Usage> {
     let count = |name: &str| value.get(name).and_then(Value::as_u64).unwrap_or(0);
     let reasoning = count("thoughtsTokenCount");

@@ -28,7 +28,7 @@ pub(super) async fn fetch(client: &ApiClient) -> Result<Vec<ModelInfo>, Error> {
     Ok(models)
 }
 
-/// A model of the list, if it is one to chat with.
+/// A model of the list, if it is a chat model.
 fn info(endpoint: &Endpoint, model: &Value) -> Option<ModelInfo> {
     let id = bare(model.get("name")?.as_str()?);
     let answers = model
@@ -44,12 +44,12 @@ fn info(endpoint: &Endpoint, model: &Value) -> Option<ModelInfo> {
     Some(catalog::info(endpoint, id, name, context))
 }
 
-/// The name without the collection it is in.
+/// The name without its collection, such as `models/`.
 pub(super) fn bare(name: &str) -> &str {
     name.strip_prefix("models/").unwrap_or(name)
 }
 
-/// Whether a model that answers writes something else than text, or needs another protocol.
+/// Whether a model produces something other than text, or needs another API.
 fn makes_other_things(id: &str) -> bool {
     const OTHERS: [&str; 11] = [
         "embedding",
@@ -67,19 +67,19 @@ fn makes_other_things(id: &str) -> bool {
     OTHERS.iter().any(|part| id.contains(part))
 }
 
-/// How a model is told how much to think.
+/// How the amount of thinking is set for a model
+/// (<https://ai.google.dev/gemini-api/docs/thinking>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Thinks {
     /// It does not think.
     Never,
-    /// By a number of tokens, as in generation 2.5; whether it can do without.
+    /// By a number of tokens, as in generation 2.5. `can_be_off`: thinking can be switched off.
     Budget { can_be_off: bool },
-    /// By a word, as since generation 3; the least word that it knows, and whether it knows
-    /// `medium`.
+    /// By a level, since generation 3: the lowest level, and whether `medium` is supported.
     Level { least: &'static str, medium: bool },
 }
 
-/// How a model thinks, told by its name.
+/// How a model thinks, by its name.
 pub(super) fn thinks(model: &str) -> Thinks {
     let model = bare(model);
     let pro = model.contains("pro");
@@ -96,8 +96,8 @@ pub(super) fn thinks(model: &str) -> Thinks {
     }
 }
 
-/// Whether a model goes on from its own half-written turn. The names are those of which it is
-/// known; later models refuse it.
+/// Whether a model continues a prefill. The names are those of models known to do so; later models
+/// refuse.
 pub(super) fn takes_prefill(model: &str) -> bool {
     const KNOWN: [&str; 5] = [
         "gemini-1.5-",
@@ -110,7 +110,7 @@ pub(super) fn takes_prefill(model: &str) -> bool {
     KNOWN.iter().any(|start| model.starts_with(start))
 }
 
-/// Whether a model refuses its own tool calls when they come back without a signature.
+/// Whether a model refuses its own tool calls without their signatures.
 pub(super) fn wants_signatures(model: &str) -> bool {
     matches!(thinks(model), Thinks::Level { .. })
 }

@@ -1,16 +1,16 @@
-//! Parts of an answer that are neither words nor calls: files, and programs that the model ran.
+//! Parts of an answer other than text and calls: files, and code that the model executed.
 
 use crate::provider::media::Media;
 use serde_json::Value;
 
-/// What of a part is neither words nor a call.
+/// The content of a part that is neither text nor a call.
 pub(super) enum Shown {
     Media(Media),
-    /// A program that the model ran, or what came of it, as Markdown.
+    /// Executed code or its output, as Markdown.
     Code(String),
 }
 
-/// Reads such a part; `None` if it holds something else.
+/// Reads such a part. `None` if it is another one.
 pub(super) fn shown(part: &Value) -> Option<Shown> {
     let text = |path: &str| part.pointer(path).and_then(Value::as_str);
     if let Some(data) = text("/inlineData/data") {
@@ -28,7 +28,7 @@ pub(super) fn shown(part: &Value) -> Option<Shown> {
     Some(Shown::Code(fenced("", output)))
 }
 
-/// Code as a block of Markdown, within a fence that is longer than any in it.
+/// Code as a fenced block. The fence is longer than any in the code.
 fn fenced(language: &str, code: &str) -> String {
     let runs = code.split(|letter| letter != '`').map(str::len);
     let fence = "`".repeat(runs.max().unwrap_or(0).max(2) + 1);

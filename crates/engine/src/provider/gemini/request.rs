@@ -1,4 +1,4 @@
-//! Writes the request.
+//! The body of a request.
 
 use super::{
     models::{self, Thinks},
@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 
-/// What Google accepts in place of a missing signature, as in a conversation that another model
-/// began: <https://ai.google.dev/gemini-api/docs/thought-signatures>.
+/// The placeholder that Google accepts for a missing signature, as in a conversation that another
+/// model began: <https://ai.google.dev/gemini-api/docs/thought-signatures>.
 const NO_SIGNATURE: &str = "skip_thought_signature_validator";
 
 #[derive(Serialize)]
@@ -141,8 +141,8 @@ fn role(role: Role) -> &'static str {
     }
 }
 
-/// The turns without empty ones, and neighbours of the same speaker as one: what tools gave back
-/// must come in one turn.
+/// The turns without empty ones, with consecutive turns of the same role merged: the results of all
+/// tools must be in one turn.
 fn merged<'a>(turns: impl Iterator<Item = Turn<'a>>) -> Vec<Turn<'a>> {
     let mut merged: Vec<Turn<'a>> = Vec::new();
     for turn in turns.filter(|turn| !turn.parts.is_empty()) {
@@ -154,13 +154,13 @@ fn merged<'a>(turns: impl Iterator<Item = Turn<'a>>) -> Vec<Turn<'a>> {
     merged
 }
 
-/// The parts of a turn: with the signatures that it has, or without, and whether the model wants
-/// one on a call.
+/// The parts of a turn. `signatures` says whether its signatures are sent, and `wanted` whether
+/// tool calls need one.
 fn pieces(parts: &[Part], signatures: bool, wanted: bool) -> Vec<Piece<'_>> {
     let mut pieces: Vec<Piece<'_>> = Vec::new();
-    // The signature of the call that comes next.
+    // The signature of the next call.
     let mut signature = None;
-    // Calls that the model made at once have one signature, on the first of them.
+    // Parallel calls have one signature, on the first of them.
     let mut signed = false;
     for part in parts {
         match part {
@@ -175,7 +175,7 @@ fn pieces(parts: &[Part], signatures: bool, wanted: bool) -> Vec<Piece<'_>> {
             ),
             Part::Reasoning { text, value } => {
                 let word = |name: &str| value.get(name)?.as_str().filter(|_| signatures);
-                // A thought without its signature is of no use to the model.
+                // Without its signature, a thought is of no use to the model.
                 match (word("thoughtSignature"), word("part")) {
                     (None, _) => {}
                     (found, Some("call")) => signature = found,
@@ -223,7 +223,7 @@ fn pieces(parts: &[Part], signatures: bool, wanted: bool) -> Vec<Piece<'_>> {
     pieces
 }
 
-/// The identifier of a call, unless we made it up.
+/// The identifier of a call, unless it is one of ours.
 fn known(id: &str) -> Option<&str> {
     (!id.is_empty() && !is_ours(id)).then_some(id)
 }
@@ -247,7 +247,7 @@ fn tools(request: &ChatRequest) -> Vec<Value> {
         .iter()
         .map(|tool| {
             let mut declaration = json!({"name": tool.name, "description": tool.description});
-            // The other field, `parameters`, takes only a part of JSON Schema.
+            // The other field, `parameters`, supports only a subset of JSON Schema.
             if tool.parameters.is_object() {
                 declaration["parametersJsonSchema"] = tool.parameters.clone();
             }

@@ -1,18 +1,18 @@
-//! What models disagree about in a request, and what to try when one refuses.
+//! The parts of a request that models disagree about, and what to try after a refusal.
 
 use super::models::{self, Thinks};
 use crate::provider::{ChatRequest, Effort};
 
-/// What models disagree about in a request.
+/// The parts of a request that models disagree about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::provider) struct RequestVariant {
     /// What is said about thinking.
     pub(super) thinking: Thinking,
-    /// Whether the system prompt has a field of its own. Otherwise it stands before the first turn.
+    /// Whether the system prompt has a field of its own. Otherwise it comes before the first turn.
     pub(super) system: bool,
     /// Whether temperature and `top_p` are sent. The latest models refuse them.
     pub(super) sampling: bool,
-    /// Whether signatures go back. They are invalid once the key or the server changed.
+    /// Whether signatures are sent back. They become invalid when the key or the server changes.
     pub(super) signatures: bool,
     /// Whether each turn with calls needs a signature, its own or a placeholder.
     pub(super) signed: bool,
@@ -45,7 +45,7 @@ impl RequestVariant {
         }
     }
 
-    /// What to try instead when a model refused the request with these words, in lower case.
+    /// The variant to try after a refusal with the message `said`, in lower case.
     pub(super) fn after_refusal(self, said: &str, request: &ChatRequest) -> Option<Self> {
         let says = |needles: &[&str]| needles.iter().any(|needle| said.contains(needle));
         let of_signature = says(&["thought_signature", "thought signature", "thoughtsignature"]);
@@ -57,7 +57,7 @@ impl RequestVariant {
         }
         if self.thinking != Thinking::Silent && says(&["thinking"]) {
             let thinking = match self.thinking {
-                // Who wants no thinking does not want to see it either.
+                // Without thinking, there is nothing to show.
                 Thinking::Chosen if request.sampling.effort != Some(Effort::None) => {
                     Thinking::Shown
                 }

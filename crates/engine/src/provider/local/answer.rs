@@ -12,26 +12,26 @@ use crate::provider::{
     ChatRequest, ProviderEvent, Sampling,
     blocks::Blocks,
     exchange::Ready,
-    think::{Piece, Think},
+    think::{Piece, ThinkParser},
 };
 use candle_core::Tensor;
 use headwater_protocol::{Error, FinishReason, Stage, Usage};
 use tokio::sync::mpsc::Sender;
 
-/// Progress of a prompt is told each time it has grown by so many percent: at most 17 times.
+/// The step in which the progress of a prompt is reported, in percent: at most 17 times.
 const PROGRESS_STEP: usize = 6;
 
-/// Where the events of an answer go.
-pub(super) struct Outlet {
+/// The channel for the events of an answer.
+pub(super) struct EventSender {
     pub(super) events: Sender<Result<ProviderEvent, Error>>,
     pub(super) cancel: Cancel,
 }
 
-impl Outlet {
-    /// Hands an event over and waits for room; a reader that goes away ends the wait.
+impl EventSender {
+    /// Sends an event. Waits for room in the channel.
     ///
     /// # Errors
-    /// [`Halt::Cancelled`] if nobody reads any more.
+    /// [`Halt::Cancelled`] if the reader is gone.
     pub(super) fn send(&self, event: ProviderEvent) -> Result<(), Halt> {
         self.cancel.check()?;
         self.events
@@ -40,8 +40,8 @@ impl Outlet {
     }
 }
 
-/// What an answer needs beside the request.
-pub(super) struct Desk<'a> {
+/// What an answer needs besides the request.
+pub(super) struct AnswerContext<'a> {
     pub(super) model: &'a LocalModel,
     pub(super) sessions: &'a Sessions,
     pub(super) sampling: SamplingDefaults,
@@ -49,13 +49,13 @@ pub(super) struct Desk<'a> {
     pub(super) max_new_tokens: usize,
 }
 
-impl Desk<'_> {
-    /// Answers a request. The session goes back to its shelf in any case but a panic: what was
-    /// computed before a stop is of use to the next turn.
+impl AnswerContext<'_> {
+    /// Answers a request. The session is put back into the cache unless there is a panic, because
+    /// the next turn can use what was computed before a stop.
     ///
     /// # Errors
-    /// [`Halt`], with the sentence for the reader where there is one.
-    pub(super) fn answer(&self, request: &ChatRequest, out: &Outlet) -> Result<(), Halt> {
+    /// [`Halt`], with a sentence for the reader if there is one.
+    pub(super) fn answer(&self, request: &ChatRequest, out: &EventSender) -> Result<(), Halt> {
         let prompt = prompt::build(self.model, request, &out.cancel)?;
         if prompt.left_out > 0 {
             out.send(ProviderEvent::Stage(Stage::ContextTrimmed {
@@ -64,7 +64,7 @@ impl Desk<'_> {
         }
         let mut session = self.sessions.take(&request.conversation);
         let result = self.work(request, &prompt, &mut session, out);
-        // Before the end is told: whoever hears it may send the next turn at once.
+        // Before the end is reported, because the next turn may follow at once.
         self.sessions.put(&request.conversation, session);
         let (usage, reason) = result?;
         out.send(ProviderEvent::Usage(usage))?;
@@ -83,7 +83,7 @@ impl Desk<'_> {
         request: &ChatRequest,
         prompt: &Prompt,
         session: &mut Session,
-        out: &Outlet,
+        out: &EventSender,
     ) -> Result<(Usage, FinishReason), Halt> {
         let reused = session.keep_common_prefix(&prompt.ids);
         let hidden = self.read(&prompt.ids[reused..], session, out)?;
@@ -99,8 +99,8 @@ impl Desk<'_> {
         Ok((usage, reason))
     }
 
-    /// Feeds the prompt piece by piece and tells how far it is.
-    fn read(&self, ids: &[u32], session: &mut Session, out: &Outlet) -> Result<Tensor, Halt> {
+    /// Feeds the prompt piece by piece and reports the progress.
+    fn read(&self, ids: &[u32], session: &mut Session, out: &EventSender) -> Result<Tensor, Halt> {
         let network = &self.model.network;
         let pieces = ids.chunks(network.rows_at_once());
         let several = pieces.len() > 1;
@@ -171,22 +171,22 @@ impl Desk<'_> {
     }
 }
 
-/// The text of an answer, and before it the thinking of models that think aloud.
+/// Writes the text of an answer, and before it the reasoning of models that reason.
 struct TextOut<'a> {
-    out: &'a Outlet,
-    /// Spaces at the beginning that the reader has already.
+    out: &'a EventSender,
+    /// The number of leading spaces to skip, because the prefill ends with them.
     skip: usize,
-    think: Think,
+    think: ThinkParser,
     blocks: Blocks,
     ready: Ready,
 }
 
 impl<'a> TextOut<'a> {
-    fn new(out: &'a Outlet, skip: usize) -> Self {
+    fn new(out: &'a EventSender, skip: usize) -> Self {
         Self {
             out,
             skip,
-            think: Think::default(),
+            think: ThinkParser::default(),
             blocks: Blocks::default(),
             ready: Ready::default(),
         }
@@ -203,7 +203,7 @@ impl<'a> TextOut<'a> {
         for part in parts {
             match part {
                 Piece::Text(kind, text) => self.blocks.say(kind, &text, &mut self.ready),
-                Piece::WasThought => self.blocks.was_thought(&mut self.ready),
+                Piece::WasReasoning => self.blocks.was_thought(&mut self.ready),
             }
         }
         self.send()
@@ -248,7 +248,7 @@ mod tests {
     /// What comes of pieces of text, blocks of one kind joined.
     fn told(pieces: &[&str]) -> Vec<(BlockKind, String)> {
         let (events, mut queue) = tokio::sync::mpsc::channel(64);
-        let out = Outlet {
+        let out = EventSender {
             events,
             cancel: Cancel::default(),
         };

@@ -1,7 +1,6 @@
-//! The network: llama, qwen2 and qwen3 in one, on candle's CPU kernels.
+//! The transformer: llama, qwen2 and qwen3 in one, on candle's CPU kernels.
 //!
-//! The weights are shared by all threads; what belongs to one conversation, its cache of keys and
-//! values, is a [`Session`].
+//! All threads share the weights. The key-value cache of one conversation is a [`Session`].
 
 use super::{
     halt::{Cancel, Halt, internal},
@@ -11,10 +10,10 @@ use super::{
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{ops, rotary_emb};
 
-/// A session's cache grows by so many positions at a time.
+/// The number of positions by which a session's cache grows at a time.
 const GROW_BY: usize = 256;
 
-/// What was computed for one conversation: keys and values of each layer for [`Session::ids`].
+/// The key-value cache of one conversation: the keys and values of each layer for [`Session::ids`].
 #[derive(Default)]
 pub(super) struct Session {
     cache: Vec<(Tensor, Tensor)>,
@@ -23,13 +22,13 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// The tokens whose keys and values are here.
+    /// The tokens whose keys and values are cached.
     pub(super) fn ids(&self) -> &[u32] {
         &self.ids
     }
 
-    /// Keeps what is common with `prompt`, but for its last token, which must be fed to get an
-    /// answer. Returns how many tokens need not be fed again.
+    /// Keeps the common prefix with `prompt`, except for the last token of the prompt, which must
+    /// be fed to get an answer. Returns the number of tokens that need not be fed again.
     pub(super) fn keep_common_prefix(&mut self, prompt: &[u32]) -> usize {
         let common = self
             .ids
@@ -42,7 +41,7 @@ impl Session {
         common
     }
 
-    /// Memory of the cache in bytes.
+    /// The memory of the cache in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.cache
             .iter()
@@ -50,7 +49,7 @@ impl Session {
             .sum()
     }
 
-    /// Makes room for `total` positions, keeping what is there.
+    /// Makes room for `total` positions.
     fn reserve(&mut self, total: usize, shape: &Shape) -> candle_core::Result<()> {
         if total <= self.capacity {
             return Ok(());
@@ -89,7 +88,7 @@ impl Network {
     /// Prepares the tables for up to `context` tokens.
     ///
     /// # Errors
-    /// candle's, if memory or sizes do not work out.
+    /// The error of candle, such as for too little memory or wrong sizes.
     pub(super) fn new(shape: Shape, weights: Weights, context: usize) -> candle_core::Result<Self> {
         let angles = angles(&shape, weights.rope_divisors.as_deref(), context)?;
         Ok(Self {
@@ -106,8 +105,9 @@ impl Network {
         self.context
     }
 
-    /// How many prompt tokens to feed at once: more is faster (the matrices are unpacked once for
-    /// all of them) and takes more memory. Cancelling does not wait for them: see [`Self::feed`].
+    /// The number of prompt tokens to feed at once. More is faster (the matrices are unpacked once
+    /// for all of them) and takes more memory. Cancelling does not wait for them: see
+    /// [`Self::feed`].
     pub(super) fn rows_at_once(&self) -> usize {
         match self.shape.layer_weights() {
             0..16_000_000 => 128,
@@ -116,11 +116,11 @@ impl Network {
         }
     }
 
-    /// Feeds tokens and returns the last one's hidden row. The flag is looked at before each
-    /// matrix; a session stays as it was when this fails.
+    /// Feeds tokens and returns the hidden state of the last one. Cancellation is checked before
+    /// each matrix. The session is unchanged if this fails.
     ///
     /// # Errors
-    /// [`Halt::Cancelled`], or a failure where the context is full or candle fails.
+    /// [`Halt::Cancelled`], or a failure if the context is full or candle fails.
     pub(super) fn feed(
         &self,
         session: &mut Session,
@@ -145,17 +145,18 @@ impl Network {
         Ok(x.narrow(0, ids.len() - 1, 1)?.contiguous()?)
     }
 
-    /// One number for each word of the vocabulary: how likely it comes next.
+    /// The logits: one number for each token of the vocabulary, higher if it is more likely to
+    /// follow.
     ///
     /// # Errors
-    /// candle's.
+    /// The error of candle.
     pub(super) fn logits(&self, hidden: &Tensor) -> Result<Vec<f32>, Halt> {
         let x = ops::rms_norm(hidden, &self.weights.norm, self.shape.epsilon)?;
         Ok(self.weights.head.forward(&x)?.squeeze(0)?.to_vec1()?)
     }
 }
 
-/// Angle of each position (row) and pair (column).
+/// The rotary angle of each position (row) and pair (column).
 fn angles(shape: &Shape, divisors: Option<&[f32]>, context: usize) -> candle_core::Result<Tensor> {
     let pairs = shape.head_dim / 2;
     let frequencies: Vec<f32> = (0..pairs)
@@ -172,16 +173,17 @@ fn angles(shape: &Shape, divisors: Option<&[f32]>, context: usize) -> candle_cor
         .matmul(&frequencies)
 }
 
-/// One run of some tokens through all layers.
+/// One forward pass of some tokens through all layers.
 struct Pass<'a> {
     shape: &'a Shape,
     cancel: &'a Cancel,
-    /// How many tokens come before.
+    /// The number of earlier tokens.
     start: usize,
     rows: usize,
     cos: Tensor,
     sin: Tensor,
-    /// Minus infinity where a token would look ahead; none for a single one.
+    /// The causal mask: minus infinity where a token would see a later one. `None` for a single
+    /// token.
     mask: Option<Tensor>,
 }
 
@@ -231,7 +233,7 @@ impl<'a> Pass<'a> {
             .contiguous()
     }
 
-    /// Splits by head, norms (qwen3) and turns by position.
+    /// Splits by head, applies the norms (qwen3) and rotates by position.
     fn turned(
         &self,
         x: &Tensor,
@@ -273,7 +275,8 @@ impl<'a> Pass<'a> {
         let value = self.linear(&layer.value, &x)?;
         values.slice_set(&self.by_head(&value, kv_heads)?, 1, self.start)?;
 
-        // The heads that share keys are rows of one product, so that nothing is repeated.
+        // Heads that share keys (grouped-query attention) are rows of one product, so that nothing
+        // is repeated.
         let query = self.linear(&layer.query, &x)?;
         let query = self.turned(&query, heads, layer.query_norm.as_ref())?;
         let query = (query.reshape((kv_heads, heads / kv_heads * rows, head_dim))?

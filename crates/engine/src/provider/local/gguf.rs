@@ -1,8 +1,9 @@
-//! Reading the header of a GGUF file without trusting it.
+//! Reads the header of a [GGUF](https://github.com/ggml-org/ggml/blob/master/docs/gguf.md) file
+//! without trusting it.
 //!
-//! The file may be cut short, damaged or made by somebody who means harm: every count is compared
-//! with what the file can hold and with a limit before anything is allocated, and every fault ends
-//! in a [`Fault`] sentence. The tensors are read later, by candle, from places checked here.
+//! The file may be truncated, damaged or malicious. Every count is checked against the size of the
+//! file and against a limit before anything is allocated. Every failure is a [`Fault`] with a
+//! sentence. Candle reads the tensors later, from offsets that were checked here.
 
 use candle_core::Shape;
 use candle_core::quantized::GgmlDType;
@@ -12,20 +13,20 @@ use std::{
     io::{self, Read, Seek, SeekFrom},
 };
 
-/// No header is larger: the vocabularies of today take up to about 20 MiB.
+/// The largest header. Current vocabularies take up to about 20 MiB.
 const MAX_HEADER_BYTES: u64 = 96 << 20;
-/// No name, word or chat template is longer, in bytes.
+/// The longest name, token or chat template, in bytes.
 const MAX_STRING_BYTES: u64 = 1 << 20;
-/// No file has more values in all its arrays together: a vocabulary of a million words, its types,
-/// scores and merges.
+/// The most values in all arrays together: enough for a vocabulary of a million tokens with its
+/// types, scores and merges.
 const MAX_ARRAY_VALUES: u64 = 4 << 20;
-/// No file has more facts than this beside its tensors.
+/// The most metadata entries.
 const MAX_ENTRIES: u64 = 4096;
-/// No file has more tensors.
+/// The most tensors.
 const MAX_TENSORS: u64 = 65_536;
-/// No tensor has more dimensions.
+/// The most dimensions of a tensor.
 const MAX_DIMENSIONS: u32 = 4;
-/// Largest side of a tensor, so that products of sides cannot overflow unseen.
+/// The largest dimension of a tensor, so that overflowing products are noticed.
 const MAX_SIDE: u64 = 1 << 32;
 
 /// Why a file cannot be used: the rest of a sentence that starts with the file's name.
@@ -33,18 +34,18 @@ const MAX_SIDE: u64 = 1 << 32;
 pub(super) enum Fault {
     /// It is not a GGUF file at all.
     NotGguf,
-    /// It ends too early: a download that broke off.
+    /// It is truncated, such as by a download that broke off.
     CutShort {
-        /// Length of the file in bytes.
+        /// The length of the file in bytes.
         has: u64,
-        /// Length it should have at least.
+        /// The least length that it should have.
         needs: u64,
     },
-    /// A part of it makes no sense.
+    /// A part of it is invalid.
     Damaged(String),
-    /// It is whole, but not for us.
+    /// It is valid, but its model is not supported.
     Unsupported(String),
-    /// The disk does not give it.
+    /// It cannot be read from the disk.
     Io(String),
 }
 
@@ -54,8 +55,8 @@ impl From<io::Error> for Fault {
     }
 }
 
-/// The first line of a library's error, at most 200 characters: candle adds a backtrace to its own
-/// where `RUST_BACKTRACE` is set, which has no place in a sentence for people.
+/// The first line of a library's error, at most 200 characters. If `RUST_BACKTRACE` is set, candle
+/// adds a backtrace, which does not belong in a sentence for people.
 pub(super) fn brief(error: &impl ToString) -> String {
     let text = error.to_string();
     text.lines()
@@ -74,7 +75,7 @@ fn damaged(what: impl Into<String>) -> Fault {
 /// file.
 ///
 /// # Errors
-/// A [`Fault`] for anything that is not a whole, sane header.
+/// A [`Fault`] for anything but a complete, valid header.
 pub(super) fn read_header<R: Read + Seek>(file: &mut R) -> Result<Content, Fault> {
     let length = file.seek(SeekFrom::End(0))?;
     file.seek(SeekFrom::Start(0))?;
@@ -126,7 +127,7 @@ pub(super) fn read_header<R: Read + Seek>(file: &mut R) -> Result<Content, Fault
     Ok(content)
 }
 
-/// A whole number of any width, where it is one and not negative.
+/// An integer of any width, if the value is one and not negative.
 pub(super) fn number(value: &Value) -> Option<u64> {
     match value {
         Value::I8(v) => u64::try_from(*v).ok(),
@@ -138,7 +139,7 @@ pub(super) fn number(value: &Value) -> Option<u64> {
     }
 }
 
-/// Size of a tensor in the file, in bytes; `None` where its sides do not fit its block type.
+/// The size of a tensor in the file, in bytes. `None` if its dimensions do not fit its block type.
 pub(super) fn tensor_bytes(info: &TensorInfo) -> Option<u64> {
     let elements = elements(info)?;
     let block = info.ggml_dtype.block_size() as u64;
@@ -148,7 +149,7 @@ pub(super) fn tensor_bytes(info: &TensorInfo) -> Option<u64> {
     (elements / block).checked_mul(info.ggml_dtype.type_size() as u64)
 }
 
-/// How many numbers a tensor holds; `None` where that overflows.
+/// The number of elements of a tensor. `None` if it overflows.
 pub(super) fn elements(info: &TensorInfo) -> Option<u64> {
     let sides = info.shape.dims();
     sides
@@ -172,7 +173,7 @@ fn check_tensors(content: &Content, length: u64) -> Result<(), Fault> {
     Ok(())
 }
 
-/// A cursor over the header that counts what it has read.
+/// A cursor over the header that counts the bytes it has read.
 struct Header<'a, R> {
     file: &'a mut R,
     length: u64,
@@ -211,7 +212,7 @@ impl<R: Read + Seek> Header<'_, R> {
         Ok(u64::from_le_bytes(self.bytes()?))
     }
 
-    /// A number of things of which each takes at least `least` bytes of this file.
+    /// Reads a count of items that each take at least `least` bytes of the file.
     fn count(&mut self, what: &str, limit: u64, least: u64) -> Result<u64, Fault> {
         let n = self.u64()?;
         if n > limit {
@@ -245,7 +246,7 @@ impl<R: Read + Seek> Header<'_, R> {
         if self.values > MAX_ARRAY_VALUES {
             return Err(damaged("its lists are far too long"));
         }
-        // Lists of lists have no use in these files, and would need a limit of their own.
+        // Nested arrays have no use in these files, and would need a limit of their own.
         (0..n)
             .map(|_| self.scalar(kind))
             .collect::<Result<_, _>>()

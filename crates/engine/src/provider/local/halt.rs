@@ -1,4 +1,4 @@
-//! Why a computation ended early, and the flag that makes it.
+//! Why a computation ended early, and the flag that cancels it.
 
 use headwater_protocol::{Error, ErrorCode};
 use std::sync::{
@@ -6,12 +6,12 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-/// Says to a model thread that nobody wants its answer any more.
+/// A flag that tells a model thread to stop.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cancel(Arc<AtomicBool>);
 
 impl Cancel {
-    /// Ends the work at its next check.
+    /// Cancels the work at its next check.
     pub(super) fn set(&self) {
         self.0.store(true, Ordering::Release);
     }
@@ -34,9 +34,9 @@ impl Cancel {
 /// Why an answer ended before its end.
 #[derive(Debug)]
 pub(super) enum Halt {
-    /// The reader is gone; there is nobody to tell.
+    /// The reader is gone.
     Cancelled,
-    /// Something went wrong; the reader is told.
+    /// It failed. The reader gets the error.
     Failed(Error),
 }
 
@@ -52,7 +52,7 @@ impl From<candle_core::Error> for Halt {
     }
 }
 
-/// A fault of ours: people get a plain sentence, the log gets the cause.
+/// The error for a bug in Headwater. People read a plain sentence, and the log gets the cause.
 pub(super) fn internal(cause: &str) -> Error {
     tracing::error!(cause, "the built-in model failed");
     Error::new(

@@ -1,4 +1,4 @@
-//! Loading the model in the background, once, while the server already answers.
+//! Loads the model once, in the background, while the server already answers.
 
 use super::{
     halt::{Cancel, Halt, internal},
@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-/// How often a thread that waits for the model looks whether it is still wanted.
+/// How often a thread that waits for the model checks whether its answer was cancelled.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 enum Load {
@@ -24,7 +24,7 @@ enum Load {
     Failed(Error),
 }
 
-/// The model, or the way to it.
+/// The model, which may still be loading.
 pub(super) struct Loader {
     path: PathBuf,
     max_context: usize,
@@ -42,7 +42,7 @@ impl Loader {
         }
     }
 
-    /// A loader that is done, so that tests can share one model.
+    /// A loader with a loaded model, so that tests can share one.
     #[cfg(test)]
     pub(super) fn with(model: Arc<LocalModel>) -> Self {
         Self {
@@ -53,7 +53,7 @@ impl Loader {
         }
     }
 
-    /// The model where it is loaded.
+    /// The model, if it is loaded.
     pub(super) fn ready(&self) -> Option<Arc<LocalModel>> {
         match &*self.load.lock() {
             Load::Ready(model) => Some(model.clone()),
@@ -61,8 +61,8 @@ impl Loader {
         }
     }
 
-    /// Starts loading unless that has been done. After a failure it starts again: the file may have
-    /// come in the meantime.
+    /// Starts loading unless it has started already. After a failure it starts again, because the
+    /// file may exist by now.
     pub(super) fn start(self: &Arc<Self>) {
         let mut load = self.load.lock();
         if matches!(*load, Load::Running | Load::Ready(_)) {
@@ -78,7 +78,7 @@ impl Loader {
 
     fn run(&self) {
         let read = || LocalModel::load(&self.path, self.max_context);
-        // Our checks should leave candle nothing to panic about; if they do, it is an error.
+        // Our checks should prevent every panic in candle. If one happens, it becomes an error.
         let result = catch_unwind(AssertUnwindSafe(read))
             .unwrap_or_else(|_| Err(internal("a panic while the model was loaded")));
         *self.load.lock() = match result {
@@ -88,7 +88,7 @@ impl Loader {
         self.changed.notify_all();
     }
 
-    /// The model, waited for if need be.
+    /// Waits for the model.
     ///
     /// # Errors
     /// [`Halt::Cancelled`], or why the model cannot be loaded.

@@ -1,4 +1,4 @@
-//! A model file, opened: its summary for people, and everything that is needed to answer.
+//! A model file: its summary for people, and everything that is needed to answer.
 
 use super::{
     decoder::Network,
@@ -19,20 +19,20 @@ use std::{
 /// Advice at the end of every sentence about a file that cannot be used.
 const WHAT_TO_DO: &str = "Run `make setup` to get the default model, or give another GGUF file with --model or HEADWATER_MODEL.";
 
-/// What the header of a model file tells.
+/// A summary of a model file, from its header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelSummary {
-    /// Short name without the quantization, such as `SmolLM2-135M-Instruct`: from the file's name.
+    /// The name of the file without the quantization, such as `SmolLM2-135M-Instruct`.
     pub id: String,
-    /// Name for people, from the metadata; the same as `id` where there is none.
+    /// The name for people, from the metadata. The same as `id` if there is none.
     pub name: String,
     /// `llama`, `qwen2` or `qwen3`.
     pub architecture: String,
-    /// Number of weights.
+    /// The number of weights.
     pub parameters: u64,
-    /// Size of the file in bytes.
+    /// The size of the file in bytes.
     pub file_bytes: u64,
-    /// Tokens of context that the model was made for.
+    /// The context size of the model in tokens.
     pub context: u32,
 }
 
@@ -63,11 +63,11 @@ pub(super) struct LocalModel {
 }
 
 impl LocalModel {
-    /// Loads a model file; takes about a second for 100 MB. Its context is the model's own, at most
-    /// `max_context` tokens.
+    /// Loads a model file, which takes about a second per 100 MB. The context is that of the model,
+    /// at most `max_context` tokens.
     ///
     /// # Errors
-    /// As [`summary`], and where a weight is missing or of the wrong size.
+    /// Those of [`summary`], and an error if a weight is missing or has the wrong size.
     pub(super) fn load(path: &Path, max_context: usize) -> Result<Self, Error> {
         let read = || {
             let (mut file, file_bytes) = open(path)?;
@@ -117,7 +117,7 @@ fn summarise(path: &Path, content: &Content, shape: &Shape, file_bytes: u64) -> 
     }
 }
 
-/// The file's name without `.gguf` and without the block type behind the last dot or dash.
+/// The name of the file without `.gguf` and without the quantization after the last dot or dash.
 pub(super) fn short_name(path: &Path) -> String {
     let stem = path
         .file_stem()

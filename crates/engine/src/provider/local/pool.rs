@@ -1,8 +1,8 @@
-//! The model's own threads and the queue in front of them.
+//! The threads of the model and their queue.
 
 use super::{
     LocalConfig,
-    answer::{Desk, Outlet},
+    answer::{AnswerContext, EventSender},
     halt::{Cancel, Halt, internal},
     loader::Loader,
     sessions::Sessions,
@@ -21,19 +21,19 @@ use std::{
 };
 use tokio::sync::mpsc::{self, Receiver};
 
-/// Events that wait for a slow reader before the model thread waits too.
+/// The capacity of an answer's channel, in events. When it is full, the model thread waits.
 const EVENTS: usize = 64;
 
-/// How many requests may wait. At a minute for an answer, the last of them waits for two hours on
-/// two processors; each holds a whole conversation.
+/// The most requests in the queue. Each holds a whole conversation. At one minute per answer, the
+/// last one waits two hours on two processors.
 pub(super) const MAX_WAITING: usize = 256;
 
 /// One request that waits or is being answered.
 struct Job {
     number: u64,
     request: ChatRequest,
-    out: Outlet,
-    /// The place in the queue that was last told.
+    out: EventSender,
+    /// The last reported place in the queue.
     told: usize,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// Starts the threads; they sleep until there is work.
+    /// Starts the threads. They sleep until there is work.
     pub(super) fn start(config: LocalConfig, loader: Loader) -> Arc<Self> {
         let pool = Arc::new(Self {
             loader: Arc::new(loader),
@@ -76,12 +76,12 @@ impl Pool {
         pool
     }
 
-    /// How many threads compute now.
+    /// The number of threads that are computing.
     pub(super) fn busy(&self) -> usize {
         self.busy.load(Ordering::Acquire)
     }
 
-    /// How many requests wait for a thread.
+    /// The number of requests in the queue.
     pub(super) fn waiting(&self) -> usize {
         self.state.lock().queue.len()
     }
@@ -112,7 +112,7 @@ impl Pool {
         }
         state.numbers += 1;
         let number = state.numbers;
-        let out = Outlet {
+        let out = EventSender {
             events,
             cancel: cancel.clone(),
         };
@@ -141,15 +141,16 @@ impl Pool {
         self.wake.notify_all();
     }
 
-    /// Tells everybody from the place `first` on whose place has changed how many answers must end
-    /// before theirs starts.
+    /// Reports to all requests from the place `first` on how many answers must end before theirs
+    /// starts, if that number has changed.
     fn tell_places(&self, state: &mut State, first: usize) {
         let free = self.config.parallel.saturating_sub(state.running);
         for (i, job) in state.queue.iter_mut().enumerate().skip(first) {
             let ahead = (i + 1).saturating_sub(free);
             if ahead != job.told {
                 job.told = ahead;
-                // A reader that does not read misses a number that is soon out of date anyway.
+                // If the channel is full, the number is dropped, because it is soon out of date
+                // anyway.
                 let stage = Stage::Queued {
                     ahead: u32::try_from(ahead).unwrap_or(u32::MAX),
                 };
@@ -167,10 +168,10 @@ impl Pool {
         }
     }
 
-    /// A thread's life.
+    /// The main loop of a thread.
     fn serve(&self) {
         while let Some(job) = self.next() {
-            // A panic in candle must cost one answer and not the thread.
+            // A panic in candle must end one answer and not the thread.
             let result = catch_unwind(AssertUnwindSafe(|| self.work(&job)))
                 .unwrap_or_else(|_| Err(internal("a panic while answering").into()));
             self.state.lock().running -= 1;
@@ -205,18 +206,18 @@ impl Pool {
         job.out.send(ProviderEvent::Connected)?;
         #[cfg(test)]
         assert_ne!(job.request.conversation, super::tests::PANIC);
-        let desk = Desk {
+        let context = AnswerContext {
             model: &model,
             sessions: &self.sessions,
             sampling: self.config.sampling,
             seed: self.config.seed,
             max_new_tokens: self.config.max_new_tokens,
         };
-        desk.answer(&job.request, &job.out)
+        context.answer(&job.request, &job.out)
     }
 }
 
-/// Counts a thread as computing while it lives.
+/// Counts a thread as computing until it is dropped.
 struct Busy<'a>(&'a AtomicUsize);
 
 impl<'a> Busy<'a> {
@@ -232,12 +233,12 @@ impl Drop for Busy<'_> {
     }
 }
 
-/// A reader's hold on its request: dropping it ends the work, wherever that stands.
+/// A reader's handle to its request. Dropping it cancels the request, queued or running.
 pub(super) struct Ticket {
     pool: Arc<Pool>,
     number: u64,
     cancel: Cancel,
-    /// What the thread tells.
+    /// The events of the answer.
     pub(super) events: Receiver<Result<ProviderEvent, Error>>,
 }
 

@@ -1,4 +1,4 @@
-//! From a request to the tokens that the model reads, within its context.
+//! Turns a request into the tokens that the model reads, within its context.
 
 use super::{
     halt::{Cancel, Halt},
@@ -8,10 +8,10 @@ use super::{
 use crate::provider::{ChatRequest, Role};
 use headwater_protocol::{Error, ErrorCode};
 
-/// Said to the model where the request has no system prompt; models of this size ramble without.
+/// The default system prompt. Models of this size ramble without one.
 const SYSTEM: &str = "You are a helpful AI assistant.";
 
-/// About how many tokens a template puts around each message.
+/// Roughly the number of tokens that a template puts around each message.
 const AROUND_MESSAGE: usize = 8;
 
 /// The most tokens that are kept free for the answer.
@@ -21,27 +21,27 @@ const MAX_RESERVE: usize = 512;
 #[derive(Debug)]
 pub(super) struct Prompt {
     pub(super) ids: Vec<u32>,
-    /// How many of the request's messages were left out, the oldest ones.
+    /// How many of the oldest messages were left out.
     pub(super) left_out: u32,
-    /// Spaces at the end of the half-written answer that are not in `ids`: words of the vocabulary
-    /// begin with their space, so after a lone one the model is lost. It writes the space again,
-    /// and that one is not shown.
+    /// The number of spaces at the end of the prefill that are not in `ids`. Tokens begin with the
+    /// space before a word, so the model cannot continue after a lone space. It writes the space
+    /// again, and that one is not shown.
     pub(super) spaces: usize,
 }
 
-/// One or more messages by the same speaker.
+/// One or more consecutive messages of the same role.
 struct Turn {
     message: Message,
     messages: u32,
     tokens: usize,
 }
 
-/// Renders the request. Where it is too long, the oldest turns leave, more than necessary at once:
-/// then the next turns start with the same text, and what was computed for it is used again.
+/// Renders the request. If it is too long, the oldest turns are left out, and more of them than
+/// necessary: so the following prompts start with the same text, and the cache can be used.
 ///
 /// # Errors
-/// [`ErrorCode::ContextTooLong`] where the last turn alone does not fit,
-/// [`ErrorCode::InvalidRequest`] without any message, [`Halt::Cancelled`].
+/// [`ErrorCode::ContextTooLong`] if the last turn alone does not fit,
+/// [`ErrorCode::InvalidRequest`] if there are no messages, [`Halt::Cancelled`].
 pub(super) fn build(
     model: &LocalModel,
     request: &ChatRequest,
@@ -90,13 +90,13 @@ pub(super) fn build(
                 spaces: prefill.len() - fed.len(),
             });
         }
-        // The counts were a little short.
+        // The estimate was a little too low.
         start = next_user(&turns, start).ok_or_else(|| room.too_long(ids.len()))?;
     }
 }
 
-/// The messages by turns of alternating speakers, as templates expect them: a run that failed leaves
-/// two messages of the person in a row.
+/// The messages as turns with alternating roles, as templates expect them. After a failed run, two
+/// messages of the person are consecutive.
 fn turns(model: &LocalModel, request: &ChatRequest, cancel: &Cancel) -> Result<Vec<Turn>, Halt> {
     let mut turns: Vec<Turn> = Vec::new();
     for message in &request.messages {
@@ -121,12 +121,12 @@ fn turns(model: &LocalModel, request: &ChatRequest, cancel: &Cancel) -> Result<V
     Ok(turns)
 }
 
-/// The next turn of the person after `start`; the one to answer is the last there is.
+/// The next turn of the person after `start`. The last one is the turn to answer.
 fn next_user(turns: &[Turn], start: usize) -> Option<usize> {
     (start + 1..turns.len()).find(|&i| turns[i].message.role == "user")
 }
 
-/// Which turn the prompt starts with.
+/// The first turn of the prompt.
 fn first_turn(turns: &[Turn], fixed: usize, room: &Room) -> Result<usize, Error> {
     let total: usize = fixed + turns.iter().map(|turn| turn.tokens).sum::<usize>();
     let excess = total.saturating_sub(room.for_prompt);
@@ -144,7 +144,8 @@ fn first_turn(turns: &[Turn], fixed: usize, room: &Room) -> Result<usize, Error>
             .sum::<usize>();
         start = next;
     }
-    // The counts are a little off; only what is clearly too long is refused without rendering it.
+    // The counts are estimates. Only a prompt that is clearly too long is refused without rendering
+    // it.
     let rest = total - gone;
     if rest > room.for_prompt + room.for_prompt / 32 + 4 * AROUND_MESSAGE {
         return Err(room.too_long(rest));
@@ -152,7 +153,7 @@ fn first_turn(turns: &[Turn], fixed: usize, room: &Room) -> Result<usize, Error>
     Ok(start)
 }
 
-/// How the context is shared out, in tokens.
+/// How the context is divided, in tokens.
 struct Room {
     context: usize,
     for_prompt: usize,

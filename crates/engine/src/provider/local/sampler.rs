@@ -1,22 +1,23 @@
-//! Choosing the next token from the model's numbers.
+//! Samples the next token from the logits.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::collections::HashSet;
 
-/// How many of the last tokens are made less likely.
+/// How many of the last tokens the repeat penalty applies to.
 const PENALTY_WINDOW: usize = 64;
 
-/// How to choose.
+/// How tokens are sampled, unless a request says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SamplingDefaults {
-    /// Tokens that were written lately are made less likely by this factor; 1 is off. Without it a
+    /// The factor by which recent tokens are made less likely; 1 switches it off. Without it, a
     /// model of this size soon repeats itself.
     pub repeat_penalty: f32,
-    /// 0 takes the likeliest token each time.
+    /// The temperature; 0 always takes the likeliest token.
     pub temperature: f32,
-    /// Share of probability to choose from, 0 to 1.
+    /// Nucleus sampling: only the likeliest tokens with this total probability are considered, 0 to
+    /// 1.
     pub top_p: f32,
-    /// Number of tokens to choose from, at least 1.
+    /// Only this many of the likeliest tokens are considered, at least 1.
     pub top_k: usize,
 }
 
@@ -31,14 +32,14 @@ impl Default for SamplingDefaults {
     }
 }
 
-/// Chooses tokens for one answer.
+/// Samples the tokens of one answer.
 pub(super) struct Sampler {
     settings: SamplingDefaults,
     random: StdRng,
 }
 
 impl Sampler {
-    /// A sampler that makes the same choices for the same `seed`; without one, its own.
+    /// A sampler. With the same `seed` it makes the same choices.
     pub(super) fn new(settings: SamplingDefaults, seed: Option<u64>) -> Self {
         Self {
             settings,
@@ -46,7 +47,7 @@ impl Sampler {
         }
     }
 
-    /// The next token after `before`; `None` where the model gave no usable number.
+    /// The next token after `before`. `None` if no logit is a usable number.
     pub(super) fn choose(&mut self, mut logits: Vec<f32>, before: &[u32]) -> Option<u32> {
         let window = before.len().saturating_sub(PENALTY_WINDOW);
         self.penalise(&mut logits, &before[window..]);
@@ -86,7 +87,7 @@ impl Sampler {
         }
     }
 
-    /// Draws from the likeliest tokens that together have `top_p` of the weight.
+    /// Draws from the likeliest tokens with a total probability of `top_p`.
     fn draw(&mut self, sorted: &[(u32, f32)]) -> Option<u32> {
         let total: f32 = sorted.iter().map(|c| c.1).sum();
         let mut sum = 0.0;

@@ -1,17 +1,17 @@
-//! What was computed for earlier turns, kept for the next ones within a limit of memory.
+//! The cache of sessions, within a limit of memory.
 
 use super::decoder::Session;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 
-/// Sessions of conversations that no thread works on now, the one used longest ago first.
+/// The sessions of conversations that no thread is working on, least recently used first.
 pub(super) struct Sessions {
     limit: usize,
     kept: Mutex<VecDeque<(String, Session)>>,
 }
 
 impl Sessions {
-    /// Keeps up to `limit` bytes.
+    /// A cache of at most `limit` bytes.
     pub(super) fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -19,8 +19,8 @@ impl Sessions {
         }
     }
 
-    /// Takes a conversation's session out, so that no other run can touch it; a fresh one if there
-    /// is none or another run has it.
+    /// Takes the session of a conversation out of the cache, so that no other run can use it. A new
+    /// one if there is none, or if another run has it.
     pub(super) fn take(&self, conversation: &str) -> Session {
         let mut kept = self.kept.lock();
         kept.iter()
@@ -30,8 +30,8 @@ impl Sessions {
             .unwrap_or_default()
     }
 
-    /// Gives a session back. The ones used longest ago leave until all fit; one that is too large
-    /// by itself is not kept.
+    /// Puts a session back. The least recently used ones are evicted until all fit. A session that
+    /// is too large by itself is not kept.
     pub(super) fn put(&self, conversation: &str, session: Session) {
         if conversation.is_empty() || session.ids().is_empty() || session.bytes() > self.limit {
             return;
@@ -47,7 +47,7 @@ impl Sessions {
         }
     }
 
-    /// Memory of all kept sessions in bytes.
+    /// The memory of all cached sessions in bytes.
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
         let kept = self.kept.lock();

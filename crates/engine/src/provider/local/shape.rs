@@ -1,13 +1,13 @@
-//! What a model file says about its network, checked before a weight is read.
+//! The dimensions of a model, which are checked before any weight is read.
 
 use super::gguf::{Fault, elements, number};
 use candle_core::quantized::gguf_file::{Content, Value};
 
-/// The architectures that the decoder can run, with models that people know them by.
+/// The supported architectures, with well-known models of each.
 pub(super) const ARCHITECTURES: &str =
     "llama (SmolLM2, Llama 3), qwen2 (Qwen 2.5) and qwen3 (Qwen 3)";
 
-/// Limits of sanity: the largest open models stay far below.
+/// Sanity limits. The largest open models are far below them.
 const MAX_LAYERS: usize = 512;
 const MAX_WIDTH: usize = 1 << 16;
 const MAX_FEED_FORWARD: usize = 1 << 18;
@@ -16,7 +16,8 @@ const MAX_HEAD_DIM: usize = 1024;
 const MAX_VOCABULARY: usize = 1 << 20;
 const MAX_CONTEXT: u64 = 16 << 20;
 
-/// How the two halves of a rotary pair lie in a head.
+/// Which elements of a head are rotated together
+/// ([rotary position embedding](https://arxiv.org/abs/2104.09864)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rope {
     /// Neighbours: 0 with 1, 2 with 3. Files of the llama architecture are sorted so.
@@ -25,7 +26,7 @@ pub(super) enum Rope {
     Halves,
 }
 
-/// Sizes of a decoder-only transformer.
+/// The dimensions of a decoder-only transformer.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Shape {
     pub(super) architecture: String,
@@ -36,7 +37,7 @@ pub(super) struct Shape {
     pub(super) kv_heads: usize,
     pub(super) head_dim: usize,
     pub(super) vocabulary: usize,
-    /// Tokens that the model was made for.
+    /// The context size that the model was trained for, in tokens.
     pub(super) context: usize,
     pub(super) epsilon: f32,
     pub(super) rope: Rope,
@@ -46,7 +47,7 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    /// Reads and checks the sizes, and that the tensors have them.
+    /// Reads the dimensions, and checks that the tensors have them.
     ///
     /// # Errors
     /// A [`Fault`] that names the first thing that is missing, impossible or not supported.
@@ -117,13 +118,14 @@ impl Shape {
         Ok(())
     }
 
-    /// How many numbers one layer multiplies a token with; decides how large a prompt's pieces are.
+    /// The number of weights that one layer multiplies a token with. It decides how many prompt
+    /// tokens are fed at once.
     pub(super) fn layer_weights(&self) -> usize {
         self.width * (3 * self.feed_forward + 2 * self.head_dim * (self.heads + self.kv_heads))
     }
 }
 
-/// How many words the vocabulary has: as many as the embedding has rows, and no word without one.
+/// The size of the vocabulary. It must be the number of rows of the embedding.
 fn vocabulary(content: &Content) -> Result<usize, Fault> {
     let words = match content.metadata.get("tokenizer.ggml.tokens") {
         Some(Value::Array(words)) if !words.is_empty() => words.len(),
@@ -142,7 +144,7 @@ fn vocabulary(content: &Content) -> Result<usize, Fault> {
     Ok(rows)
 }
 
-/// How many weights the file holds.
+/// The number of weights in the file.
 pub(super) fn parameters(content: &Content) -> u64 {
     content
         .tensor_infos
@@ -151,7 +153,7 @@ pub(super) fn parameters(content: &Content) -> u64 {
         .fold(0, u64::saturating_add)
 }
 
-/// A text of the metadata, where there is one.
+/// A string of the metadata, if there is one.
 pub(super) fn text(content: &Content, key: &str) -> Option<String> {
     match content.metadata.get(key) {
         Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),

@@ -1,4 +1,4 @@
-//! The conversation as one text, by the Jinja template in the model file.
+//! Renders a conversation with the Jinja chat template in the model file.
 
 use super::{
     gguf::{Fault, brief},
@@ -10,15 +10,15 @@ use minijinja::{Environment, Error, ErrorKind, context, syntax::SyntaxConfig};
 
 const NAME: &str = "chat";
 
-/// How much work a template may do: instructions, each of which may also handle 64 bytes. It is a
-/// program of whoever made the file, and this is what keeps it from going on for ever or from
-/// filling the memory. Templates in use need some hundreds, and a few for each message.
+/// The most instructions that a template can execute, each of which can process 64 bytes. A
+/// template is a program from the author of the file. This keeps it from running for ever and from
+/// filling the memory. Current templates need a few hundred, and a few for each message.
 const FUEL: u64 = 1_000_000;
 
-/// More of it for each message.
+/// Additional instructions for each message.
 const FUEL_PER_MESSAGE: u64 = 10_000;
 
-/// One message for the template: who speaks (`system`, `user` or `assistant`) and what.
+/// One message for the template: its role (`system`, `user` or `assistant`) and its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Message {
     pub(super) role: &'static str,
@@ -33,7 +33,7 @@ pub(super) struct Template {
 }
 
 impl Template {
-    /// Takes the template out of the metadata.
+    /// Reads the template from the metadata.
     ///
     /// # Errors
     /// A [`Fault`] where there is none, or one that cannot be read.
@@ -52,7 +52,7 @@ impl Template {
             ))
         };
         let mut environment = Environment::new();
-        // As Python's `transformers` sets up Jinja for chat templates.
+        // The same options as Hugging Face's `transformers` uses for chat templates.
         let syntax = SyntaxConfig::builder()
             .trim_blocks(true)
             .lstrip_blocks(true)
@@ -74,12 +74,12 @@ impl Template {
         })
     }
 
-    /// The text that the model goes on from: `messages`, and the beginning of an answer.
+    /// The text that the model continues: `messages`, and the beginning of an answer.
     ///
     /// # Errors
-    /// A failure where the template refuses the conversation, or does not come to an end.
+    /// A failure if the template refuses the conversation or executes too many instructions.
     pub(super) fn render(&self, messages: &[Message]) -> Result<String, Halt> {
-        // Each byte of a message may be handled 64 times.
+        // Each byte of a message can be processed 64 times.
         let fuel = messages
             .iter()
             .map(|message| FUEL_PER_MESSAGE + message.text.len() as u64)
@@ -96,7 +96,7 @@ impl Template {
                 template.render(context! {
                     messages,
                     add_generation_prompt => true,
-                    // Qwen 3 thinks aloud unless told not to; on one core that takes minutes.
+                    // Qwen 3 reasons by default, which takes minutes on one core.
                     enable_thinking => false,
                     bos_token => self.bos.as_str(),
                     eos_token => self.eos.as_str(),

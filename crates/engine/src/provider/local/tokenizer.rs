@@ -1,4 +1,4 @@
-//! Text to tokens and back, by the vocabulary in the model file.
+//! Turns text into tokens and back, with the vocabulary in the model file.
 
 use super::{
     gguf::{Fault, brief, number},
@@ -12,7 +12,7 @@ use tokenizers::{
     pre_tokenizers::{byte_level::ByteLevel, digits::Digits, sequence::Sequence},
 };
 
-/// Tokens that end a turn, by name, for files whose metadata names only one of them.
+/// The tokens that end a turn, for files whose metadata names only one of them.
 const END_OF_TURN: [&str; 5] = [
     "<|im_end|>",
     "<|endoftext|>",
@@ -21,13 +21,13 @@ const END_OF_TURN: [&str; 5] = [
     "</s>",
 ];
 
-/// Text is counted in pieces of so many bytes, between which a cancel is noticed.
+/// The number of bytes after which counting checks for cancellation.
 const COUNT_BYTES: usize = 8 << 10;
 
-/// Text is cleaned in pieces of so many characters, between which a cancel is noticed.
+/// The number of characters after which cleaning checks for cancellation.
 const CHECK_EVERY: usize = 4 << 10;
 
-/// Kinds of words in a GGUF vocabulary.
+/// The types of tokens in a GGUF vocabulary.
 mod kind {
     pub(super) const UNKNOWN: u64 = 2;
     pub(super) const CONTROL: u64 = 3;
@@ -35,12 +35,12 @@ mod kind {
     pub(super) const UNUSED: u64 = 5;
 }
 
-/// The model's words.
+/// The vocabulary of the model.
 pub(super) struct Vocabulary {
     tokenizer: Tokenizer,
-    /// What each token writes, in bytes: a token may hold half a character.
+    /// The bytes of each token. A token may contain a part of a character.
     pieces: Vec<Box<[u8]>>,
-    /// Texts that would be read as orders to the model.
+    /// The texts of control tokens, which the model would read as structure and not as text.
     control: HashSet<String>,
     /// Their lengths in bytes, the longest first.
     control_lengths: Vec<usize>,
@@ -53,7 +53,7 @@ pub(super) struct Vocabulary {
 }
 
 impl Vocabulary {
-    /// Takes the vocabulary out of the metadata.
+    /// Reads the vocabulary from the metadata.
     ///
     /// # Errors
     /// A [`Fault`] where there is none, or one of another sort than byte-level BPE.
@@ -111,12 +111,12 @@ impl Vocabulary {
         })
     }
 
-    /// The text of the token that begins a document, empty where there is none.
+    /// The text of the token that begins a document; empty if there is none.
     pub(super) fn bos(&self) -> &str {
         &self.bos
     }
 
-    /// The text of the token that ends a turn, empty where there is none.
+    /// The text of the token that ends a turn; empty if there is none.
     pub(super) fn eos(&self) -> &str {
         &self.eos
     }
@@ -126,11 +126,11 @@ impl Vocabulary {
         self.ends.contains(&id)
     }
 
-    /// Tokens of a rendered prompt. Control tokens in the text become such: strip them first from
-    /// what people wrote.
+    /// The tokens of a rendered prompt. Texts of control tokens become control tokens, so remove
+    /// them from messages first: see [`Self::strip_control`].
     ///
     /// # Errors
-    /// The tokenizer's, which a sane vocabulary does not have.
+    /// The error of the tokenizer, which only happens with an invalid vocabulary.
     pub(super) fn encode(&self, text: &str) -> Result<Vec<u32>, Halt> {
         let encoding = self
             .tokenizer
@@ -143,11 +143,11 @@ impl Vocabulary {
         Ok(ids)
     }
 
-    /// About how many tokens a text has: right to one or two in a thousand, and stopped early once
+    /// Estimates the number of tokens of a text, to one or two in a thousand. Counting ends once
     /// there are more than `enough`.
     ///
     /// # Errors
-    /// [`Halt::Cancelled`] between two pieces, or the tokenizer's.
+    /// [`Halt::Cancelled`], or the error of the tokenizer.
     pub(super) fn count(&self, text: &str, enough: usize, cancel: &Cancel) -> Result<usize, Halt> {
         let (mut rest, mut count) = (text, 0);
         while !rest.is_empty() && count <= enough {
@@ -163,8 +163,8 @@ impl Vocabulary {
         Ok(count)
     }
 
-    /// The text without the vocabulary's control tokens, also without those that would come into
-    /// being when another one between their halves is taken out.
+    /// The text without control tokens, including those that would only form when another one
+    /// inside them is removed.
     ///
     /// # Errors
     /// [`Halt::Cancelled`].
@@ -200,15 +200,15 @@ impl Vocabulary {
     }
 }
 
-/// Makes text of tokens, and keeps back the bytes of a character that is not whole yet.
+/// Turns tokens into text, and holds back the bytes of an incomplete character.
 pub(super) struct TextDecoder<'a> {
     pieces: &'a [Box<[u8]>],
     held: Vec<u8>,
 }
 
 impl TextDecoder<'_> {
-    /// The text that this token completes; empty while a character is half there. Bytes that can
-    /// never become a character turn into U+FFFD.
+    /// The text that this token completes; empty while a character is incomplete. Invalid bytes
+    /// become U+FFFD.
     pub(super) fn push(&mut self, id: u32) -> String {
         if let Some(piece) = self.pieces.get(id as usize) {
             self.held.extend_from_slice(piece);
@@ -235,7 +235,7 @@ impl TextDecoder<'_> {
         }
     }
 
-    /// What is left at the end: U+FFFD for half a character, else nothing.
+    /// The rest at the end: U+FFFD for an incomplete character, otherwise nothing.
     pub(super) fn finish(self) -> String {
         String::from_utf8_lossy(&self.held).into_owned()
     }
@@ -268,8 +268,9 @@ fn kinds(content: &Content) -> Vec<u64> {
     }
 }
 
-/// GPT-2's spelling of bytes as visible characters: visible Latin-1 characters stand for
-/// themselves, the other 68 bytes are counted up from U+0100.
+/// [GPT-2's mapping](https://github.com/openai/gpt-2/blob/master/src/encoder.py) of bytes to
+/// visible characters. Visible Latin-1 characters are unchanged; the other 68 bytes are numbered
+/// from U+0100.
 struct Spelling {
     invisible: Vec<u8>,
 }
@@ -294,7 +295,7 @@ impl Spelling {
         self.invisible.get(place as usize).copied()
     }
 
-    /// What a word of the vocabulary writes.
+    /// The bytes of a token of the vocabulary.
     fn piece(&self, word: &str, kind: u64) -> Box<[u8]> {
         match kind {
             kind::UNKNOWN | kind::CONTROL | kind::UNUSED => Box::default(),
@@ -308,8 +309,9 @@ impl Spelling {
     }
 }
 
-/// candle's own reader knows the word splits "qwen2" and "llama3" only and takes all others for
-/// GPT-2 with a space before the text, which gives wrong tokens. The others are set right here.
+/// The tokenizer. Candle's own reader supports only the pre-tokenizers "qwen2" and "llama3". It
+/// treats all others as GPT-2's with a space before the text, which gives wrong tokens. This
+/// corrects them.
 fn tokenizer(content: &mut Content) -> Result<Tokenizer, Fault> {
     let split = super::shape::text(content, "tokenizer.ggml.pre").unwrap_or_default();
     let mut set = |key: &str, value| content.metadata.insert(key.into(), value);

@@ -1,4 +1,5 @@
-//! The weights of a network: read from the file, checked, and turned into what a CPU multiplies fast.
+//! The weights of a model. They are read, checked, and converted to formats that a CPU multiplies
+//! fast.
 
 use super::{
     gguf::{Fault, brief, tensor_bytes},
@@ -12,11 +13,11 @@ use std::{
     sync::Arc,
 };
 
-/// From so many rows on, a matrix is unpacked and multiplied as f32: measured faster than the
-/// quantized kernel, which is made for one row, and nearer to exact.
+/// The number of rows from which on a matrix is unpacked and multiplied as f32. By measurement,
+/// that is faster than the quantized kernel, which is made for one row. It is also more exact.
 const UNPACK_FROM_ROWS: usize = 24;
 
-/// A matrix that is kept packed, and its bias.
+/// A quantized matrix and its bias.
 pub(super) struct Linear {
     packed: Arc<QTensor>,
     kernel: QMatMul,
@@ -46,7 +47,7 @@ pub(super) struct Layer {
     pub(super) key: Linear,
     pub(super) value: Linear,
     pub(super) output: Linear,
-    /// Norms of each head's query and key (qwen3).
+    /// The norms of each head's query and key (qwen3).
     pub(super) query_norm: Option<Tensor>,
     pub(super) key_norm: Option<Tensor>,
     pub(super) feed_norm: Tensor,
@@ -60,17 +61,17 @@ pub(super) struct Weights {
     pub(super) embedding: Arc<QTensor>,
     pub(super) layers: Vec<Layer>,
     pub(super) norm: Tensor,
-    /// From the last hidden row to one number for each word.
+    /// The output projection: from the last hidden state to the logits.
     pub(super) head: Linear,
-    /// Divisors of the rotary frequencies (Llama 3.1 and later).
+    /// The divisors of the rotary frequencies (Llama 3.1 and later).
     pub(super) rope_divisors: Option<Vec<f32>>,
 }
 
 impl Weights {
-    /// Reads everything, with each tensor's sides compared to what `shape` says.
+    /// Reads all weights, and compares the dimensions of each tensor with `shape`.
     ///
     /// # Errors
-    /// A [`Fault`] for a tensor that is missing, of other sides, or not readable.
+    /// A [`Fault`] for a tensor that is missing, unreadable, or of other dimensions.
     pub(super) fn read<R: Read + Seek>(
         content: &Content,
         file: &mut R,
@@ -81,7 +82,7 @@ impl Weights {
             .map(|i| read.layer(i, shape))
             .collect::<Result<_, _>>()?;
         let (width, vocabulary) = (shape.width, shape.vocabulary);
-        // Small models use one matrix for both ends.
+        // Small models use the same matrix for embedding and output.
         let (head, embedding) = if read.has("output.weight") {
             let embedding = read.packed("token_embd.weight", &[vocabulary, width])?;
             (
@@ -197,9 +198,9 @@ impl<R: Read + Seek> Tensors<'_, R> {
     }
 }
 
-/// candle has no vector kernel for these three block types (13 tokens a second in place of 33), and
-/// keeps 16-bit weights as f32; Q8_0 holds a 4- or 5-bit value to less than 0.4 % of its block's
-/// range and is the fastest it has.
+/// Converts block types to Q8_0 if candle is slow with them. It has no vector kernel for three
+/// block types (13 tokens a second instead of 33), and keeps 16-bit weights as f32. Q8_0 is its
+/// fastest type, and keeps a 4- or 5-bit value to less than 0.4 % of its block's range.
 fn repack(packed: QTensor, columns: usize) -> candle_core::Result<QTensor> {
     match packed.dtype() {
         GgmlDType::Q4_1 | GgmlDType::Q5_0 | GgmlDType::Q5_1 | GgmlDType::F16 | GgmlDType::BF16

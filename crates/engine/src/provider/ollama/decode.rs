@@ -13,7 +13,7 @@ use headwater_protocol::{BlockKind, Error, FinishReason, Usage};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// The models that think, as they were seen to or as the server says.
+/// The models that are known to think, from the server's list or from their answers.
 #[derive(Debug, Default)]
 pub(super) struct Thinkers(Memory<()>);
 
@@ -33,7 +33,7 @@ pub(in crate::provider) struct Decoder {
     endpoint: Endpoint,
     model: String,
     thinkers: Arc<Thinkers>,
-    /// Whether this answer was noted among the thinkers.
+    /// Whether this model was added to the thinkers.
     noted: bool,
     prose: Prose,
     blocks: Blocks,
@@ -57,7 +57,7 @@ impl Decoder {
         let message = line.get("message").filter(|message| message.is_object());
         let speaks = message.is_some() || line.get("done").is_some();
         let failure = fault::found(&self.endpoint, line, speaks);
-        // What failed may have come with the last words.
+        // The error may come together with the last text.
         self.message(message.unwrap_or(line), out);
         if let Some(error) = failure {
             return Err(error);
@@ -71,14 +71,14 @@ impl Decoder {
         self.blocks.count(usage(line));
         let word = line.get("done_reason").and_then(Value::as_str);
         self.finish = Some(match word {
-            // Servers before the spring of 2024 give no reason.
+            // Servers before spring 2024 send no reason.
             None | Some("") => (FinishReason::Stop, "done".into()),
             Some(word) => (reason(word), word.into()),
         });
         Ok(Flow::Done)
     }
 
-    /// Takes what a line says, in the words of `/api/chat` or of `/api/generate`.
+    /// Takes the content of a line, in the form of `/api/chat` or of `/api/generate`.
     fn message(&mut self, message: &Value, out: &mut Ready) {
         let names = ["thinking", "reasoning", "reasoning_content"];
         let text = |name: &&str| message.get(name)?.as_str().filter(|text| !text.is_empty());
@@ -93,11 +93,11 @@ impl Decoder {
             let (kind, new) = self.prose.text(content);
             self.say(kind, &new, out);
         }
-        let pictures = json::list(message, "images").iter();
-        let pictures = pictures.chain(message.get("image"));
-        for picture in pictures.filter_map(Value::as_str) {
+        let images = json::list(message, "images").iter();
+        let images = images.chain(message.get("image"));
+        for image in images.filter_map(Value::as_str) {
             self.flush(out);
-            self.blocks.media(Media::from_base64(picture, ""), out);
+            self.blocks.media(Media::from_base64(image, ""), out);
         }
         for call in json::list(message, "tool_calls") {
             self.flush(out);
@@ -116,7 +116,7 @@ impl Decoder {
             Some(arguments) => arguments.clone(),
         };
         let (id, name) = (json::text(call, "id"), json::text(function, "name"));
-        // A call with an identifier comes once, however often it is said.
+        // A repeated call with the same identifier is ignored.
         if !self.blocks.has_call(id) {
             self.blocks.call(id, name, arguments, out);
         }
@@ -135,7 +135,7 @@ impl Decoder {
         }
     }
 
-    /// Gives out text that was held back as a possible repetition.
+    /// Yields text that was held back as a possible repetition.
     fn flush(&mut self, out: &mut Ready) {
         for (kind, held) in self.prose.flush() {
             self.say(kind, &held, out);
@@ -174,8 +174,7 @@ impl Decode for Decoder {
     }
 
     fn break_off(&mut self, out: &mut Ready) {
-        // What was held back is dropped: whether it is new is not known, and the next attempt
-        // writes it again.
+        // Held-back text is dropped: it may be a repetition, and the next attempt writes it again.
         self.blocks.tell_usage(true, out);
     }
 
@@ -188,18 +187,18 @@ impl Decode for Decoder {
     }
 }
 
-/// The closed word for a reason to end.
+/// Maps a `done_reason`.
 fn reason(word: &str) -> FinishReason {
     match word {
         "stop" => FinishReason::Stop,
         "length" => FinishReason::Length,
-        // `load` and `unload` mean that nothing was asked.
+        // `load` and `unload` mean that the request had no messages.
         _ => FinishReason::Other,
     }
 }
 
-/// The counts of the last line; `None` if nothing is counted. Tokens of the prompt that were in
-/// memory already are not told apart.
+/// The usage in the last line; `None` if nothing is counted. Cached tokens of the prompt are not
+/// reported separately.
 fn usage(line: &Value) -> Option<Usage> {
     let count = |name: &str| line.get(name).and_then(Value::as_u64).unwrap_or(0);
     let usage = Usage {

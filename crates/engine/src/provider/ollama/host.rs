@@ -1,12 +1,12 @@
-//! The forms in which Ollama's address is written.
+//! The forms of Ollama's address.
 
-/// Where Ollama listens.
+/// Ollama's default port.
 const PORT: &str = "11434";
 
-/// The address that a value of `OLLAMA_HOST` means, as Ollama itself reads it.
+/// The address for a value of `OLLAMA_HOST`, as Ollama itself reads it.
 ///
-/// A host without a scheme has Ollama's port, one with a scheme has the scheme's. A server that
-/// listens everywhere, `0.0.0.0`, is reached on this machine.
+/// The default port is Ollama's for a host without a scheme, and otherwise that of the scheme. A
+/// server that listens on all addresses (`0.0.0.0`) is reached on this machine.
 ///
 /// ```
 /// # use headwater_engine::provider::ollama::host_url;
@@ -30,7 +30,7 @@ pub fn host_url(host: &str) -> String {
         None => ("", place),
     };
     let (name, own_port) = split(place);
-    // Ollama passes over a port that is no number.
+    // Ollama ignores a port that is not a number.
     let port = match own_port.parse::<u16>() {
         Ok(_) => own_port,
         Err(_) => port,
@@ -54,7 +54,7 @@ pub fn host_url(host: &str) -> String {
     url
 }
 
-/// Host and port; either may be empty. An address of IPv6 gets its brackets.
+/// Splits host and port; either may be empty. An IPv6 address gets its brackets.
 fn split(place: &str) -> (String, &str) {
     if let Some((inside, behind)) = place
         .strip_prefix('[')

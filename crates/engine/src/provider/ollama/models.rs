@@ -32,15 +32,15 @@ pub(super) async fn fetch(
         .collect())
 }
 
-/// The words of a list in a model's description.
+/// The strings of an array in the description of a model.
 fn words<'a>(model: &'a Value, pointer: &str) -> impl Iterator<Item = &'a str> {
     let list = model.pointer(pointer).and_then(Value::as_array);
     list.into_iter().flatten().filter_map(Value::as_str)
 }
 
-/// Whether a model of the list is one to chat with, not one that turns text into numbers.
+/// Whether a model of the list is a chat model and not an embedding model.
 fn can_chat(model: &Value) -> bool {
-    // Newer servers say what a model can do.
+    // Newer servers list the capabilities of a model.
     if model.get("capabilities").is_some_and(Value::is_array) {
         return words(model, "/capabilities").any(|word| word == "completion");
     }

@@ -1,4 +1,4 @@
-//! Downloads a missing model, where that is wanted.
+//! Downloads a missing model, if that is configured.
 
 use crate::provider::{
     api_client::{ApiClient, Failure},
@@ -17,15 +17,14 @@ use serde_json::{Value, json};
 use std::{collections::HashMap, time::Duration};
 use tokio::time::{Instant, timeout};
 
-/// How often progress is told that does not change a percentage, so that nobody takes a large
-/// download for a dead connection.
+/// How often progress is reported although the percentage is the same, so that a large download
+/// does not look like a dead connection.
 const STILL_HERE: Duration = Duration::from_secs(5);
 
-/// How long a download may be silent. Ollama sends no line while it checks what it downloaded.
+/// How long a download may be silent. Ollama sends nothing while it verifies the downloaded data.
 const SILENCE: Duration = Duration::from_secs(600);
 
-/// The download of a model, if its absence is what failed and it `may_pull`; otherwise the error to
-/// end with.
+/// The download of a model, if it is missing and it `may_pull`; otherwise the error to end with.
 pub(super) fn remedy(
     client: &ApiClient,
     model: &str,
@@ -46,7 +45,7 @@ pub(super) fn remedy(
     .boxed())
 }
 
-/// Whether the model is what was not found, and not the address.
+/// Whether the model was not found, and not the address.
 fn is_missing(endpoint: &Endpoint, error: &Error) -> bool {
     error.code == ErrorCode::NotFound
         && error
@@ -73,10 +72,10 @@ struct Pull {
     patience: (Duration, Duration),
     state: State,
     lines: Option<Lines>,
-    /// The bytes that are there and the bytes in all, by layer.
+    /// The downloaded bytes and the total bytes of each layer.
     layers: HashMap<String, (u64, u64)>,
     told: Option<(u8, Instant)>,
-    /// When the last bytes came.
+    /// When the last bytes arrived.
     heard: Option<Instant>,
 }
 
@@ -100,7 +99,7 @@ impl Pull {
         }
     }
 
-    /// The next progress; `None` once the model is there.
+    /// The next progress. `None` when the download is complete.
     async fn next(&mut self) -> Option<Result<Stage, Error>> {
         self.step()
             .await
@@ -135,7 +134,7 @@ impl Pull {
                                 return Ok(Some(stage));
                             }
                         }
-                        // Blank lines mean nothing, and no line else decides anything.
+                        // Other lines, such as blank ones, are ignored.
                         Some(Err(_)) => {}
                         None => match timeout(self.patience.0, body.next()).await {
                             Ok(Some(Ok(bytes))) => {
@@ -170,8 +169,8 @@ impl Pull {
         }
     }
 
-    /// The progress if it is worth telling. It never goes back, although new layers come to light
-    /// on the way.
+    /// The progress, if it is worth reporting. It never goes back, although new layers appear
+    /// during the download.
     fn tell(&mut self) -> Option<Stage> {
         let sum = |part: fn(&(u64, u64)) -> u64| {
             let parts = self.layers.values().map(part);

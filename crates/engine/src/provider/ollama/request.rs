@@ -1,4 +1,4 @@
-//! Writes the request.
+//! The body of a request.
 
 use crate::provider::{
     ChatMessage, ChatRequest, Effort, Part, Role, base64, openai::request::function,
@@ -6,28 +6,28 @@ use crate::provider::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// What is said about thinking. Models differ in what they take.
+/// The parameter `think`. Models accept different values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::provider) enum Think {
-    /// Whatever the model does by itself.
+    /// Left out: the model decides.
     Unsaid,
-    /// Yes or no.
+    /// On or off.
     Switch(bool),
-    /// How much, in a word.
+    /// How much to think: `low`, `medium` or `high`.
     Level(&'static str),
 }
 
-/// Whether a model thinks whatever one says, and is told how much instead of whether.
+/// Whether a model always thinks, so that the request says how much instead of whether.
 pub(super) fn always_thinks(model: &str) -> bool {
     model.contains("gpt-oss")
 }
 
 impl Think {
-    /// What the request wants.
+    /// The value for a request.
     pub(super) fn for_request(request: &ChatRequest) -> Self {
         let by_level = always_thinks(&request.model);
         match request.sampling.effort {
-            // Half an answer is behind its thinking.
+            // A prefill comes after the thinking.
             _ if request.prefill.is_some() && !by_level => Self::Switch(false),
             None => Self::Unsaid,
             Some(Effort::None | Effort::Low) if by_level => Self::Level("low"),
@@ -37,7 +37,7 @@ impl Think {
         }
     }
 
-    /// What to say instead when a model refused this with these words.
+    /// The value to try after a refusal with the body `said`.
     pub(super) fn after_refusal(self, said: &[u8]) -> Option<Self> {
         if !String::from_utf8_lossy(said)
             .to_lowercase()
@@ -135,7 +135,7 @@ pub(super) fn body(request: &ChatRequest, think: Think, prefill: bool) -> Body<'
     }
 }
 
-/// Writes a turn. What each tool gave back is a message of its own, before the rest of the turn.
+/// Writes a turn. Each result of a tool is a message of its own, before the rest of the turn.
 fn write<'a>(turn: &'a ChatMessage, messages: &mut Vec<Message<'a>>) {
     let mut message = Message {
         role: match turn.role {
@@ -148,7 +148,7 @@ fn write<'a>(turn: &'a ChatMessage, messages: &mut Vec<Message<'a>>) {
         match part {
             Part::Text(text) => message.content.push_str(text),
             Part::Image(image) => message.images.push(base64::encode(&image.data)),
-            // What the server's own field told, and not what stood in the text.
+            // Only reasoning from the server's own field, not from tags in the text.
             Part::Reasoning { text, value } => {
                 if value.get("field").is_some_and(|field| field == "thinking") {
                     message.thinking.push_str(text);

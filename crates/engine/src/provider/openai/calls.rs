@@ -1,4 +1,4 @@
-//! Puts the pieces of tool calls together.
+//! Joins the pieces of tool calls.
 //!
 //! The format says that pieces with the same index are one call. Servers leave the index out,
 //! give every call the index 0, repeat the name or cut it, or send the arguments as an object.
@@ -24,13 +24,13 @@ struct Call {
     id: String,
     name: String,
     arguments: String,
-    /// Where the last piece of the arguments begins.
+    /// The start of the last piece of the arguments.
     last: usize,
-    /// The number of its block, once the arguments began.
+    /// The number of the block, once the arguments have begun.
     block: Option<u32>,
-    /// How much of the arguments was given out.
+    /// How many bytes of the arguments were yielded.
     told: usize,
-    /// What came on it to be given back, and is not told yet.
+    /// The fields to send back that were not yielded yet.
     extra: Map<String, Value>,
 }
 
@@ -48,7 +48,7 @@ impl Calls {
         self.add(index, id, function, extra, blocks, out);
     }
 
-    /// Takes a piece of the older form that knows one call only.
+    /// Takes a piece of the deprecated `function_call`, which supports one call only.
     pub(super) fn legacy(&mut self, function: &Value, blocks: &mut Blocks, out: &mut Ready) {
         self.add(Some(0), "", function, Map::new(), blocks, out);
     }
@@ -80,7 +80,7 @@ impl Calls {
         };
         let call = &mut self.0[place];
         if call.arguments.trim() == arguments.trim() && call.is_whole() {
-            // At the end some servers say all of it again.
+            // Some servers repeat the whole call at the end.
             return;
         }
         if call.id.is_empty() {
@@ -94,7 +94,7 @@ impl Calls {
         }
         call.arguments.push_str(&arguments);
         call.extra.extend(extra);
-        // More of the name may come until the arguments begin.
+        // More of the name may follow until the arguments begin.
         if !call.name.is_empty() && !call.arguments.trim().is_empty() {
             call.tell(place, blocks, out);
         }
@@ -106,7 +106,7 @@ impl Calls {
         if !id.is_empty() {
             // Another identifier is another call, even under the same index.
             let under_index = || last(&|call| index.is_some() && call.index == index);
-            // But some servers invent one for every piece; such a piece has no name.
+            // But some servers invent one for every piece. Such a piece has no name.
             return last(&|call| call.id == id).or_else(|| {
                 under_index().filter(|&place| {
                     let call = &self.0[place];
@@ -134,7 +134,7 @@ impl Calls {
             && (arguments.trim_start().starts_with('{') || call.name != name)
     }
 
-    /// Closes all calls with their parsed arguments. What cannot be parsed stays as text.
+    /// Closes all calls with their parsed arguments. Arguments that cannot be parsed remain text.
     pub(super) fn finish(&mut self, blocks: &mut Blocks, out: &mut Ready) {
         for (place, call) in self.0.iter_mut().enumerate() {
             let index = call.tell(place, blocks, out);
@@ -148,7 +148,7 @@ impl Calls {
 }
 
 impl Call {
-    /// Takes a piece of the name: all of it, once more or not, or what is new.
+    /// Takes a piece of the name: a delta, or the whole name, perhaps repeated.
     fn name_more(&mut self, piece: &str) {
         if piece.starts_with(self.name.as_str()) {
             self.name = piece.into();
@@ -162,17 +162,18 @@ impl Call {
         text.ends_with('}') && serde_json::from_str::<IgnoredAny>(text).is_ok()
     }
 
-    /// Whether these look like more of the arguments that are there.
+    /// Whether `arguments` look like a continuation of those so far.
     fn goes_on_with(&self, arguments: &str) -> bool {
         let more = arguments.trim_start();
         !self.arguments.trim().is_empty() && !more.is_empty() && !more.starts_with('{')
     }
 
-    /// Gives out what is new, and opens the block before it. The answer is the block's number.
+    /// Yields new arguments, and opens the block first. Returns the number of the block.
     fn tell(&mut self, place: usize, blocks: &mut Blocks, out: &mut Ready) -> u32 {
         let index = *self.block.get_or_insert_with(|| {
             if self.id.is_empty() {
-                // The next turn must name the call, so it gets an identifier of ours.
+                // The next turn must name the call, so a call without an identifier gets one of
+                // ours.
                 self.id = made_up_id(u32::try_from(place + 1).unwrap_or(u32::MAX));
             }
             let tool = ToolCall {

@@ -1,4 +1,4 @@
-//! What a message says: words, thoughts, calls and images into blocks.
+//! Turns the content of a message (text, reasoning, tool calls and images) into blocks.
 
 use super::{calls::Calls, extras::Extras, words};
 use crate::provider::{
@@ -18,20 +18,20 @@ pub(super) struct Content {
     prose: Prose,
     blocks: Blocks,
     calls: Calls,
-    /// What is to be given back.
+    /// The fields to send back.
     extras: Extras,
-    /// The images that came, as the server sent them.
+    /// The images so far, as the server sent them.
     images: Vec<Value>,
     has_sound: bool,
     has_refusal: bool,
-    /// Whether anything came in pieces: a whole message is a repetition then.
+    /// Whether deltas have arrived: a complete message is a repetition then.
     pub(super) has_deltas: bool,
-    /// Whether anything came at all.
+    /// Whether the answer has any content.
     pub(super) is_any: bool,
 }
 
 impl Content {
-    /// Takes what a choice says: what is new, or all of it.
+    /// Takes the content of a choice: a delta or a complete message.
     pub(super) fn choice(&mut self, choice: &mut Value, out: &mut Ready) {
         let mut take = |name: &str| {
             let value = choice.get_mut(name).filter(|value| value.is_object());
@@ -46,7 +46,7 @@ impl Content {
             self.text(text, out);
         }
         match message {
-            // Beside pieces it is a repetition of all, of which the end may be news.
+            // After deltas, it repeats everything, but its end may be new.
             Some(message) if self.has_deltas => {
                 let new = self.prose.text.whole(json::text(&message, "content"));
                 self.say(BlockKind::Text, &new, out);
@@ -63,7 +63,7 @@ impl Content {
     fn delta(&mut self, delta: &Value, out: &mut Ready) {
         let thoughts = words::thoughts(delta);
         let speaks = !json::text(delta, "content").is_empty();
-        // With each word of the answer some servers say again what was thought.
+        // Some servers repeat the reasoning with every delta of text.
         if !speaks || !self.prose.thoughts.is_all(&thoughts) {
             self.extras.note(delta);
             self.think(&thoughts, out);
@@ -87,7 +87,7 @@ impl Content {
         self.call_all(delta, out);
     }
 
-    /// Takes a part of a content that is a list.
+    /// Takes a part of a content array.
     fn part(&mut self, part: &Value, out: &mut Ready) {
         match json::text(part, "type") {
             "thinking" | "reasoning" | "reasoning_text" | "thought" => {
@@ -143,7 +143,7 @@ impl Content {
         self.flush(out);
         self.is_any = true;
         match Media::from_object(image) {
-            Some(Media::Picture(image)) => out.push_back(ProviderEvent::Picture(image)),
+            Some(Media::Image(image)) => out.push_back(ProviderEvent::Image(image)),
             Some(Media::Remark(remark)) => self.remark(&remark, out),
             None => {}
         }
@@ -184,7 +184,7 @@ impl Content {
         self.blocks.say(kind, text, out);
     }
 
-    /// Gives the open block of thoughts, which is closed next, its value.
+    /// Sets the value of the open block of reasoning, which is closed next.
     fn end_thought(&mut self) {
         if self.blocks.is_open(BlockKind::Reasoning) {
             let value = self.extras.value();
@@ -192,17 +192,17 @@ impl Content {
         }
     }
 
-    /// Takes counts.
+    /// Takes usage counts.
     pub(super) fn count(&mut self, usage: Option<Usage>) {
         self.blocks.count(usage);
     }
 
-    /// Yields changed counts, at once or only now and then.
+    /// Yields changed counts, at once if `now`, otherwise at intervals.
     pub(super) fn tell_usage(&mut self, now: bool, out: &mut Ready) {
         self.blocks.tell_usage(now, out);
     }
 
-    /// Ends the answer for this reason; returns the one that the content shows.
+    /// Ends the answer. Returns the finish reason, corrected by the content.
     pub(super) fn finish(&mut self, reason: FinishReason, out: &mut Ready) -> FinishReason {
         self.flush(out);
         if self.has_sound {
@@ -214,7 +214,7 @@ impl Content {
         self.extras.finish(&mut self.blocks, out);
         self.calls.finish(&mut self.blocks, out);
         match reason {
-            // Many servers say "stop" whatever the reason.
+            // Many servers always send "stop".
             FinishReason::Stop if !self.calls.is_empty() => FinishReason::ToolCalls,
             FinishReason::Stop if self.has_refusal && !self.blocks.has_text() => {
                 FinishReason::Refusal

@@ -1,4 +1,4 @@
-//! Turns the pieces of a streamed answer into events, in all the dialects that are spoken.
+//! Turns a streamed answer into events, in all known dialects.
 
 use super::{content::Content, words};
 use crate::provider::{
@@ -29,7 +29,7 @@ impl Decoder {
         }
     }
 
-    /// Takes one JSON object: a piece of an answer, a whole one, counts, or an error.
+    /// Takes one JSON object: a chunk of an answer, a complete answer, the usage, or an error.
     fn chunk(&mut self, value: &mut Value, out: &mut Ready) -> Result<(), Error> {
         let speaks = ["choices", "usage", "delta"]
             .iter()
@@ -40,7 +40,7 @@ impl Decoder {
             .filter(|usage| usage.is_object())
             .or_else(|| value.pointer("/x_groq/usage"))
             .and_then(words::usage);
-        // Counts are cumulative wherever they stand: the last ones are true, and none are added.
+        // Usage is cumulative wherever it is: the last counts are valid, and none are added up.
         self.content.count(usage);
         let choices = value.get_mut("choices").and_then(Value::as_array_mut);
         let Some(mut choice) = choices.and_then(|choices| self.choice.pick(choices)) else {
@@ -49,14 +49,14 @@ impl Decoder {
         self.chosen(&mut choice, failure, out)
     }
 
-    /// Takes a piece of the choice that counts, and a failure that came beside it.
+    /// Takes a chunk of the used choice, and an error that came with it.
     fn chosen(
         &mut self,
         choice: &mut Value,
         failure: Option<Error>,
         out: &mut Ready,
     ) -> Result<(), Error> {
-        // What failed may have come with the last words.
+        // The error may come together with the last text.
         let failure = failure.or_else(|| fault::found(&self.endpoint, choice, true));
         self.content.choice(choice, out);
         if let Some(error) = failure {
@@ -78,7 +78,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Takes what came under other numbers than the answer began with, where that is its rest.
+    /// Takes the chunks with other numbers than the first one, if they are the rest of the answer.
     fn rest(&mut self, out: &mut Ready) -> Result<(), Error> {
         if self.finish.is_none() {
             for mut choice in self.choice.rest() {
@@ -98,7 +98,7 @@ impl Decode for Decoder {
         let data = event.data.trim();
         if data.eq_ignore_ascii_case("[DONE]") {
             self.rest(out)?;
-            // Some servers say nothing but this at the end; after an answer it is clear enough.
+            // Some servers send only this at the end. After an answer, it is clear enough.
             if self.finish.is_none() && self.content.is_any {
                 self.finish = Some((FinishReason::Stop, data.into()));
             }
@@ -121,11 +121,11 @@ impl Decode for Decoder {
 
     fn whole(&mut self, body: &[u8], out: &mut Ready) -> Result<(), Error> {
         let mut answered = false;
-        // Most send one document; some send the pieces, without a word of events.
+        // Most servers send one document. Some send the chunks as JSON, without events.
         for value in serde_json::Deserializer::from_slice(body).into_iter() {
             let mut value: Value = match value {
                 Ok(value) => value,
-                // Half an answer is an end without a finish, as in a stream.
+                // An incomplete document is an end without a finish reason, as in a stream.
                 Err(error) if error.is_eof() => return Ok(()),
                 Err(_) => return Err(self.endpoint.malformed()),
             };
@@ -136,7 +136,7 @@ impl Decode for Decoder {
             {
                 return Err(error);
             }
-            // In a whole document the answer is whole, whether it says so or not.
+            // A complete document has a complete answer, even without a finish reason.
             answered |= value.pointer("/choices/0/message").is_some();
             self.chunk(&mut value, out)?;
         }
@@ -150,8 +150,7 @@ impl Decode for Decoder {
     }
 
     fn break_off(&mut self, out: &mut Ready) {
-        // What was held back is dropped: whether it is new is not known, and the next attempt
-        // writes it again.
+        // Held-back text is dropped: it may be a repetition, and the next attempt writes it again.
         self.content.tell_usage(true, out);
     }
 
@@ -159,8 +158,8 @@ impl Decode for Decoder {
         if self.choice.has_end() {
             let _ = self.rest(out);
         }
-        // Without a reason for its end nothing is closed: the answer is cut, which the engine sees
-        // by what is missing.
+        // Without a finish reason, nothing is closed: the answer is truncated, which the engine
+        // sees by the missing end.
         let Some((reason, word)) = self.finish.take() else {
             return self.break_off(out);
         };

@@ -1,15 +1,14 @@
-//! What a server gives beside its words and wants back with the next request: the name of the field
-//! in which its thoughts came, and what is not for people to read.
+//! Fields that a server sends with an answer and needs back with the next request: the name of the
+//! field of its reasoning, and opaque values.
 //!
-//! It travels as the value of a block of reasoning, and so as
-//! [`Part::Reasoning`](crate::provider::Part::Reasoning). An object with
+//! They are stored as the value of a block of reasoning, and so as
+//! [`Part::Reasoning`](crate::provider::Part::Reasoning). The value is an object with:
 //!
-//! - `field`: the name under which the thoughts of this block came, and go back. DeepSeek
-//!   (<https://api-docs.deepseek.com/guides/thinking_mode>) and Kimi refuse a turn with calls that
-//!   comes back without them;
-//! - `reasoning_details`: the list of OpenRouter and MiniMax, as it was
+//! - `field`: the name of the field in which the reasoning of this block arrived and is sent back. DeepSeek
+//!   (<https://api-docs.deepseek.com/guides/thinking_mode>) and Kimi refuse a turn with calls without it;
+//! - `reasoning_details`: the array of OpenRouter and MiniMax, unchanged
 //!   (<https://openrouter.ai/docs/use-cases/reasoning-tokens#preserving-reasoning-blocks>);
-//! - `thinking_blocks`: Anthropic's signed thoughts, as LiteLLM passes them on
+//! - `thinking_blocks`: Anthropic's signed thinking, as LiteLLM passes it on
 //!   (<https://docs.litellm.ai/docs/reasoning_content>);
 //! - `extra_content` and the like: Google's signatures
 //!   (<https://ai.google.dev/gemini-api/docs/thought-signatures>), of the call whose identifier is
@@ -21,18 +20,17 @@ use headwater_protocol::BlockKind;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 
-/// What may stand on a call, or on a message, to be given back as it is.
+/// The fields of a call or a message that are sent back unchanged.
 const OPAQUE: [&str; 3] = [
     "extra_content",
     "provider_specific_fields",
     "thought_signature",
 ];
 
-/// What grows in a detail that comes in pieces, whether a server sends what is new or all there is so
-/// far, as MiniMax does.
+/// The fields of a detail that grow. Servers send deltas, or snapshots as MiniMax does.
 const GROWING: [&str; 3] = ["text", "summary", "data"];
 
-/// What came and has not been told yet.
+/// The values that arrived and were not yielded yet.
 #[derive(Debug, Default)]
 pub(super) struct Extras {
     field: Option<&'static str>,
@@ -44,11 +42,11 @@ pub(super) struct Extras {
     message: Map<String, Value>,
 }
 
-/// The lists that go back as they came.
+/// The arrays that are sent back unchanged.
 const LISTS: [&str; 2] = ["reasoning_details", "thinking_blocks"];
 
 impl Extras {
-    /// Takes note of a piece of a message.
+    /// Collects the values of a chunk of a message.
     pub(super) fn note(&mut self, delta: &Value) {
         let has_text = |name: &str| {
             let text = delta.get(name).and_then(Value::as_str);
@@ -65,7 +63,7 @@ impl Extras {
         for block in blocks.into_iter().flatten() {
             self.block(block);
         }
-        // Google also says in this field which text is a thought, which is nothing to give back.
+        // Google also marks thoughts in this field, which need not be sent back.
         if let Some(extra) = delta.get("extra_content")
             && extra.pointer("/google/thought_signature").is_some()
         {
@@ -73,7 +71,7 @@ impl Extras {
         }
     }
 
-    /// Takes a piece of a detail: texts grow, everything else is what was said last.
+    /// Takes a piece of a detail. Texts grow; for all other fields, the last value counts.
     fn detail(&mut self, piece: &Value) {
         let place = self.details.iter().position(|open| goes_on(open, piece));
         let (Some(place), Value::Object(fields)) = (place, piece) else {
@@ -90,7 +88,7 @@ impl Extras {
             let is_same = || self.details[place].get(name) == Some(value);
             let new = match value {
                 Value::Null => continue,
-                // What is in cipher is no text: the same is a repetition.
+                // Encrypted data is no text: the same value is a repetition.
                 _ if name == "data" && is_same() => continue,
                 Value::String(more) if GROWING.contains(&name.as_str()) => {
                     Some(self.text(place, name).take(more))
@@ -109,7 +107,7 @@ impl Extras {
         }
     }
 
-    /// Takes a piece of a signed thought, which ends with its signature.
+    /// Takes a piece of a block of signed thinking, which ends with its signature.
     fn block(&mut self, piece: &Value) {
         let is_open = |block: &Value| block.get("thinking").is_some();
         match self.thinking.last_mut() {
@@ -155,7 +153,7 @@ impl Extras {
         }
     }
 
-    /// Tells what belongs to no block that was shown.
+    /// Yields the values that belong to no shown block.
     pub(super) fn finish(&mut self, blocks: &mut Blocks, out: &mut Ready) {
         self.field = None;
         let value = self.value();
@@ -165,7 +163,7 @@ impl Extras {
     }
 }
 
-/// What stands on a piece of a call to be given back.
+/// The values of a chunk of a call that must be sent back.
 pub(super) fn of_call(piece: &Value) -> Map<String, Value> {
     let found = OPAQUE.into_iter().filter_map(|name| {
         let value = piece.get(name).filter(|value| !value.is_null())?;
@@ -177,7 +175,7 @@ pub(super) fn of_call(piece: &Value) -> Map<String, Value> {
 /// Whether a detail is the next piece of one that came before.
 fn goes_on(open: &Value, detail: &Value) -> bool {
     let same = |name: &str| open.get(name) == detail.get(name);
-    // The later pieces of one may leave out its identifier.
+    // Later pieces of a detail may leave out its identifier.
     let id = |value: &Value| value.get("id").and_then(Value::as_str).map(str::to_owned);
     let one = match (id(open), id(detail)) {
         (Some(open), Some(detail)) => open == detail,
@@ -186,7 +184,7 @@ fn goes_on(open: &Value, detail: &Value) -> bool {
     same("type") && same("index") && (detail.get("index").is_some() || grown(open, detail)) && one
 }
 
-/// Whether a detail without a number is one that came before, with more of its text.
+/// Whether a detail without a number is a longer version of an earlier one.
 fn grown(open: &Value, detail: &Value) -> bool {
     let text = |value: &Value| Some(value.get("text")?.as_str()?.to_owned());
     match (text(open), text(detail)) {
@@ -195,8 +193,8 @@ fn grown(open: &Value, detail: &Value) -> bool {
     }
 }
 
-/// The fields of an assistant's message that these values make, and those of each call by its
-/// identifier.
+/// The fields that these values restore: those of the assistant's message, and those of each call
+/// by its identifier.
 pub(super) fn given_back<'a>(
     thoughts: impl Iterator<Item = (&'a str, &'a Value)>,
 ) -> (Map<String, Value>, Vec<(&'a str, &'a Value)>) {
@@ -230,7 +228,7 @@ pub(super) fn given_back<'a>(
     (message, calls)
 }
 
-/// Puts on a call what was on it when it came.
+/// Restores the fields of a call.
 pub(super) fn restore(call: &mut Value, value: &Value) {
     for name in OPAQUE {
         if let Some(extra) = value.get(name) {

@@ -11,7 +11,8 @@ pub(in crate::provider) async fn fetch(client: &ApiClient) -> Result<Vec<ModelIn
     read(endpoint, &list).ok_or_else(|| catalog::no_list(endpoint))
 }
 
-/// Reads a list in the forms that servers use; newest models first where they tell.
+/// Reads a list in all forms that servers use. The newest models come first if the server gives
+/// their age.
 fn read(endpoint: &Endpoint, list: &Value) -> Option<Vec<ModelInfo>> {
     let models = list
         .get("data")
@@ -39,7 +40,7 @@ fn read(endpoint: &Endpoint, list: &Value) -> Option<Vec<ModelInfo>> {
     Some(models.into_iter().filter_map(info).collect())
 }
 
-/// Whether a model of the list is one to chat with. Lists mix in whatever else a host serves.
+/// Whether a model of the list is a chat model. Lists also contain embedding models and others.
 fn can_chat(model: &Value) -> bool {
     const OTHER_TYPES: [&str; 8] = [
         "embedding",

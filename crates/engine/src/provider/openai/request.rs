@@ -1,4 +1,4 @@
-//! Writes the request.
+//! The body of a request.
 
 use super::{
     extras,
@@ -9,11 +9,11 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 
-/// Stands for the thoughts that a server insists on, in a turn that has none of its own: the model
-/// called a tool without a thought, or another model did. Some servers take an empty text for none.
+/// The placeholder for reasoning that a server requires in a turn without any: the model called a
+/// tool without reasoning, or another model did. Some servers treat an empty text as missing.
 const NO_THOUGHTS: &str = "(none)";
 
-/// What Google accepts in place of a signature, on calls that another model made:
+/// The placeholder that Google accepts for the signature of another model's tool call:
 /// <https://ai.google.dev/gemini-api/docs/thought-signatures>.
 const NO_SIGNATURE: &str = "skip_thought_signature_validator";
 
@@ -62,7 +62,7 @@ struct Message<'a> {
     tool_calls: Vec<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_call_id: Option<&'a str>,
-    /// What the server gave to be given back.
+    /// Fields that the server sent and needs back.
     #[serde(flatten)]
     extra: Map<String, Value>,
 }
@@ -135,8 +135,8 @@ pub(in crate::provider) fn function(tool: &ToolDefinition) -> Value {
     }})
 }
 
-/// The person's turn. What tools gave back are messages of their own, which come first because
-/// they belong to the calls before them.
+/// Writes the person's turn. The results of tools are messages of their own. They come first,
+/// because they belong to the calls of the turn before.
 fn of_person<'a>(message: &'a ChatMessage, out: &mut Vec<Message<'a>>) {
     let before = out.len();
     out.extend(message.parts.iter().filter_map(|part| match part {
@@ -149,7 +149,7 @@ fn of_person<'a>(message: &'a ChatMessage, out: &mut Vec<Message<'a>>) {
     let has_image = message.parts.iter().any(|it| matches!(it, Part::Image(_)));
     if has_image {
         let parts = message.parts.iter().filter_map(|part| match part {
-            // Moonshot refuses a part without a word.
+            // Moonshot refuses a blank part.
             Part::Text(text) if text.trim().is_empty() => None,
             Part::Text(text) => Some(json!({"type": "text", "text": text})),
             Part::Image(image) => {
@@ -166,7 +166,7 @@ fn of_person<'a>(message: &'a ChatMessage, out: &mut Vec<Message<'a>>) {
     }
 }
 
-/// The model's turn, with what its server gave to be given back.
+/// Writes the model's turn, with the fields that its server needs back.
 fn of_model<'a>(
     message: &'a ChatMessage,
     variant: RequestVariant,

@@ -1,37 +1,37 @@
-//! What servers and models disagree about in a request, and what to try when one refuses.
+//! The parts of a request that servers and models disagree about, and what to try after a refusal.
 
 use crate::provider::{ChatRequest, Effort, Part};
 use reqwest::Url;
 
-/// The field in which DeepSeek and Kimi look for the thoughts of a turn.
+/// The field in which DeepSeek and Kimi expect the reasoning of a turn.
 pub(super) const THOUGHTS: &str = "reasoning_content";
 
-/// What servers and models disagree about in a request.
+/// The parts of a request that servers and models disagree about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::provider) struct RequestVariant {
     /// Whether to ask for the counts of tokens at the end of the stream.
     pub(super) stream_options: bool,
-    /// Whether the limit of tokens has OpenAI's newer name.
+    /// Whether the token limit is sent under OpenAI's newer name.
     pub(super) max_completion_tokens: bool,
     /// Whether temperature and `top_p` are sent.
     pub(super) sampling: bool,
     /// How many of the words for the effort were refused; see [`effort_word`].
     pub(super) efforts: usize,
-    /// Whether thoughts and the like go back.
+    /// Which reasoning is sent back.
     pub(super) thoughts: Thoughts,
 }
 
-/// Whether a model's own thoughts, and what else came with them, go back to it.
+/// Which reasoning, and which fields that came with it, are sent back to a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Thoughts {
-    /// Where there are any. Other turns with calls get a placeholder if this server is known to need
-    /// thoughts there.
+    /// All there is. Other turns with calls get a placeholder if the server is known to require
+    /// reasoning there.
     Given,
-    /// As `Given`, and each turn with calls that has no thoughts gets a placeholder.
+    /// Like `Given`, and each turn with calls but without reasoning gets a placeholder.
     Needed,
-    /// As `Given`, and the first call of each turn without a signature gets a placeholder for it.
+    /// Like `Given`, and the first call of each turn without a signature gets a placeholder for it.
     Signed,
-    /// Not at all: the server refuses what it gave itself.
+    /// None: the server refuses its own reasoning.
     Refused,
 }
 
@@ -47,7 +47,7 @@ impl RequestVariant {
         }
     }
 
-    /// The part of the variant that is the server's and not the model's.
+    /// The part of the variant that depends on the server and not on the model.
     pub(super) fn of_server(self) -> Self {
         Self {
             sampling: true,
@@ -57,7 +57,7 @@ impl RequestVariant {
         }
     }
 
-    /// What to try instead when a server refused the request with these words.
+    /// The variant to try after a refusal with this body.
     pub(super) fn after_refusal(mut self, body: &[u8], request: &ChatRequest) -> Option<Self> {
         let sampling = &request.sampling;
         let said = String::from_utf8_lossy(body).to_lowercase();
@@ -87,7 +87,7 @@ impl RequestVariant {
             ".reasoning",
         ]);
         let of_signature = says(&["thought_signature", "thought signature"]);
-        // A server that has what it needs can only want less.
+        // A server that got everything it needs can only want less.
         let has_all = !of_signature && needed(request, self).is_some();
         let lacks = says(&["passed back", "missing", "required", "must ", "need"]);
         if self.stream_options && says(&["stream_options", "include_usage"]) {
@@ -140,7 +140,7 @@ fn has_thoughts(request: &ChatRequest) -> bool {
     parts(request).any(|part| matches!(part, Part::Reasoning { .. }))
 }
 
-/// The field that a turn with calls must have. It is known if the server's own answers had it.
+/// The reasoning field that a turn with calls must have, if the server's own answers had it.
 pub(super) fn needed(request: &ChatRequest, variant: RequestVariant) -> Option<&'static str> {
     let had = || {
         parts(request).any(|part| {

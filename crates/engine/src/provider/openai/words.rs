@@ -1,9 +1,9 @@
-//! The words and numbers of the dialects, in ours.
+//! Translates the words and numbers of the dialects.
 
 use headwater_protocol::{FinishReason, Usage};
 use serde_json::Value;
 
-/// The closed word for a server's reason to end; `None` for a reason that is a failure.
+/// Maps a finish reason. `None` for a reason that is a failure.
 pub(super) fn finish(word: &str) -> Option<FinishReason> {
     Some(match word.to_lowercase().as_str() {
         "stop" | "end_turn" | "stop_sequence" | "eos" | "eos_token" | "end" | "done"
@@ -23,7 +23,7 @@ pub(super) fn finish(word: &str) -> Option<FinishReason> {
     })
 }
 
-/// Where servers put thoughts.
+/// The fields in which servers put reasoning.
 pub(super) const THOUGHTS: [&str; 6] = [
     "reasoning_content",
     "reasoning",
@@ -33,8 +33,8 @@ pub(super) const THOUGHTS: [&str; 6] = [
     "thoughts",
 ];
 
-/// The thinking in a piece of an answer, under the names that servers give it. Those that know two
-/// names send the same under both.
+/// The reasoning in a chunk of an answer, in whichever field it is. Servers that use two fields
+/// send the same text in both.
 pub(super) fn thoughts(delta: &Value) -> String {
     let names = THOUGHTS
         .iter()
@@ -43,7 +43,7 @@ pub(super) fn thoughts(delta: &Value) -> String {
     found.find(|text| !text.is_empty()).unwrap_or_default()
 }
 
-/// The text of a thought: itself, in one of its fields, or in parts.
+/// The text of reasoning: a string, in one of the fields of an object, or in parts.
 pub(super) fn thought(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -64,21 +64,21 @@ pub(super) fn thought(value: &Value) -> String {
     }
 }
 
-/// So many pieces under other numbers are kept.
+/// The most chunks of other choices that are kept.
 const MOST_OTHERS: usize = 1 << 16;
 
-/// Which choice is listened to. We ask for one; a server that gives more is not listened to twice.
+/// Selects one choice. Only one is requested, but some servers send more.
 #[derive(Debug, Default)]
 pub(super) struct Choice {
     wanted: Option<u64>,
-    /// What came under other numbers since the wanted one spoke.
+    /// The chunks of other choices since the last chunk of the used one.
     others: Vec<Value>,
-    /// Whether the wanted one spoke again after another.
+    /// Whether the used choice continued after a chunk of another one.
     has_several: bool,
 }
 
 impl Choice {
-    /// The choice that counts: the one that spoke first, or one that is not numbered.
+    /// The used choice: the first one that arrived, or one without a number.
     pub(super) fn pick(&mut self, choices: &mut [Value]) -> Option<Value> {
         let first = choices
             .iter()
@@ -97,26 +97,26 @@ impl Choice {
         None
     }
 
-    /// What belongs to the answer although its numbers are others: the one that spoke first never
-    /// ended, nor did it speak again. Some servers number the pieces.
+    /// The chunks with other numbers, if they belong to the answer: the first choice neither ended
+    /// nor continued. Some servers number the chunks instead of the choices.
     pub(super) fn rest(&mut self) -> Vec<Value> {
         std::mem::take(&mut self.others)
     }
 
-    /// Whether the end is in the rest.
+    /// Whether [`Choice::rest`] has a finish reason.
     pub(super) fn has_end(&self) -> bool {
         let ends = |choice: &Value| choice.get("finish_reason").is_some_and(Value::is_string);
         self.others.iter().any(ends)
     }
 }
 
-/// The number of a choice or a call; some servers write it as text.
+/// The number of a choice or a call. Some servers write it as a string.
 pub(super) fn index(value: &Value) -> Option<u64> {
     let index = value.get("index")?;
     index.as_u64().or_else(|| index.as_str()?.parse().ok())
 }
 
-/// The counts of a usage object; `None` if it counts nothing.
+/// Reads a usage object. `None` if it counts nothing.
 pub(super) fn usage(value: &Value) -> Option<Usage> {
     let count = |path: &str| {
         value.pointer(path).and_then(|count| {

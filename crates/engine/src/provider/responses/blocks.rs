@@ -1,37 +1,37 @@
-//! The blocks of one answer: what was told of each, and what is left to tell.
+//! The blocks of one answer, with the text that was yielded of each.
 
 use crate::provider::{ProviderEvent, exchange::Ready, json as read, pieces::Pieces};
 use headwater_protocol::{BlockKind, ToolCall};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// Where a block stands in the answer: the number of its item, and its place in the item.
+/// The place of a block in the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
-    /// The item.
+    /// The number of the output item.
     pub(super) item: u64,
-    /// What of the item.
+    /// The part of the item.
     pub(super) slot: Slot,
 }
 
 /// A part of an item that is a block of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Slot {
-    /// All that is shown of the thinking.
+    /// All shown reasoning of the item.
     Reasoning,
-    /// A part of the text.
+    /// The content part with this number: text.
     Text(u64),
-    /// A part of the text in which the model declines.
+    /// The content part with this number: a refusal.
     Refusal(u64),
-    /// The arguments of a call.
+    /// The arguments of a tool call.
     Call,
 }
 
-/// Between two parts of the thinking.
+/// The separator of two parts of the reasoning.
 const PARAGRAPH: &str = "\n\n";
 
 impl Slot {
-    /// Where text goes on when the block here is over.
+    /// The slot for text that follows after the block here is closed.
     fn next(self) -> Option<Self> {
         match self {
             Self::Text(part) => part.checked_add(1 << 32).map(Self::Text),
@@ -53,20 +53,19 @@ impl Slot {
 #[derive(Debug)]
 struct Block {
     index: u32,
-    /// What was told of it.
+    /// The text that was yielded.
     text: String,
-    /// The pieces of it, or of the part of the thinking that is being written: servers send what is
-    /// new or all there is so far.
+    /// The pieces of the text, or of the current part of the reasoning.
     pieces: Pieces,
-    /// Where the last piece of a call's arguments begins.
+    /// The start of the last piece of a call's arguments.
     last: usize,
-    /// The arguments of a call as the server gave them at its end.
+    /// The complete arguments of a call, which the server repeats at its end.
     whole: String,
-    /// The identifier of a call.
+    /// The identifier of the call; empty for other blocks.
     id: String,
-    /// The part of the thinking that was told last.
+    /// The number of the last part of the reasoning.
     part: u64,
-    /// Whether the whole text of it came too.
+    /// Whether the server has also sent the complete text.
     is_known_whole: bool,
     closed: bool,
 }
@@ -81,12 +80,12 @@ impl Blocks {
         self.0.keys().any(|place| place.slot.kind() == kind)
     }
 
-    /// Whether this call began.
+    /// Whether the call with this identifier has begun.
     pub(super) fn has_call(&self, id: &str) -> bool {
         !id.is_empty() && self.0.values().any(|block| block.id == id)
     }
 
-    /// Begins a block, unless it is there already.
+    /// Begins a block, unless it has begun already.
     pub(super) fn begin(&mut self, place: Place, tool: Option<ToolCall>, out: &mut Ready) {
         let index = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
         self.0.entry(place).or_insert_with(|| {
@@ -110,8 +109,8 @@ impl Blocks {
         });
     }
 
-    /// More text of a block, which begins with it unless it is a call's. What comes for a block that
-    /// is over begins another one.
+    /// Yields more text of a block, and begins the block if needed, unless it is a call. Text for a
+    /// closed block begins another one.
     pub(super) fn more(&mut self, place: Place, text: &str, out: &mut Ready) {
         if text.is_empty() {
             return;
@@ -135,7 +134,7 @@ impl Blocks {
         });
     }
 
-    /// A piece of a block's text, likewise: what is new, or all there is so far.
+    /// Takes a piece of a block's text (a delta or a snapshot) and yields what is new.
     pub(super) fn piece(&mut self, place: Place, text: &str, out: &mut Ready) {
         match self.0.get_mut(&place).filter(|block| !block.closed) {
             Some(block) if place.slot == Slot::Call => {
@@ -155,7 +154,7 @@ impl Blocks {
         }
     }
 
-    /// More of the thinking. Its parts are paragraphs.
+    /// Takes a piece of the reasoning. Its parts become paragraphs.
     pub(super) fn think(&mut self, place: Place, part: u64, text: &str, out: &mut Ready) {
         let follows = self
             .0
@@ -175,7 +174,7 @@ impl Blocks {
         }
     }
 
-    /// The whole text of a block, of which what came before is not told again, wherever it came.
+    /// Takes the complete text of a block, and yields only what no block has yielded yet.
     pub(super) fn whole(&mut self, place: Place, text: &str, out: &mut Ready) {
         if text.is_empty() {
             return;
@@ -208,7 +207,7 @@ impl Blocks {
         }
     }
 
-    /// All text of one kind of an item, of which most was told before.
+    /// Takes the complete text of one kind of an item, and yields only what is new.
     pub(super) fn whole_item(&mut self, item: u64, parts: &[(Slot, &str)], out: &mut Ready) {
         let Some(kind) = parts.first().map(|(slot, _)| slot.kind()) else {
             return;
@@ -232,7 +231,7 @@ impl Blocks {
         }
     }
 
-    /// A whole part of the thinking, likewise.
+    /// Likewise for one part of the reasoning.
     pub(super) fn whole_thought(&mut self, place: Place, part: u64, text: &str, out: &mut Ready) {
         let known = |block: &Block| !block.text.is_empty() && block.part >= part;
         if !self.0.get(&place).is_some_and(known) {
@@ -240,7 +239,7 @@ impl Blocks {
         }
     }
 
-    /// All the thinking of an item, likewise.
+    /// Likewise for all reasoning of an item.
     pub(super) fn whole_thoughts(&mut self, place: Place, parts: &[&str], out: &mut Ready) {
         let told = self.0.get(&place).map_or("", |block| &block.text);
         if told.is_empty() {
@@ -252,19 +251,19 @@ impl Blocks {
         }
     }
 
-    /// Tells what of a whole text was not told.
+    /// Yields the part of a complete text that was not yielded before.
     fn rest(&mut self, place: Place, text: &str, out: &mut Ready) {
         let told = self.0.get(&place).map_or("", |block| &block.text);
         if let Some(rest) = text.strip_prefix(told) {
             self.more(place, rest, out);
             if let Some(block) = self.0.get_mut(&place) {
-                // What was held back is in the whole.
+                // The complete text contains what was held back.
                 block.pieces = Pieces::default();
             }
         }
     }
 
-    /// All text that was told of one kind.
+    /// All text of one kind that was yielded.
     pub(super) fn told(&self, kind: BlockKind) -> String {
         let blocks = self.0.iter().filter(|(at, _)| at.slot.kind() == kind);
         blocks.map(|(_, block)| block.text.as_str()).collect()
@@ -277,7 +276,7 @@ impl Blocks {
         }
     }
 
-    /// Ends the blocks of an item, or all.
+    /// Ends the blocks of an item, or all blocks.
     pub(super) fn close_all(&mut self, item: Option<u64>, out: &mut Ready) {
         for (place, block) in &mut self.0 {
             if item.is_none_or(|item| item == place.item) {

@@ -1,7 +1,7 @@
-//! Turns the pieces of a streamed answer into events.
+//! Turns a streamed answer into events.
 //!
-//! Everything comes up to three times: in pieces, whole when it is done, and whole again at the
-//! end. What came in pieces is told in pieces, and nothing is told twice.
+//! All content arrives up to three times: in deltas, complete when its item is done, and complete
+//! again at the end of the response. Nothing is yielded twice.
 
 use super::items::{Items, number};
 use crate::provider::{
@@ -22,7 +22,7 @@ pub(in crate::provider) struct Decoder {
     items: Items,
     usage: Option<Usage>,
     finish: Option<(FinishReason, String)>,
-    /// The number of the last event, where the server gives any.
+    /// The `sequence_number` of the last event; 0 if the server sends none.
     last: u64,
 }
 
@@ -50,7 +50,7 @@ impl Decoder {
             | "response.done" => {
                 let response = value.get("response").unwrap_or(&Value::Null);
                 let status = match text(response, "status") {
-                    // The event knows better than what was true when the response began.
+                    // The event is more recent than the status in the response.
                     "" | "in_progress" | "queued" => &kind["response.".len()..],
                     status => status,
                 };
@@ -58,7 +58,7 @@ impl Decoder {
                 return Ok(Flow::Done);
             }
             "error" | "response.error" => return Err(self.failure(value, out)),
-            // What is told elsewhere as well, or something of a later version; or a failure.
+            // Redundant, from a later version of the API, or a failure.
             kind => {
                 if fault::found(&self.endpoint, value, !kind.is_empty()).is_some() {
                     return Err(self.failure(value, out));
@@ -68,7 +68,7 @@ impl Decoder {
         Ok(Flow::More)
     }
 
-    /// Takes the whole answer and how it ended.
+    /// Takes the complete answer and its status.
     fn finish(&mut self, response: &Value, status: &str, out: &mut Ready) -> Result<(), Error> {
         self.count(response.get("usage"), out);
         if let Some(error) = fault::found(&self.endpoint, response, true) {
@@ -146,7 +146,7 @@ impl Decode for Decoder {
             let error = one.and_then(|one| fault::found(&self.endpoint, one, false));
             return Err(error.unwrap_or_else(|| self.endpoint.malformed()));
         }
-        // An event that comes twice in a row is told once. Servers that do not count send 0 or none.
+        // A repeated event is ignored. Servers that do not count send 0 or no number.
         let number = number(&value, "sequence_number").unwrap_or(0);
         if number > 0 && number == self.last {
             return Ok(Flow::More);

@@ -1,4 +1,4 @@
-//! The items of one answer: messages, thoughts, calls and images.
+//! The output items of one answer: messages, reasoning, tool calls and images.
 
 use super::blocks::{Blocks, Place, Slot};
 use crate::provider::{
@@ -12,21 +12,21 @@ use headwater_protocol::{BlockKind, ToolCall};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
-/// The item of sentences of ours, behind all of the server's.
+/// The item number of our own sentences, after all of the server's.
 const REMARKS: u64 = u64::MAX;
 
-/// The items of what came only with the end. Servers count from 0.
+/// The first item number for content that arrives only with the end. Servers count from 0.
 const LAST_WORDS: u64 = 1 << 40;
 
 /// The items so far.
 #[derive(Debug, Default)]
 pub(super) struct Items {
     pub(super) blocks: Blocks,
-    /// The item that was begun last, for servers that do not number them.
+    /// The last item that began, for servers that do not number them.
     current: Option<u64>,
     /// The numbers of the items by their identifiers.
     numbers: HashMap<String, u64>,
-    /// Whether there was anything but words.
+    /// Whether the answer has media.
     has_media: bool,
     pub(super) has_sound: bool,
 }
@@ -97,7 +97,7 @@ impl Items {
         if let Some(value) = event.get("item") {
             let id = text(value, "id");
             if !id.is_empty() {
-                // Servers give several items one number.
+                // Some servers give several items the same number.
                 let is_taken = self.numbers.values().any(|taken| *taken == item);
                 if is_taken && !self.numbers.contains_key(id) {
                     let most = self.numbers.values().max();
@@ -110,8 +110,8 @@ impl Items {
         self.current = Some(item);
     }
 
-    /// The number of the item that an event is about: by its identifier, because servers get the
-    /// numbers wrong.
+    /// The number of the item that an event is about. It is found by its identifier, because some
+    /// servers get the numbers wrong.
     fn number_of(&self, value: &Value) -> u64 {
         let inner = value.get("item").map_or("", |item| text(item, "id"));
         let mut ids = [text(value, "item_id"), inner].into_iter();
@@ -124,14 +124,14 @@ impl Items {
 
     fn see(&mut self, media: Option<Media>, out: &mut Ready) {
         match media {
-            Some(Media::Picture(image)) => out.push_back(ProviderEvent::Picture(image)),
+            Some(Media::Image(image)) => out.push_back(ProviderEvent::Image(image)),
             Some(Media::Remark(remark)) => self.remark(&remark, out),
             None => {}
         }
         self.has_media = true;
     }
 
-    /// Adds a sentence of ours.
+    /// Adds one of our own sentences.
     pub(super) fn remark(&mut self, remark: &str, out: &mut Ready) {
         let place = Place {
             item: REMARKS,
@@ -142,14 +142,14 @@ impl Items {
             .more(place, &media::paragraph(remark, first), out);
     }
 
-    /// Begins a call, unless it began before or the item is none.
+    /// Begins a tool call, unless it has begun already or the item is not a call.
     fn call(&mut self, item: u64, value: &Value, out: &mut Ready) {
         if text(value, "type") != "function_call" {
             return;
         }
         let id = [text(value, "call_id"), text(value, "id")];
         let tool = ToolCall {
-            // The next turn must name the call, so it gets an identifier of ours if it has none.
+            // The next turn must name the call, so a call without an identifier gets one of ours.
             id: id
                 .into_iter()
                 .find(|id| !id.is_empty())
@@ -162,7 +162,7 @@ impl Items {
         }
     }
 
-    /// Takes a whole item, of which most was told before.
+    /// Takes a complete item, and yields only what is new.
     fn done(&mut self, item: u64, value: &Value, out: &mut Ready) {
         let at = |slot| Place { item, slot };
         match text(value, "type") {
@@ -204,7 +204,7 @@ impl Items {
                 self.blocks.whole_thoughts(place, &parts, out);
                 let kept = kept(value);
                 if kept.get("encrypted_content").is_some() {
-                    // Thoughts that are not shown are wanted back nevertheless.
+                    // Hidden reasoning must be sent back as well.
                     self.blocks.begin(place, None, out);
                 }
                 self.blocks.close(place, kept, out);
@@ -219,7 +219,7 @@ impl Items {
         }
     }
 
-    /// Tells what of the whole answer was not told before: some servers tell nothing before.
+    /// Takes the complete answer, and yields only what is new. Some servers send nothing before it.
     pub(super) fn last_words(&mut self, response: &Value, out: &mut Ready) {
         let items = list(response, "output");
         let told = self.blocks.told(BlockKind::Text);
@@ -252,9 +252,9 @@ impl Items {
     }
 }
 
-/// What is wanted back of a thought, beside its text: all of it in encrypted form; or, of a server
-/// that shows what its model thought, that this is the text of the thought and not of a summary. Of
-/// a summary with several parts, which are one text for whoever reads them, the parts themselves.
+/// The part of a reasoning item that must be sent back besides its text: the encrypted form; or,
+/// for a server that shows the reasoning itself, a note that the text is no summary. A summary with
+/// several parts, which are joined for the reader, is kept in parts.
 fn kept(item: &Value) -> Value {
     let encrypted = item.get("encrypted_content").filter(|it| it.is_string());
     let shown = encrypted.is_none() && !list(item, "content").is_empty();
@@ -274,12 +274,12 @@ fn kept(item: &Value) -> Value {
     kept
 }
 
-/// The identifier of a call that has none.
+/// An identifier for a call without one.
 fn made_up(item: u64) -> String {
     made_up_id(u32::try_from(item.saturating_add(1)).unwrap_or(u32::MAX))
 }
 
-/// The number of a field.
+/// A number in the field `name`.
 pub(super) fn number(value: &Value, name: &str) -> Option<u64> {
     value.get(name).and_then(Value::as_u64)
 }

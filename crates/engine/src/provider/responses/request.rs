@@ -1,4 +1,4 @@
-//! Writes the request.
+//! The body of a request.
 
 use crate::provider::{
     ChatMessage, ChatRequest, Part, Role,
@@ -10,18 +10,18 @@ use crate::provider::{
 };
 use serde_json::{Map, Value, json};
 
-/// What models disagree about in a request.
+/// The parts of a request that models disagree about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::provider) struct RequestVariant {
     /// How many words for the effort were refused.
     pub(super) efforts: usize,
-    /// Ask for a summary of the thinking.
+    /// Whether to ask for a summary of the reasoning.
     pub(super) summary: bool,
-    /// Ask for the thinking in its encrypted form.
+    /// Whether to ask for the encrypted reasoning.
     pub(super) encrypted: bool,
-    /// Whether thoughts of earlier turns go along.
+    /// Whether the reasoning of earlier turns is sent.
     pub(super) thoughts: bool,
-    /// Say how to sample.
+    /// Whether sampling parameters are sent.
     pub(super) sampling: bool,
 }
 
@@ -38,7 +38,7 @@ impl Default for RequestVariant {
 }
 
 impl RequestVariant {
-    /// What to try instead when a model refused the request with these words.
+    /// The variant to try after a refusal with the body `said`.
     pub(super) fn after_refusal(mut self, request: &ChatRequest, said: &[u8]) -> Option<Self> {
         let said = String::from_utf8_lossy(said).to_lowercase();
         let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
@@ -110,7 +110,7 @@ pub(super) fn body(request: &ChatRequest, variant: RequestVariant) -> Value {
                 "name": tool.name,
                 "description": tool.description,
                 "parameters": tool.parameters,
-                // The strict form takes only a part of JSON Schema.
+                // Strict mode supports only a subset of JSON Schema.
                 "strict": false,
             })
         });
@@ -138,8 +138,8 @@ pub(super) fn body(request: &ChatRequest, variant: RequestVariant) -> Value {
     Value::Object(body)
 }
 
-/// The person's turn. What tools gave back are items of their own, which come first because they
-/// belong to the calls before them.
+/// Writes the person's turn. The results of tools are items of their own. They come first, because
+/// they belong to the calls of the turn before.
 fn of_person(message: &ChatMessage, input: &mut Vec<Value>) {
     let mut content = Vec::new();
     for part in &message.parts {
@@ -166,15 +166,15 @@ fn of_person(message: &ChatMessage, input: &mut Vec<Value>) {
     }
 }
 
-/// The model's turn, in the order in which it was written: a thought stands right before what came
-/// of it. One of which nothing came is refused
-/// (<https://github.com/openai/openai-node/issues/1567>), and is left out.
+/// Writes the model's turn in its original order: reasoning directly before the text or the call
+/// that it led to. Reasoning that led to nothing is left out, because the API [refuses
+/// it](https://github.com/openai/openai-node/issues/1567).
 fn of_model(message: &ChatMessage, variant: RequestVariant, input: &mut Vec<Value>) {
     for part in &message.parts {
         match part {
             Part::Text(text) if text.trim().is_empty() => {}
             Part::Text(text) => {
-                // The longer form with parts wants an identifier, which nobody keeps.
+                // The longer form with parts requires an identifier, which is not stored.
                 input.push(json!({"type": "message", "role": "assistant", "content": text}));
             }
             Part::Reasoning { text, value } if variant.thoughts => {
@@ -194,7 +194,7 @@ fn of_model(message: &ChatMessage, variant: RequestVariant, input: &mut Vec<Valu
     }
 }
 
-/// A thought as it was given: encrypted, or as the text that a server showed which encrypts nothing,
+/// A reasoning item as it was received: encrypted, or as text from a server that encrypts nothing,
 /// such as vLLM.
 fn thought(text: &str, value: &Value) -> Option<Value> {
     if value.get("type")? != "reasoning" {

@@ -1,15 +1,15 @@
-//! Cuts text into pieces that look like a model's tokens, always in the same places.
+//! Splits text into pieces that look like a model's tokens, always at the same places.
 
 use serde::Deserialize;
 
-/// How text is cut.
+/// How text is split.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Pieces {
-    /// Words with the space before them; long ones in parts of 3 to 5 characters.
+    /// Words with the space before them. Long ones are split into parts of 3 to 5 characters.
     #[default]
     Words,
-    /// Single Unicode characters, so that joined emoji come in parts.
+    /// Single Unicode scalar values, so that joined emoji come in parts.
     Chars,
     /// Uncut.
     Whole,
@@ -28,7 +28,7 @@ impl Pieces {
         }
     }
 
-    /// How many pieces a text has.
+    /// The number of pieces of a text.
     pub(super) fn count(self, mut text: &str) -> u64 {
         let mut word = Word::default();
         let mut count = 0;
@@ -40,7 +40,7 @@ impl Pieces {
     }
 }
 
-/// What is left of a long word that is sent in parts.
+/// The rest of a long word that is sent in parts.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Word {
     chars: usize,
@@ -75,7 +75,7 @@ impl Word {
     }
 }
 
-/// Filler text of exactly so many word pieces. Every tenth is its number, so that a loss shows.
+/// Filler text of this many word pieces. Every tenth is its number, so that a loss is visible.
 pub(super) fn filler(pieces: u32) -> String {
     const WORDS: [&str; 16] = [
         "the", "log", "is", "long", "and", "each", "line", "has", "its", "own", "mark", "so",
@@ -91,7 +91,7 @@ pub(super) fn filler(pieces: u32) -> String {
         if number % 10 == 0 {
             text.push_str(&number.to_string());
         } else {
-            // A fixed scramble; plain cycling would read as one sentence over and over.
+            // A fixed pseudo-random order. Plain cycling would repeat one sentence over and over.
             let pick = number.wrapping_mul(2_654_435_761) >> 28;
             text.push_str(WORDS[pick as usize % WORDS.len()]);
         }

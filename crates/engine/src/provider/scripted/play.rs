@@ -16,11 +16,11 @@ pub(super) struct Player {
     request: ChatRequest,
     /// The next step.
     step: usize,
-    /// What is being said, token by token.
+    /// The text that is being sent, token by token.
     saying: Option<Saying>,
-    /// Bytes of text that the prefill has already.
+    /// How many bytes of the text are in the prefill already.
     skip: usize,
-    /// Whether the prefill was taken, so that faults are left out.
+    /// Whether the prefill is being continued, so that faults are left out.
     continues: bool,
     block: Option<(u32, BlockKind)>,
     blocks: u32,
@@ -31,7 +31,7 @@ pub(super) struct Player {
     over: bool,
     forced_pace: Option<f64>,
     period: Option<Duration>,
-    /// When the next token is due: an absolute time, so that delays are caught up and never add up.
+    /// When the next token is due. The time is absolute, so that delays do not add up.
     due: Option<time::Instant>,
 }
 
@@ -105,7 +105,7 @@ impl Player {
         }
     }
 
-    /// Sends one token and puts the rest of the text back.
+    /// Sends one token and keeps the rest of the text.
     async fn say(&mut self, mut saying: Saying) {
         let rest = &saying.text[saying.at..];
         let length = if rest.is_empty() {
@@ -144,7 +144,7 @@ impl Player {
         }
     }
 
-    /// Does the next step.
+    /// Performs the next step.
     async fn advance(&mut self) -> Result<(), Error> {
         let scenario = self.scenario.clone();
         let Some(step) = scenario.steps.get(self.step) else {
@@ -152,7 +152,7 @@ impl Player {
             return Ok(());
         };
         self.step += 1;
-        // What comes before the end of the prefill is past: only its text and its pace count.
+        // Of the steps that the prefill covers, only the text and the pace count.
         let past = self.skip > 0;
         match step {
             Step::Pace(pace) => {
@@ -195,13 +195,13 @@ impl Player {
                 Fault::Panic => panic!("the scenario “{}” asks for a panic", scenario.name),
                 Fault::Silent => self.over = true,
             },
-            // Not reached: the arm above takes every output that is not past.
+            // Unreachable: the arm above handles every output that the prefill does not cover.
             Step::Output { .. } => {}
         }
         Ok(())
     }
 
-    /// Waits until the next token is due. A provider that is late sends all that are due at once.
+    /// Waits until the next token is due. Overdue tokens are all sent at once.
     async fn pace(&mut self) {
         if let Some(period) = self.period {
             let due = self.due.unwrap_or_else(time::Instant::now);
@@ -210,7 +210,7 @@ impl Player {
             }
             self.due = Some(due + period);
         }
-        // As fast as possible must still let other tasks of the same thread run.
+        // Even without a pace, other tasks of the same thread must be able to run.
         coop::consume_budget().await;
     }
 
@@ -221,7 +221,7 @@ impl Player {
         }
     }
 
-    /// Opens the block that a text goes to; text goes on in an open block of its kind.
+    /// Opens the block for a text, unless a block of its kind is open.
     fn open(&mut self, saying: &mut Saying) -> u32 {
         self.connect();
         if let Some(index) = saying.block {
@@ -269,7 +269,7 @@ impl Player {
     }
 }
 
-/// Time from one token to the next.
+/// The time between two tokens.
 fn period(pace: f64) -> Option<Duration> {
     (pace > 0.0).then(|| Duration::from_secs_f64(1.0 / pace))
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-/// More steps than this, repeats counted, are a mistake and not a scenario.
+/// The most steps of a scenario, including repeats. More are surely a mistake.
 const MAX_STEPS: usize = 100_000;
 
 impl Script {
@@ -135,7 +135,7 @@ impl RawScenario {
 }
 
 impl RawStep {
-    /// Appends the step, written out where it repeats.
+    /// Appends the step. Repeats are expanded.
     fn check(self, out: &mut Vec<Step>) -> Result<(), String> {
         if let Some(times) = self.repeat {
             let mut inner = Vec::new();
@@ -243,7 +243,7 @@ impl RawStep {
     }
 
     fn stage(&self, word: &str) -> Result<Stage, String> {
-        // The words are those of the protocol, so they are read by the protocol's own code.
+        // The words are those of the protocol, so the protocol's own code reads them.
         let value = json!({
             "stage": word,
             "ahead": self.ahead.unwrap_or(0),

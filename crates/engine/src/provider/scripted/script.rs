@@ -1,4 +1,4 @@
-//! What a script is once it is read: scenarios made of steps.
+//! A script that has been read: scenarios made of steps.
 
 use super::pieces::Pieces;
 use crate::provider::{ChatMessage, ChatRequest, Part, Role};
@@ -28,7 +28,7 @@ pub(super) struct Scenario {
     pub(super) steps: Vec<Step>,
 }
 
-/// One thing that happens. Repeats are already written out.
+/// One step. Repeats are already expanded.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     Stage(Stage),
@@ -52,29 +52,30 @@ pub(super) enum Step {
     },
 }
 
-/// What a step says.
+/// The text of a step.
 #[derive(Clone, Debug)]
 pub(super) enum Content {
     Fixed(Arc<str>),
-    /// The person's own last message.
+    /// The last message of the person.
     Echo,
-    /// How the request is set.
+    /// The settings of the request.
     Settings,
-    /// What the tools gave back last.
+    /// The last results of tools.
     Results,
 }
 
-/// What goes wrong.
+/// A failure.
 #[derive(Clone, Debug)]
 pub(super) enum Fault {
     Error(Error),
     Stall,
     Panic,
-    /// The stream ends without a word.
+    /// The stream ends without a terminal event.
     Silent,
 }
 
-/// A fault that happens to `hits` streams and then lets one through, over and over.
+/// Counts the streams that meet a fault: it happens to `hits` streams, then lets one through, and
+/// so on.
 #[derive(Debug)]
 pub(super) struct Times {
     hits: u32,
@@ -89,7 +90,7 @@ impl Times {
         }
     }
 
-    /// Whether it happens to the stream that arrives here now.
+    /// Counts a stream. Returns whether the fault happens to it.
     pub(super) fn hit(&self) -> bool {
         let seen = self.seen.fetch_add(1, Ordering::Relaxed);
         u64::from(seen) % (u64::from(self.hits) + 1) < u64::from(self.hits)
@@ -112,7 +113,7 @@ impl Content {
     }
 }
 
-/// One line for each result of a tool that the last turn has.
+/// One line for each tool result in the last turn.
 fn results(request: &ChatRequest) -> String {
     let parts = request.messages.last().map(|turn| turn.parts.as_slice());
     parts
@@ -128,7 +129,7 @@ fn results(request: &ChatRequest) -> String {
         .collect()
 }
 
-/// One line for each setting; the word “default” where it is left open.
+/// One line for each setting; “default” if it is not set.
 fn settings(request: &ChatRequest) -> String {
     let sampling = &request.sampling;
     let number = |number: Option<f32>| number.map(|number| number.to_string());
@@ -154,8 +155,8 @@ fn settings(request: &ChatRequest) -> String {
 }
 
 impl Scenario {
-    /// The step to begin with: behind as many ends as there were rounds of tools since the person
-    /// spoke. A scenario without a further part is played from its beginning.
+    /// The first step to play: after as many ends as there were rounds of tool calls since the
+    /// person's last message. A scenario without a further part is played from its beginning.
     pub(super) fn start(&self, request: &ChatRequest) -> usize {
         let results = |turn: &&ChatMessage| {
             let of_tool = |part: &Part| matches!(part, Part::ToolResult { .. });
@@ -169,7 +170,7 @@ impl Scenario {
         end.map_or(0, |(at, _)| at + 1)
     }
 
-    /// The text of a stream that meets no fault.
+    /// The text of a stream without faults.
     pub(super) fn text(&self, request: &ChatRequest) -> String {
         let mut whole = String::new();
         for step in &self.steps[self.start(request)..] {

@@ -1,24 +1,24 @@
-//! Cuts a stream of bytes into lines, whatever the places where the network cut it.
+//! Splits a stream of bytes into lines, wherever the network splits the bytes.
 //!
-//! Server-sent events and newline-delimited JSON both stand on this. It works on bytes, because a
-//! character may be cut in two as well.
+//! Server-sent events and newline-delimited JSON are both read with this. It works on bytes,
+//! because the network can split a character as well.
 
 use super::too_long;
 use headwater_protocol::Error;
 
-/// Collects bytes and gives out whole lines without their ends.
+/// Collects bytes and returns complete lines without their ends.
 ///
-/// The cost is linear in the bytes: none is looked at twice, and each is moved a few times at most.
+/// The cost is linear: no byte is searched twice, and each is moved a few times at most.
 #[derive(Debug)]
 pub struct Lines {
     buffer: Vec<u8>,
-    /// Where the next line starts.
+    /// The start of the next line.
     start: usize,
-    /// Up to where no end of a line was found.
+    /// The end of the bytes that were searched for a line end.
     scanned: usize,
-    /// The last line ended with CR, and a LF right behind it belongs to that end.
+    /// Whether the last line ended with CR, so that an LF directly after it belongs to that end.
     after_cr: bool,
-    /// Whether CR alone ends a line too.
+    /// Whether CR alone also ends a line.
     any: bool,
     limit: usize,
 }
@@ -44,9 +44,9 @@ impl Lines {
         }
     }
 
-    /// Takes the next bytes, cut anywhere.
+    /// Takes the next bytes, split anywhere.
     pub fn push(&mut self, bytes: &[u8]) {
-        // Moving the rest to the front only when it is the smaller part keeps the cost linear.
+        // The cost stays linear, because the rest is moved only when it is the smaller part.
         if self.start > 0 && self.start >= self.buffer.len() / 2 {
             self.buffer.drain(..self.start);
             self.scanned -= self.start;
@@ -55,9 +55,10 @@ impl Lines {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next whole line, or `None` until there are more bytes.
+    /// The next complete line, or `None` until there are more bytes.
     ///
-    /// A line above the limit is an error, and stays one.
+    /// # Errors
+    /// `malformed` for a line above the limit, and for every later call.
     pub fn next_line(&mut self) -> Result<Option<&[u8]>, Error> {
         if self.after_cr && self.start < self.buffer.len() {
             self.after_cr = false;
@@ -79,8 +80,8 @@ impl Lines {
             return Ok(None);
         }
         let line = self.start..end;
-        // A CR at the very end of the bytes ends its line at once: the event must not wait for
-        // bytes that may come a minute later.
+        // A CR at the end of the bytes ends its line at once: the event must not wait for bytes
+        // that may arrive a minute later.
         self.after_cr = any && self.buffer[end] == b'\r';
         self.start = end + 1;
         self.scanned = self.start;
@@ -92,7 +93,7 @@ impl Lines {
         }))
     }
 
-    /// The bytes of the line that has not ended yet.
+    /// The bytes of the incomplete line.
     pub fn rest(&self) -> &[u8] {
         match &self.buffer[self.start..] {
             [b'\n', rest @ ..] if self.after_cr => rest,

@@ -1,7 +1,7 @@
 use super::*;
 
 fn sorted<'a>(pieces: impl IntoIterator<Item = &'a str>) -> (String, String) {
-    let (mut think, mut parts) = (Think::default(), Vec::new());
+    let (mut think, mut parts) = (ThinkParser::default(), Vec::new());
     for piece in pieces {
         think.push(piece, &mut parts);
     }
@@ -11,7 +11,7 @@ fn sorted<'a>(pieces: impl IntoIterator<Item = &'a str>) -> (String, String) {
         match part {
             Piece::Text(BlockKind::Reasoning, more) => reasoning += &more,
             Piece::Text(_, more) => text += &more,
-            Piece::WasThought => reasoning += &std::mem::take(&mut text),
+            Piece::WasReasoning => reasoning += &std::mem::take(&mut text),
         }
     }
     (reasoning, text)
@@ -137,7 +137,7 @@ fn tags_in_code_and_in_sentences_are_text() {
 
 #[test]
 fn no_more_than_a_tag_is_held_back() {
-    let (mut think, mut parts) = (Think::default(), Vec::new());
+    let (mut think, mut parts) = (ThinkParser::default(), Vec::new());
     let mut told = 0;
     for piece in ["a", " <", "b", " </th", "e", "\n"] {
         think.push(piece, &mut parts);
@@ -154,7 +154,7 @@ fn no_more_than_a_tag_is_held_back() {
     assert_eq!(text(&parts), "a <b </the\n");
     think.push("x <", &mut parts);
     assert_eq!(text(&parts), "a <b </the\nx ");
-    think = Think::default();
+    think = ThinkParser::default();
     parts.clear();
     for _ in 0..100 {
         think.push(" ", &mut parts);
@@ -164,7 +164,7 @@ fn no_more_than_a_tag_is_held_back() {
 
 #[test]
 fn a_long_text_costs_linear_time() {
-    let (mut think, mut parts) = (Think::default(), Vec::new());
+    let (mut think, mut parts) = (ThinkParser::default(), Vec::new());
     let start = std::time::Instant::now();
     for _ in 0..50_000 {
         think.push("a <b> [c] `d`\n", &mut parts);

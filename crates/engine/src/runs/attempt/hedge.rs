@@ -117,7 +117,7 @@ impl Rival {
 fn is_content(event: &ProviderEvent) -> bool {
     match event {
         ProviderEvent::Delta { text, .. } => !text.is_empty(),
-        ProviderEvent::Picture(_) | ProviderEvent::Finished { .. } => true,
+        ProviderEvent::Image(_) | ProviderEvent::Finished { .. } => true,
         _ => false,
     }
 }

@@ -267,7 +267,7 @@ fn message(role: Author, text: &str, images: Vec<ImageId>, answers: Vec<Answer>)
     }
 }
 
-fn picture() -> (ImageId, Image) {
+fn image() -> (ImageId, Image) {
     let image = Image {
         media_type: "image/png".into(),
         data: bytes::Bytes::from_static(b"png"),
@@ -282,17 +282,17 @@ fn runs() -> impl Strategy<Value = Vec<Answer>> {
     proptest::collection::vec(run, 1..3)
 }
 
-/// The person's words; how many pictures go with them, and whether those are still there.
+/// The person's words; how many images go with them, and whether those are still there.
 fn question() -> impl Strategy<Value = Message> {
     (
         proptest::sample::select(vec!["?", "Why?\n", ""]),
         0..3_usize,
     )
-        .prop_map(|(text, pictures)| {
-            let images = match pictures {
+        .prop_map(|(text, images)| {
+            let images = match images {
                 0 if !text.is_empty() => Vec::new(),
                 2 => vec![ImageId("gone".into())],
-                _ => vec![picture().0],
+                _ => vec![image().0],
             };
             message(Author::User, text, images, Vec::new())
         })
@@ -316,7 +316,7 @@ proptest! {
             messages.push(message(Author::Assistant, "", Vec::new(), answers));
         }
         messages.push(asked);
-        let images = Images::from([picture()]);
+        let images = Images::from([image()]);
         let mut request = ChatRequest {
             // What each vendor knows of a model is by its name.
             model: "claude-sonnet-4-5".into(),

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::html;
+use super::super::parser;
 use super::{check, check_shown, shown, whole};
 
 /// Emphasis beside the punctuation of languages without spaces, with what it shows.
@@ -135,12 +135,12 @@ proptest! {
     #[test]
     fn other_writing_is_as_it_was(text in "[ab*_~` \\[\\]()<>|\\-.!\u{e9}\u{3b1}—“”🦀\n]{0,40}") {
         let mut plain = Vec::new();
-        html::parse(&text, |event| plain.push(format!("{event:?}")));
+        parser::parse(&text, |event| plain.push(format!("{event:?}")));
         let mut amended = Vec::new();
         // A text far away makes no difference to what is before it.
-        html::parse(&format!("{text}\n\n中**「字」**は"), |event| amended.push(format!("{event:?}")));
-        prop_assert!(!text.is_ascii() || super::super::cjk::signed(&text).is_none());
-        prop_assert!(super::super::cjk::signed(&text).is_none());
+        parser::parse(&format!("{text}\n\n中**「字」**は"), |event| amended.push(format!("{event:?}")));
+        prop_assert!(!text.is_ascii() || super::super::cjk::marked(&text).is_none());
+        prop_assert!(super::super::cjk::marked(&text).is_none());
         let same = plain.iter().zip(&amended).take_while(|(a, b)| a == b).count();
         prop_assert!(same + 3 >= plain.len(), "{plain:?}\n{amended:?}");
     }

@@ -243,10 +243,10 @@ fn no_text_is_lost_and_none_told_twice() {
 }
 
 #[test]
-fn pictures_are_shown_and_calls_come_once() {
+fn images_are_shown_and_calls_come_once() {
     let all = folded("picture.ndjson");
     assert_eq!(
-        (all.text.as_str(), all.pictures),
+        (all.text.as_str(), all.images),
         ("Here.", vec!["image/png".to_owned()])
     );
     assert_eq!(all.tools, [tool("a", "f", "{\"x\":1}")]);

@@ -82,7 +82,7 @@ fn a_refusal_shows_what_to_leave_out() {
 }
 
 #[test]
-fn pictures_tools_and_what_they_gave() {
+fn images_tools_and_what_they_gave() {
     let call = |id: &str| ToolCall {
         id: id.into(),
         name: "search".into(),

@@ -366,14 +366,14 @@ fn an_end_without_a_word_is_no_answer() {
 
 #[test]
 fn what_is_not_words_is_shown_or_said() {
-    let picture = folded("picture.sse");
+    let image = folded("picture.sse");
     assert_eq!(
-        (picture.text.as_str(), picture.pictures),
+        (image.text.as_str(), image.images),
         ("Here.", vec!["image/png".to_owned()])
     );
     let address = "data:image/png;base64,iVBORw0KGgo=";
     let part = json!({"content": [{"type": "image_url", "image_url": {"url": address}}]});
-    assert_eq!(told(&[piece(part)]).pictures.len(), 1);
+    assert_eq!(told(&[piece(part)]).images.len(), 1);
     let sound = told(&[
         piece(json!({"audio": {"id": "a", "transcript": "Hello "}})),
         piece(json!({"audio": {"data": "UklGRg==", "transcript": "there."}})),

@@ -326,9 +326,9 @@ fn items_and_parts_with_wrong_numbers_are_told_once() {
 
 #[test]
 fn what_is_not_words_is_shown_or_said() {
-    let picture = folded("picture.sse");
-    assert_eq!(picture.pictures, ["image/png"]);
-    assert_eq!(picture.finish, end(FinishReason::Stop, "completed"));
+    let image = folded("picture.sse");
+    assert_eq!(image.images, ["image/png"]);
+    assert_eq!(image.finish, end(FinishReason::Stop, "completed"));
     let sound = told(&[
         json!({"type": "response.output_audio_transcript.delta", "delta": "Hello."}),
         json!({"type": "response.output_audio.delta", "delta": "UklGRg=="}),

@@ -1,17 +1,17 @@
-//! Pictures in a conversation with a model that cannot see.
+//! Images in a conversation with a model that takes none.
 
 use crate::provider::{ChatMessage, ChatRequest, Part};
 
-/// What such a model reads in place of a picture of an earlier message.
-const UNSEEN: &str = "(A picture that you cannot see.)";
+/// The text in place of an image of an earlier message.
+const UNSEEN: &str = "(An image that you cannot see.)";
 
-/// The request without its pictures, after a refusal that is about them. `None` if there are none,
-/// or if they are what is asked about: then the person must know.
+/// The request without its images, after a refusal that is about images. `None` if it has none, or
+/// if the last message has some: then the person must read the refusal.
 ///
-/// llama.cpp refuses them with 500 and OpenRouter with 404.
+/// llama.cpp refuses images with status 500 and OpenRouter with 404.
 pub(super) fn left_out(request: &ChatRequest, status: u16, said: &[u8]) -> Option<ChatRequest> {
     let said = String::from_utf8_lossy(said).to_lowercase();
-    let about_pictures = [
+    let about_images = [
         "image",
         "vision",
         "multimodal",
@@ -23,16 +23,13 @@ pub(super) fn left_out(request: &ChatRequest, status: u16, said: &[u8]) -> Optio
     let asked = request
         .messages
         .last()
-        .is_some_and(ChatMessage::shows_pictures);
+        .is_some_and(ChatMessage::shows_images);
     let is_image = |part: &Part| matches!(part, Part::Image(_));
     let has_any = || {
         let mut parts = request.messages.iter().flat_map(|turn| &turn.parts);
         parts.any(is_image)
     };
-    if !matches!(status, 400 | 404 | 415 | 422 | 500 | 501)
-        || !about_pictures
-        || asked
-        || !has_any()
+    if !matches!(status, 400 | 404 | 415 | 422 | 500 | 501) || !about_images || asked || !has_any()
     {
         return None;
     }
@@ -51,7 +48,7 @@ mod tests {
     use super::*;
     use crate::provider::{Image, PARAGRAPH, Role};
 
-    fn picture() -> Part {
+    fn image() -> Part {
         Part::Image(Image {
             media_type: "image/png".into(),
             data: bytes::Bytes::from_static(b"png"),
@@ -70,15 +67,15 @@ mod tests {
     }
 
     #[test]
-    fn a_model_that_cannot_see_reads_that_there_was_a_picture_before() {
+    fn a_model_that_cannot_see_reads_that_there_was_an_image_before() {
         let text = |text: &str| Part::Text(text.into());
         let no = b"This model does not support image input";
         for (parts, left) in [
-            (vec![vec![picture(), text("?")], vec![text("And?")]], true),
+            (vec![vec![image(), text("?")], vec![text("And?")]], true),
             // The first message was never answered.
-            (vec![vec![picture(), text(PARAGRAPH), text("And?")]], true),
-            (vec![vec![text("A"), text(PARAGRAPH), picture()]], false),
-            (vec![vec![picture(), text("?")]], false),
+            (vec![vec![image(), text(PARAGRAPH), text("And?")]], true),
+            (vec![vec![text("A"), text(PARAGRAPH), image()]], false),
+            (vec![vec![image(), text("?")]], false),
             (vec![vec![text("?")]], false),
         ] {
             let request = asked(parts);

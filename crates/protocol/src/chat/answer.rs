@@ -1,0 +1,232 @@
+//! What one run has written so far, and what is shown of it.
+
+use super::fold::place_of;
+use crate::{
+    BlockKind, BlockNo, Error, Finish, ImageId, RunId, Seq, SpanKind, SpanNo, Stage, Status,
+    Timing, ToolCall, UnixMs, Usage,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What one run has written so far: the fold of its log.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Answer {
+    /// The run; `None` before its first entry.
+    pub run: Option<RunId>,
+    /// The earlier run of the same message that this run continues.
+    pub continues: Option<RunId>,
+    /// The number of the last applied entry: the reader's cursor.
+    pub seq: Seq,
+    /// The chosen model as `provider/model`. Another one may have answered: see
+    /// [`Answer::answered_by`].
+    pub model: String,
+    /// When the server accepted the run.
+    pub accepted: UnixMs,
+    /// The units of work, in the order in which they began.
+    pub spans: Vec<Span>,
+    /// The pieces of output, in the order in which they began.
+    pub blocks: Vec<Block>,
+    /// What the run waits for; `None` while text arrives and after the end.
+    pub stage: Option<StageSince>,
+    /// The number of the oldest messages that did not fit into the model's context.
+    pub trimmed: u32,
+    /// The tokens of all attempts together, including superseded ones.
+    pub usage: Usage,
+    /// How the run ended; `None` while it runs.
+    pub status: Option<Status>,
+    /// Why the run failed, if it did.
+    pub error: Option<Error>,
+    /// When the parts of the run happened. `None` until the end.
+    pub timing: Option<Timing>,
+    /// SHA-256 of the visible text in hexadecimal. Empty until the end.
+    pub hash: String,
+    /// Milliseconds from the request to stop until the connection to the provider was closed.
+    /// `None` if nobody stopped the run, or if no provider was answering at that moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider_closed_ms: Option<u64>,
+}
+
+/// A stage and when it began.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StageSince {
+    /// What the run waits for.
+    pub stage: Stage,
+    /// When the stage began, in milliseconds since the run was accepted.
+    pub at: u64,
+}
+
+/// A unit of work: one call of a model or of a tool, or a group of such calls.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Span {
+    /// The number within the run.
+    pub span: SpanNo,
+    /// The kind of work.
+    pub kind: SpanKind,
+    /// A name for people: `provider/model`, or the name of the tool.
+    pub name: String,
+    /// How the span ended; `None` while it runs.
+    pub status: Option<Status>,
+    /// Why the model ended its answer.
+    pub finish: Option<Finish>,
+    /// The tokens that the span has used so far.
+    pub usage: Usage,
+}
+
+/// A piece of output of one kind.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Block {
+    /// The number within the run.
+    pub block: BlockNo,
+    /// The span that writes the block.
+    pub span: SpanNo,
+    /// The kind of text.
+    pub kind: BlockKind,
+    /// The tool call that the block belongs to.
+    pub tool: Option<ToolCall>,
+    /// The text so far.
+    pub text: String,
+    /// Whether more text may follow.
+    pub open: bool,
+    /// The final value where it is more than the text, such as the signature of a block of
+    /// reasoning.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub value: Value,
+}
+
+/// A tool call with its result.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Call<'a> {
+    /// The arguments that the model wrote.
+    pub input: &'a Block,
+    /// The output of the tool so far; `None` if the tool was not started.
+    pub output: Option<&'a Block>,
+    /// How the tool ended; `None` while it runs, or if the run ended before it did.
+    pub status: Option<Status>,
+}
+
+impl Answer {
+    /// Whether more entries may follow.
+    pub fn is_running(&self) -> bool {
+        self.run.is_some() && self.status.is_none()
+    }
+
+    /// The answer as a person reads it: the text of all attempts that were not superseded.
+    pub fn visible_text(&self) -> String {
+        self.visible().map(|block| block.text.as_str()).collect()
+    }
+
+    /// [`Answer::visible_text`] after its first `length` bytes. It costs no more than what it
+    /// returns. `None` if the text is shorter than `length`, as it may be after a stop.
+    pub fn visible_text_after(&self, length: usize) -> Option<String> {
+        let (mut skip, mut rest) = (length, String::new());
+        for block in self.visible() {
+            let start = skip.min(block.text.len());
+            rest.push_str(block.text.get(start..)?);
+            skip -= start;
+        }
+        (skip == 0).then_some(rest)
+    }
+
+    /// The length of [`Answer::visible_text`] in bytes.
+    pub fn visible_length(&self) -> u64 {
+        self.visible().map(|block| block.text.len() as u64).sum()
+    }
+
+    /// Whether a block is part of the answer's text.
+    pub fn is_visible(&self, block: &Block) -> bool {
+        matches!(block.kind, BlockKind::Text | BlockKind::Refusal)
+            && !self.is_superseded(block.span)
+    }
+
+    /// The images that the model made in attempts that were not superseded.
+    pub fn pictures(&self) -> impl Iterator<Item = ImageId> + '_ {
+        let data = |block: &&Block| block.kind == BlockKind::Data;
+        self.blocks.iter().filter(data).filter_map(|block| {
+            let id = block.value.get("image")?.as_str()?;
+            (!self.is_superseded(block.span)).then(|| ImageId(id.to_owned()))
+        })
+    }
+
+    /// Whether another attempt took the place of the span.
+    pub fn is_superseded(&self, span: SpanNo) -> bool {
+        self.status_of(span) == Some(Status::Superseded)
+    }
+
+    /// The tool calls, one for each [`BlockKind::ToolInput`] block and in that order. A result
+    /// belongs to the nearest earlier call with its identifier. Identifiers can repeat: for a
+    /// provider that sends none, the calls of every turn are numbered from 1.
+    pub fn calls(&self) -> Vec<Call<'_>> {
+        let mut calls: Vec<Call<'_>> = Vec::new();
+        let mut waiting = Vec::new();
+        for block in &self.blocks {
+            match block.kind {
+                BlockKind::ToolInput => {
+                    waiting.push(calls.len());
+                    calls.push(Call {
+                        input: block,
+                        output: None,
+                        status: None,
+                    });
+                }
+                BlockKind::ToolOutput => {
+                    let place = waiting
+                        .iter()
+                        .rposition(|call| calls[*call].input.tool == block.tool);
+                    if let Some(place) = place {
+                        let call = &mut calls[waiting.remove(place)];
+                        call.output = Some(block);
+                        call.status = self.status_of(block.span);
+                    }
+                }
+                _ => {}
+            }
+        }
+        calls
+    }
+
+    fn status_of(&self, span: SpanNo) -> Option<Status> {
+        let known = self.spans.get(place_of(span));
+        let known = known.filter(|known| known.span == span);
+        known
+            .or_else(|| self.spans.iter().find(|known| known.span == span))?
+            .status
+    }
+
+    /// The last reason that a model gave for ending its answer.
+    pub fn finish(&self) -> Option<&Finish> {
+        self.spans
+            .iter()
+            .rev()
+            .find_map(|span| span.finish.as_ref())
+    }
+
+    /// The model that writes, or that wrote last. It differs from [`Answer::model`] after a
+    /// fallback.
+    pub fn answered_by(&self) -> &str {
+        self.spans
+            .iter()
+            .rfind(|span| {
+                span.kind == SpanKind::ChatModel && span.status != Some(Status::Superseded)
+            })
+            .map_or(&self.model, |span| &span.name)
+    }
+
+    /// Whether the block at index `at` continues the text of an attempt that failed. The page marks
+    /// such a seam.
+    pub fn is_seam(&self, at: usize) -> bool {
+        let Some(block) = self.blocks.get(at).filter(|block| self.is_visible(block)) else {
+            return false;
+        };
+        self.blocks[..at]
+            .iter()
+            .rfind(|before| self.is_visible(before) && !before.text.is_empty())
+            .filter(|before| before.span != block.span)
+            .and_then(|before| self.spans.iter().rfind(|span| span.span == before.span))
+            .is_some_and(|span| span.status == Some(Status::Error))
+    }
+
+    fn visible(&self) -> impl Iterator<Item = &Block> {
+        self.blocks.iter().filter(|block| self.is_visible(block))
+    }
+}
