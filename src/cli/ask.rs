@@ -134,7 +134,7 @@ impl Asker {
         }
         self.state("");
         println!();
-        for image in printed.answer().pictures() {
+        for image in printed.answer().images() {
             println!("{}{}", self.address, image.address());
         }
         match (printed.answer().status, &printed.answer().error) {

@@ -238,7 +238,7 @@ fn blocks_of(source: Source, earlier: &str) -> impl Stream<Item = String> + use<
             if let Some(end) = end {
                 state.source.with_answer(|answer| {
                     answer
-                        .pictures()
+                        .images()
                         .for_each(|image| write_image(&image, &mut html));
                 });
                 html.push_str("</div>");
@@ -269,7 +269,7 @@ fn article(message: &Message, last: bool, page: &mut String) {
             for block in markdown::render(&message.visible_text()) {
                 block_html(&block.html, page);
             }
-            let images = message.answers.iter().flat_map(Answer::pictures);
+            let images = message.answers.iter().flat_map(Answer::images);
             images.for_each(|image| write_image(&image, page));
             page.push_str("</div>");
             if let Some(answer) = message.answers.last() {

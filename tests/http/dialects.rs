@@ -254,12 +254,12 @@ async fn wrong_numbers_and_repetitions_lose_no_text_and_tell_none_twice() {
 }
 
 #[tokio::test]
-async fn a_picture_in_an_answer_is_kept_shown_and_gone_with_the_conversation() {
+async fn an_image_in_an_answer_is_kept_shown_and_gone_with_the_conversation() {
     for (kind, body) in [
-        (Kind::Openai, fixture!("openai/picture.sse")),
-        (Kind::Responses, fixture!("responses/picture.sse")),
-        (Kind::Gemini, fixture!("gemini/picture.sse")),
-        (Kind::Ollama, fixture!("ollama/picture.ndjson")),
+        (Kind::Openai, fixture!("openai/image.sse")),
+        (Kind::Responses, fixture!("responses/image.sse")),
+        (Kind::Gemini, fixture!("gemini/image.sse")),
+        (Kind::Ollama, fixture!("ollama/image.ndjson")),
     ] {
         let case = Case::new(kind, body).await;
         let (started, answer) = case.ask(None).await;
@@ -269,9 +269,9 @@ async fn a_picture_in_an_answer_is_kept_shown_and_gone_with_the_conversation() {
             "{kind:?}: {:?}",
             answer.error
         );
-        let pictures: Vec<ImageId> = answer.pictures().collect();
-        assert_eq!(pictures.len(), 1, "{kind:?}");
-        let address = pictures[0].address();
+        let images: Vec<ImageId> = answer.images().collect();
+        assert_eq!(images.len(), 1, "{kind:?}");
+        let address = images[0].address();
         let shown = case.server.api.get(&address).await;
         assert_eq!(shown.headers()["content-type"], "image/png");
         assert_eq!(shown.bytes().await.expect("bytes"), PNG);

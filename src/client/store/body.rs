@@ -294,7 +294,7 @@ impl Body {
     }
 
     fn collect_images(&mut self) {
-        self.images = self.answers.iter().flat_map(Answer::pictures).collect();
+        self.images = self.answers.iter().flat_map(Answer::images).collect();
     }
 
     /// Rebuilds everything that is shown from the answers.

@@ -188,7 +188,7 @@ impl Engine {
         let media_type = Image::media_type_of(&data).ok_or_else(|| {
             Error::new(
                 ErrorCode::InvalidRequest,
-                "This is no PNG, JPEG, WebP or GIF picture.",
+                "This is not a PNG, JPEG, WebP or GIF image.",
             )
         })?;
         let id = images::id_of(&data);

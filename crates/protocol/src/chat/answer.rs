@@ -140,7 +140,7 @@ impl Answer {
     }
 
     /// The images that the model made in attempts that were not superseded.
-    pub fn pictures(&self) -> impl Iterator<Item = ImageId> + '_ {
+    pub fn images(&self) -> impl Iterator<Item = ImageId> + '_ {
         let data = |block: &&Block| block.kind == BlockKind::Data;
         self.blocks.iter().filter(data).filter_map(|block| {
             let id = block.value.get("image")?.as_str()?;

@@ -39,7 +39,7 @@ pub(super) fn insert_message(
     Ok(())
 }
 
-/// A message with its pictures or answers and the branches beside it. `None` if it was deleted.
+/// A message with its images or answers and the branches beside it. `None` if it was deleted.
 pub(super) fn message(
     db: &Connection,
     live: &dyn LiveAnswers,

@@ -53,7 +53,7 @@ async fn a_conversation_whose_answer_waits_for_the_disk_can_be_deleted_and_leave
 }
 
 #[tokio::test]
-async fn a_stop_does_not_wait_for_a_picture_that_the_disk_does_not_take() {
+async fn a_stop_does_not_wait_for_an_image_that_the_disk_does_not_take() {
     let folder = tempfile::tempdir().unwrap();
     let (engine, provider) = engine(folder.path());
     let started = engine.start(message("Question")).await.unwrap();
@@ -65,7 +65,7 @@ async fn a_stop_does_not_wait_for_a_picture_that_the_disk_does_not_take() {
     while !told(&live) {
         soon(heads.changed()).await.unwrap();
     }
-    // Room for words, and not for the picture.
+    // Room for words, and not for the image.
     let used = move |db: &rusqlite::Connection| {
         db.pragma_query_value(None, "page_count", |row| row.get(0))
             .map_err(storage)
@@ -74,15 +74,15 @@ async fn a_stop_does_not_wait_for_a_picture_that_the_disk_does_not_take() {
     room(&engine, used + 100).await;
     let mut data = b"\x89PNG\r\n\x1a\n".to_vec();
     data.resize(2_000_000, 7);
-    let picture = |data: Vec<u8>| {
+    let image = |data: Vec<u8>| {
         ProviderEvent::Image(Image {
             media_type: "image/png".into(),
             data: data.into(),
         })
     };
-    pen.send(picture(data[..1000].to_vec())).unwrap();
-    pen.send(picture(data)).unwrap();
-    // A picture of a burst is kept before the next one is tried.
+    pen.send(image(data[..1000].to_vec())).unwrap();
+    pen.send(image(data)).unwrap();
+    // An image of a burst is kept before the next one is tried.
     while count(&engine, "image").await == 0 {
         tokio::task::yield_now().await;
     }

@@ -22,7 +22,7 @@ const FIXTURES: laws::Fixtures = laws::fixtures!["gemini":
     "not-json.sse",
     "list.json",
     "growing.sse",
-    "picture.sse",
+    "image.sse",
 ];
 
 fn folded(name: &str) -> Folded {
@@ -295,7 +295,7 @@ fn no_text_is_lost_and_none_told_twice() {
 
 #[test]
 fn what_is_not_words_is_shown_or_said() {
-    let all = folded("picture.sse");
+    let all = folded("image.sse");
     assert_eq!(all.images, ["image/png"]);
     for part in ["Here.", "```python\nprint(1)\n```", "```\n1\n```", "sound"] {
         assert!(all.text.contains(part), "{part}: {}", all.text);

@@ -21,7 +21,7 @@ const FIXTURES: laws::Fixtures = laws::fixtures!["ollama":
     "whole.ndjson",
     "not-json.ndjson",
     "closing-tag.ndjson",
-    "picture.ndjson",
+    "image.ndjson",
 ];
 
 fn folded(name: &str) -> Folded {
@@ -244,7 +244,7 @@ fn no_text_is_lost_and_none_told_twice() {
 
 #[test]
 fn images_are_shown_and_calls_come_once() {
-    let all = folded("picture.ndjson");
+    let all = folded("image.ndjson");
     assert_eq!(
         (all.text.as_str(), all.images),
         ("Here.", vec!["image/png".to_owned()])

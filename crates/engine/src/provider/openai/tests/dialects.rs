@@ -37,7 +37,7 @@ const FIXTURES: laws::Fixtures = laws::fixtures!["openai":
     "error-field.sse",
     "growing.sse",
     "other-choice.sse",
-    "picture.sse",
+    "image.sse",
     "repeated-message.sse",
     "error-beside-choices.sse",
 ];

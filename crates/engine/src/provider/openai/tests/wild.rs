@@ -366,7 +366,7 @@ fn an_end_without_a_word_is_no_answer() {
 
 #[test]
 fn what_is_not_words_is_shown_or_said() {
-    let image = folded("picture.sse");
+    let image = folded("image.sse");
     assert_eq!(
         (image.text.as_str(), image.images),
         ("Here.", vec!["image/png".to_owned()])

@@ -23,7 +23,7 @@ const FIXTURES: laws::Fixtures = laws::fixtures!["responses":
     "crlf.sse",
     "whole.json",
     "other-places.sse",
-    "picture.sse",
+    "image.sse",
 ];
 
 fn decoder() -> Decoder {
@@ -326,7 +326,7 @@ fn items_and_parts_with_wrong_numbers_are_told_once() {
 
 #[test]
 fn what_is_not_words_is_shown_or_said() {
-    let image = folded("picture.sse");
+    let image = folded("image.sse");
     assert_eq!(image.images, ["image/png"]);
     assert_eq!(image.finish, end(FinishReason::Stop, "completed"));
     let sound = told(&[
