@@ -3,8 +3,9 @@
 use super::logging;
 use crate::server::config::Config;
 use headwater_engine::{
-    db,
+    db, files,
     lock::{self, Holder},
+    log::JOURNAL,
     registry::Registry,
 };
 use headwater_protocol::{Error, ErrorCode};
@@ -80,9 +81,14 @@ pub(super) async fn doctor(config: Config) -> Result<(), Error> {
 /// The data folder and those of its files that other users of this machine can read.
 #[cfg(unix)]
 fn open_to_others(data: &std::path::Path) -> Vec<std::path::PathBuf> {
-    let files = db::FILES.iter().map(|name| data.join(name));
+    let files = db::FILES
+        .iter()
+        .chain([&JOURNAL])
+        .map(|name| data.join(name));
     std::iter::once(data.to_owned())
         .chain(files)
-        .filter(|path| std::fs::metadata(path).is_ok_and(|metadata| db::open_to_others(&metadata)))
+        .filter(|path| {
+            std::fs::metadata(path).is_ok_and(|metadata| files::open_to_others(&metadata))
+        })
         .collect()
 }

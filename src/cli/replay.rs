@@ -1,7 +1,7 @@
 //! `headwater replay`: prints a stored answer at the pace at which it was written.
 
 use crate::server::config::Config;
-use headwater_engine::{db::Db, db::logs::stored};
+use headwater_engine::log;
 use headwater_protocol::{
     BlockNo, Error, ErrorCode, Event, RunId,
     chat::{Answer, beginning},
@@ -25,10 +25,7 @@ pub(super) async fn replay(
             format!("The speed must be a number from {slow} to {fast}."),
         ));
     }
-    let db = Db::open_to_read(&config.engine.data)?;
-    let log = db
-        .read_now(|db| stored(db, run))?
-        .ok_or_else(|| Error::new(ErrorCode::NotFound, "There is no such answer."))?;
+    let log = log::read(&config.engine.data, run)?;
     let entries: Vec<_> = log.after(0).collect();
     let mut left = kept(&Answer::fold(
         entries.iter().map(|entry| (entry.seq, &entry.event)),

@@ -4,6 +4,7 @@ use super::guard::host_name;
 use headwater_engine::{
     clock::{MAX_SECONDS, seconds},
     config::{Delivery, ProviderConfig, Script, from_environment},
+    journal,
     runs::{
         Deadlines,
         recovery::{OnBreak, Recovery},
@@ -114,9 +115,23 @@ pub struct Flags {
         value_name = "FORMAT"
     )]
     pub log_format: Option<LogFormat>,
-    /// Largest size of the database in megabytes; 0 means no limit [default: 0]
+    /// Largest size of database and journal in megabytes; 0 means no limit [default: 0]
     #[arg(long, global = true, env = "HEADWATER_DATA_LIMIT", value_name = "MB")]
     pub data_limit: Option<u64>,
+    /// What shown tokens survive; "power" waits for the disk at each [default: process]
+    #[arg(long, global = true, env = "HEADWATER_DURABILITY", value_name = "WHAT")]
+    pub durability: Option<Durability>,
+}
+
+/// What tokens survive once they were shown. Commands and ends of answers survive a power cut always.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// The death of the process.
+    #[default]
+    Process,
+    /// A power cut as well.
+    Power,
 }
 
 /// How the program logs.
@@ -148,6 +163,7 @@ struct File {
     ping: Option<f64>,
     stream_lifetime: Option<f64>,
     data_limit: Option<u64>,
+    durability: Option<Durability>,
     log_format: Option<LogFormat>,
     system: Option<String>,
     context: Option<u32>,
@@ -220,6 +236,10 @@ impl Config {
                 .data_limit
                 .or(file.data_limit)
                 .unwrap_or(usual.data_limit_mb),
+            durability: match flags.durability.or(file.durability).unwrap_or_default() {
+                Durability::Process => journal::Durability::Process,
+                Durability::Power => journal::Durability::Power,
+            },
             model: flags
                 .model
                 .clone()

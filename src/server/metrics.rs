@@ -35,14 +35,18 @@ fn not_ready(why: &Error) -> Response {
 /// [Prometheus text format](https://prometheus.io/docs/instrumenting/exposition_formats/).
 pub async fn metrics(State(engine): State<Arc<Engine>>) -> impl IntoResponse {
     let running = engine.log.running().len();
-    let trouble = u8::from(engine.log.writer.trouble().borrow().is_some());
+    let trouble = u8::from(engine.log.appender.trouble().borrow().is_some());
+    let journal = engine.log.appender.len();
     let text = format!(
         "# HELP headwater_runs_running Answers being written now.\n\
          # TYPE headwater_runs_running gauge\n\
          headwater_runs_running {running}\n\
          # HELP headwater_log_blocked Whether the log cannot be written.\n\
          # TYPE headwater_log_blocked gauge\n\
-         headwater_log_blocked {trouble}\n"
+         headwater_log_blocked {trouble}\n\
+         # HELP headwater_journal_bytes Length of the journal's newest file.\n\
+         # TYPE headwater_journal_bytes gauge\n\
+         headwater_journal_bytes {journal}\n"
     );
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }

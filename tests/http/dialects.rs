@@ -148,11 +148,9 @@ async fn a_stop_within_thoughts_that_seemed_to_be_text_keeps_no_text() {
         case.server
             .engine
             .log
-            .db
-            .read(move |db| headwater_engine::db::logs::stored(db, started.run))
+            .stored(started.run)
             .await
-            .expect("readable")
-            .expect("there"),
+            .expect("readable"),
     );
     assert_eq!(
         live.visible_length_at(thought.expect("a delta").seq, None),

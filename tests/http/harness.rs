@@ -407,10 +407,6 @@ pub async fn ends_once(engine: &Engine, run: RunId) {
 
 /// The stored log of a run, read as the program reads it.
 pub async fn stored(engine: &Engine, run: RunId) -> Vec<Entry> {
-    let log = engine
-        .log
-        .db
-        .read(move |db| headwater_engine::db::logs::stored(db, run))
-        .await;
-    log.expect("readable").expect("there").after(0).collect()
+    let log = engine.log.stored(run).await;
+    log.expect("readable").after(0).collect()
 }

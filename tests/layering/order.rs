@@ -25,14 +25,16 @@ const PROTOCOL: Order = &[
 
 const ENGINE: Order = &[
     ("clock", &[]),
+    ("files", &[]),
     ("health", &[]),
     ("packed", &[]),
     ("provider", &[]),
     ("shutdown", &[]),
-    ("db", &["packed", "provider"]),
+    ("journal", &["files", "packed"]),
+    ("db", &["files", "journal", "packed", "provider"]),
     ("tool", &["clock", "provider"]),
-    ("lock", &["db"]),
-    ("log", &["db", "packed"]),
+    ("lock", &["files"]),
+    ("log", &["db", "journal", "packed"]),
     ("prompt", &["db", "provider", "tool"]),
     (
         "runs",
@@ -40,7 +42,7 @@ const ENGINE: Order = &[
             "db", "health", "log", "packed", "prompt", "provider", "tool",
         ],
     ),
-    ("config", &["clock", "provider", "runs", "tool"]),
+    ("config", &["clock", "journal", "provider", "runs", "tool"]),
     ("registry", &["config", "health", "provider", "runs"]),
     (
         "engine",

@@ -3,6 +3,7 @@
 mod providers;
 
 use crate::{
+    journal::Durability,
     provider::http::CONNECT_TIMEOUT,
     runs::{Deadlines, recovery::Recovery},
     tool::program::ToolConfig,
@@ -16,8 +17,10 @@ use std::{path::PathBuf, time::Duration};
 pub struct Config {
     /// The folder of the database. It is made if it does not exist.
     pub data: PathBuf,
-    /// The largest size of the database in megabytes (MiB); 0 leaves it to the disk.
+    /// The largest size of the database and the journal in megabytes (MiB); 0 leaves it to the disk.
     pub data_limit_mb: u64,
+    /// What tokens have to survive before anybody sees them.
+    pub durability: Durability,
     /// The GGUF file of the built-in model. `None` switches it off. Needs the feature `local`.
     pub model: Option<PathBuf>,
     /// The context of the built-in model, in tokens.
@@ -61,6 +64,7 @@ impl Config {
         Self {
             data: data.into(),
             data_limit_mb: 0,
+            durability: Durability::default(),
             model: None,
             context: 8192,
             parallel: 0,

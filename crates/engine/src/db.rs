@@ -11,19 +11,17 @@
 
 pub mod conversations;
 mod error;
-mod files;
 pub mod images;
 pub mod logs;
 pub mod recovery;
 pub(crate) mod schema;
 pub mod search;
 pub mod settings;
+pub mod writer;
 
 pub use error::{DbError, Kind, storage};
-#[cfg(unix)]
-pub use files::open_to_others;
-pub use files::{FILES, private_file, private_folder};
 
+use crate::files::{private_file, private_folder};
 use error::OpenError;
 use headwater_protocol::{Error, ErrorCode};
 use parking_lot::Mutex;
@@ -36,6 +34,9 @@ use std::{
 };
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+
+/// The database, its write-ahead log, and the index of that log.
+pub const FILES: [&str; 3] = ["headwater.db", "headwater.db-wal", "headwater.db-shm"];
 
 /// How long a connection waits for another process that holds the file.
 const BUSY: Duration = Duration::from_secs(5);

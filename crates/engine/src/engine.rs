@@ -96,7 +96,7 @@ impl Engine {
                 "Nothing can be stored any more.",
             ));
         }
-        match self.log.writer.trouble().borrow().as_ref() {
+        match self.log.appender.trouble().borrow().as_ref() {
             Some(why) => Err(why.clone()),
             None => Ok(()),
         }

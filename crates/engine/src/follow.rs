@@ -86,7 +86,7 @@ async fn source(engine: &Engine, run: RunId, after: Seq) -> Result<Source, Error
 /// token, and the pause before a browser reconnects by itself, in milliseconds.
 fn hello(engine: &Engine) -> Bytes {
     let mut out = BytesMut::from(&b"retry:1000\n"[..]);
-    let trouble = engine.log.writer.trouble();
+    let trouble = engine.log.appender.trouble();
     frame::encode(None, &ping(trouble.borrow().as_ref()), &mut out);
     out.freeze()
 }
@@ -121,7 +121,7 @@ impl Reader {
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             watch: source.watch(),
-            trouble: engine.log.writer.trouble(),
+            trouble: engine.log.appender.trouble(),
             source,
             cursor,
             ready,

@@ -1,7 +1,7 @@
 //! One process for each data folder. The log has one writer, and a second process would close the
 //! running answers of the first one as if that had died.
 
-use crate::db::{private_file, private_folder};
+use crate::files::{private_file, private_folder};
 use headwater_protocol::{Error, ErrorCode};
 use std::{
     fs::{File, TryLockError},

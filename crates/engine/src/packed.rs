@@ -12,8 +12,10 @@
 //! fifty. A varint is little-endian base 128 with at most ten bytes, as in
 //! [Protocol Buffers](https://protobuf.dev/programming-guides/encoding/#varints).
 
+mod chunk;
 mod ending;
 
+pub use chunk::Chunk;
 pub(crate) use ending::interrupted;
 pub use ending::{end, fold, hash};
 use headwater_protocol::{BlockNo, Entry, Error, ErrorCode, Event, Seq, SpanNo};
@@ -22,8 +24,8 @@ const SAME: u64 = 0;
 const OTHER: u64 = 1;
 const JSON: u64 = 2;
 
-/// How many entries share one place in the index. Reading from the middle of a log decodes fewer
-/// entries than this before the first one it wants.
+/// How many entries share one place in the index. Reading from the middle of a log decodes about as
+/// many before the first one that it wants.
 const STRIDE: Seq = 32;
 
 /// Entries `1..=len` in packed form, with an index for random access.
@@ -48,10 +50,55 @@ struct Mark {
 
 /// What the next entry is relative to.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct State {
+pub struct State {
     at: u32,
     span: SpanNo,
     block: BlockNo,
+}
+
+impl State {
+    /// Encodes an entry behind this state.
+    fn encode(&mut self, at: u64, item: Item<'_>, out: &mut Vec<u8>) {
+        // A u32 holds 49 days of milliseconds, longer than any run may take.
+        let at = u32::try_from(at).unwrap_or(u32::MAX).max(self.at);
+        let since = u64::from(at - self.at);
+        self.at = at;
+        match item {
+            Item::Delta { span, block, text } => {
+                let same = (span, block) == (self.span, self.block);
+                let tag = if same { SAME } else { OTHER };
+                put(out, (text.len() as u64) << 2 | tag);
+                put(out, since);
+                if !same {
+                    put(out, u64::from(span));
+                    put(out, u64::from(block));
+                    (self.span, self.block) = (span, block);
+                }
+                out.extend_from_slice(text.as_bytes());
+            }
+            Item::Json(json) => {
+                put(out, (json.len() as u64) << 2 | JSON);
+                put(out, since);
+                out.extend_from_slice(json);
+            }
+        }
+    }
+
+    /// Encodes an event that happened `at` milliseconds after the run was accepted.
+    fn encode_event(&mut self, at: u64, event: &Event, out: &mut Vec<u8>) {
+        match event {
+            Event::Delta {
+                span, block, text, ..
+            } => {
+                let (span, block) = (*span, *block);
+                self.encode(at, Item::Delta { span, block, text }, out);
+            }
+            other => {
+                let json = serde_json::to_vec(other).unwrap_or_default();
+                self.encode(at, Item::Json(&json), out);
+            }
+        }
+    }
 }
 
 impl Packed {
@@ -72,71 +119,23 @@ impl Packed {
 
     /// Adds an event that happened `at` milliseconds after the run was accepted.
     pub fn push(&mut self, at: u64, event: &Event) {
-        match event {
-            Event::Delta {
-                span, block, text, ..
-            } => {
-                let (span, block) = (*span, *block);
-                self.push_item(at, Item::Delta { span, block, text });
-            }
-            other => {
-                let json = serde_json::to_vec(other).unwrap_or_default();
-                self.push_item(at, Item::Json(&json));
-            }
-        }
-    }
-
-    /// Adds the entries of another log, with the same result as one [`Packed::push`] for each of
-    /// them. Most bytes are only copied.
-    pub fn append(&mut self, other: &Self) {
-        let mut reader = other.reader_at(None);
-        let mut copied = 0;
-        // An entry is relative to the one before it, and the other log begins with none.
-        while self.state != reader.state {
-            let Some(item) = reader.next_item() else {
-                return;
-            };
-            self.push_item(u64::from(reader.state.at), item);
-            copied += 1;
-        }
-        let (len, offset) = (self.len - copied, self.bytes.len());
-        self.mark(self.len, offset, self.state);
-        for mark in other.index.iter().filter(|mark| mark.after >= copied) {
-            let offset = offset + (mark.offset as usize - reader.offset);
-            self.mark(len + mark.after, offset, mark.state);
-        }
-        self.bytes.extend_from_slice(&other.bytes[reader.offset..]);
-        self.len = len + other.len;
-        self.state = other.state;
-    }
-
-    fn push_item(&mut self, at: u64, item: Item<'_>) {
-        let before = self.state;
-        self.mark(self.len, self.bytes.len(), before);
+        self.mark(self.len, self.bytes.len(), self.state);
         self.len += 1;
-        // A u32 holds 49 days of milliseconds, longer than any run may take.
-        let at = u32::try_from(at).unwrap_or(u32::MAX).max(before.at);
-        let since = u64::from(at - before.at);
-        self.state.at = at;
-        match item {
-            Item::Delta { span, block, text } => {
-                let same = (span, block) == (before.span, before.block);
-                let tag = if same { SAME } else { OTHER };
-                put(&mut self.bytes, (text.len() as u64) << 2 | tag);
-                put(&mut self.bytes, since);
-                if !same {
-                    put(&mut self.bytes, u64::from(span));
-                    put(&mut self.bytes, u64::from(block));
-                    (self.state.span, self.state.block) = (span, block);
-                }
-                self.bytes.extend_from_slice(text.as_bytes());
-            }
-            Item::Json(json) => {
-                put(&mut self.bytes, (json.len() as u64) << 2 | JSON);
-                put(&mut self.bytes, since);
-                self.bytes.extend_from_slice(json);
-            }
-        }
+        self.state.encode_event(at, event, &mut self.bytes);
+    }
+
+    /// Adds entries that were encoded behind this log's [`Packed::state`]. The bytes are only copied.
+    pub fn append(&mut self, chunk: &Chunk) {
+        debug_assert_eq!(self.state, chunk.begins, "encoded for another place");
+        self.mark(self.len, self.bytes.len(), self.state);
+        self.bytes.extend_from_slice(&chunk.bytes);
+        self.len += chunk.len;
+        self.state = chunk.ends;
+    }
+
+    /// What an entry behind the last one is relative to.
+    pub fn state(&self) -> State {
+        self.state
     }
 
     /// Notes that reading can begin behind `after` entries, unless it can a little before.
@@ -174,25 +173,42 @@ impl Packed {
     /// The entries that can be read, and the error behind them if there is one.
     pub fn readable(bytes: &[u8]) -> (Self, Option<Error>) {
         let mut packed = Self::default();
+        let why = packed.extend(bytes);
+        (packed, why)
+    }
+
+    /// Adds entries in the form of [`Chunk::as_bytes`], as far as they can be read. Returns what is
+    /// wrong behind them.
+    pub fn extend(&mut self, bytes: &[u8]) -> Option<Error> {
+        let own = self.bytes.len();
         let mut reader = Reader {
             bytes,
             offset: 0,
-            state: State::default(),
+            state: self.state,
         };
         let mut why = None;
         while reader.offset < bytes.len() {
             let (start, before) = (reader.offset, reader.state);
-            if u32::try_from(start).is_err() || reader.next_item().is_none() {
+            if u32::try_from(own + start).is_err() || reader.next_item().is_none() {
                 (reader.offset, reader.state) = (start, before);
                 why = Some(damaged());
                 break;
             }
-            packed.mark(packed.len, start, before);
-            packed.len += 1;
+            self.mark(self.len, own + start, before);
+            self.len += 1;
         }
-        packed.state = reader.state;
-        packed.bytes = bytes[..reader.offset].to_vec();
-        (packed, why)
+        self.state = reader.state;
+        self.bytes.extend_from_slice(&bytes[..reader.offset]);
+        why
+    }
+
+    /// Adds the entries of another log.
+    pub fn join(&mut self, other: &Self) {
+        for (_, at, item) in other.items_after(0) {
+            self.mark(self.len, self.bytes.len(), self.state);
+            self.len += 1;
+            self.state.encode(at, item, &mut self.bytes);
+        }
     }
 
     /// Whether the log has its last entry, [`Event::RunFinished`].

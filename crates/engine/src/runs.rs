@@ -26,7 +26,7 @@ mod tool_calls;
 
 use super::{
     health::Health,
-    log::{Log, control::Stop, live::Live, writer::Writer},
+    log::{Log, control::Stop, live::Live},
     provider::{ChatRequest, Provider},
     tool::Tools,
 };
@@ -128,7 +128,7 @@ pub async fn run(job: Job, log: Arc<Log>) {
     let live = job.live.clone();
     let span = span_of(&live);
     let work = async {
-        write_run(job, log.writer.clone()).await;
+        write_run(job, &log).await;
         log.settle(&live).await;
     };
     work.instrument(span).await;
@@ -136,7 +136,7 @@ pub async fn run(job: Job, log: Arc<Log>) {
 
 /// Ends a run whose job could not be made.
 pub async fn fail(live: Arc<Live>, log: Arc<Log>, why: Error) {
-    let recorder = Recorder::new(live.clone(), log.writer.clone());
+    let recorder = Recorder::new(live.clone(), &log);
     let span = span_of(&live);
     let work = async {
         finish(recorder, Outcome::Failed(why), None).await;
@@ -151,8 +151,8 @@ fn span_of(live: &Live) -> tracing::Span {
     tracing::info_span!("run", %run, %conversation, model)
 }
 
-async fn write_run(job: Job, writer: Writer) {
-    let mut recorder = Recorder::new(job.live.clone(), writer);
+async fn write_run(job: Job, log: &Log) {
+    let mut recorder = Recorder::new(job.live.clone(), log);
     // A fault of ours ends this run and nothing else; what was noted before it stays in order.
     let work = AssertUnwindSafe(attempts(&job, &mut recorder)).catch_unwind();
     let outcome = work.await.unwrap_or_else(|_| {

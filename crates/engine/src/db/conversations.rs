@@ -16,6 +16,7 @@ pub use list::{DEFAULT_PAGE, Listing, MAX_PAGE, list, place_in_list};
 use super::{DbError, images, search};
 use headwater_protocol::{ConversationId, ErrorCode, MessageId, RunId, UnixMs, chat::Answer};
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::collections::HashSet;
 use uuid::Uuid;
 
 /// The answers that are being written. Their newest text may not be in the database yet.
@@ -108,12 +109,17 @@ pub fn pin(db: &Connection, id: ConversationId, pinned: bool) -> Result<(), DbEr
 }
 
 /// Deletes a conversation with its messages, runs and logs, and with the images that no other
-/// conversation shows and no draft may need. `at` is the time of day now.
+/// conversation shows and no draft may need. `at` is the time of day now. Returns the numbers of the
+/// runs, of which the journal may have entries.
 ///
 /// # Errors
 /// `not_found`, `storage`.
-pub fn delete(db: &Connection, id: ConversationId, at: UnixMs) -> Result<(), DbError> {
+pub fn delete(db: &Connection, id: ConversationId, at: UnixMs) -> Result<HashSet<i64>, DbError> {
     images::delete(db, id, at)?;
+    let runs = db
+        .prepare("SELECT no FROM run WHERE conversation = ?1")?
+        .query_map([id.0.as_bytes()], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
     for sql in [
         "DELETE FROM segment
          WHERE no >= (SELECT min(segment) FROM run WHERE conversation = ?1)
@@ -125,7 +131,8 @@ pub fn delete(db: &Connection, id: ConversationId, at: UnixMs) -> Result<(), DbE
     ] {
         db.execute(sql, [id.0.as_bytes()])?;
     }
-    changed(db.execute("DELETE FROM conversation WHERE id = ?1", [id.0.as_bytes()]))
+    changed(db.execute("DELETE FROM conversation WHERE id = ?1", [id.0.as_bytes()]))?;
+    Ok(runs)
 }
 
 fn head(db: &Connection, id: ConversationId) -> Result<Option<MessageId>, DbError> {

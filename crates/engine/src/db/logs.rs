@@ -1,23 +1,26 @@
-//! The logs of runs in the database: segments while a run is written, and a single row after its end.
+//! The logs of runs in the database: of a run that is being written the first entry only, as a segment
+//! (older versions wrote more of them), and all of it in a single row after its end. What comes between
+//! is in the [journal](crate::journal).
 
 use super::{DbError, search};
 use crate::packed::{self, Packed};
 use headwater_protocol::{Error, RunId, Status};
 use rusqlite::{Connection, OptionalExtension, params};
 
-/// Reads the log of a run. `None` if there is no such run.
+/// The number of a run in the database; `None` if there is no such run.
 ///
 /// # Errors
 /// `storage`.
-pub fn stored(db: &Connection, run: RunId) -> Result<Option<Packed>, DbError> {
-    let no: Option<i64> = db
+pub fn number(db: &Connection, run: RunId) -> Result<Option<i64>, DbError> {
+    let no = db
         .prepare_cached("SELECT no FROM run WHERE id = ?1")?
         .query_row(params![run.0.as_bytes()], |row| row.get(0))
         .optional()?;
-    no.map(|no| stored_by_no(db, no)).transpose()
+    Ok(no)
 }
 
-/// Reads the log of a run by its number in the database. Without such a run, it is empty.
+/// Reads what the database has of a run's log: all of it if the run has ended, else its first entry.
+/// Without such a run, the log is empty.
 ///
 /// # Errors
 /// `storage`.
@@ -73,7 +76,7 @@ pub(super) fn segments_until(db: &Connection, no: i64) -> Result<(Packed, Option
 /// Appends the readable part of a segment to a log. Returns what is wrong after it.
 pub(super) fn extend(packed: &mut Packed, segment: &[u8]) -> Option<Error> {
     let (segment, why) = Packed::readable(segment);
-    packed.append(&segment);
+    packed.join(&segment);
     why
 }
 
@@ -138,6 +141,19 @@ pub(crate) fn compact(
     db.prepare_cached("DELETE FROM segment WHERE no < ?1")?
         .execute([oldest.unwrap_or(i64::MAX)])?;
     Ok(())
+}
+
+/// The number of the first file of the journal that may be needed.
+pub(crate) fn oldest_journal(db: &Connection) -> Result<u64, DbError> {
+    let mut oldest = db.prepare_cached("SELECT oldest FROM journal")?;
+    let oldest: i64 = oldest.query_row([], |row| row.get(0))?;
+    Ok(oldest.unsigned_abs())
+}
+
+/// Notes that files of the journal below this number are not needed.
+pub(crate) fn set_oldest_journal(db: &Connection, oldest: u64) -> rusqlite::Result<()> {
+    let mut set = db.prepare_cached("UPDATE journal SET oldest = ?1")?;
+    set.execute([oldest.cast_signed()]).map(|_| ())
 }
 
 /// A [`Status`] as it is stored: the same word as on the wire.

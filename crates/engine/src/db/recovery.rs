@@ -4,13 +4,16 @@
 
 use super::{
     DbError,
-    logs::{extend, finish, segments_until},
+    logs::{extend, finish, segments_until, set_oldest_journal},
     search,
 };
-use crate::packed::{self, Packed};
+use crate::{
+    journal::Journaled,
+    packed::{self, Packed},
+};
 use headwater_protocol::Error;
 use rusqlite::Connection;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The numbers of all runs without an end.
 pub(crate) fn open_runs(db: &Connection) -> Result<Vec<i64>, DbError> {
@@ -20,32 +23,72 @@ pub(crate) fn open_runs(db: &Connection) -> Result<Vec<i64>, DbError> {
         .collect::<rusqlite::Result<_>>()?)
 }
 
-/// Closes all open runs at the start of a process. Returns how many there were.
-pub(crate) fn close_all(db: &mut Connection) -> Result<usize, DbError> {
-    let open = open_runs(db)?;
+/// Closes these runs at the start of a process, with what the journal has of them, and notes that
+/// files of the journal below `next` are not needed any more: in one synced transaction. Returns how
+/// many of the runs had no end.
+pub(crate) fn close_all(
+    db: &mut Connection,
+    open: Vec<i64>,
+    journaled: &HashMap<i64, Journaled>,
+    next: u64,
+) -> Result<usize, DbError> {
+    db.pragma_update(None, "synchronous", "FULL")?;
     let mut logs = open_logs(db)?;
-    for no in &open {
-        let (packed, why) = logs.remove(no).unwrap_or_default();
-        let transaction = db.transaction()?;
-        close_as(&transaction, *no, packed, why)?;
-        transaction.commit()?;
+    let transaction = db.transaction()?;
+    let mut closed = 0;
+    for no in open {
+        let (packed, why) = logs.remove(&no).unwrap_or_default();
+        let cut = close_as(&transaction, no, packed, why, journaled.get(&no))?;
+        closed += usize::from(cut);
     }
-    Ok(open.len())
+    set_oldest_journal(&transaction, next)?;
+    transaction.commit()?;
+    db.pragma_update(None, "synchronous", "NORMAL")?;
+    Ok(closed)
 }
 
 /// Closes one open run.
-pub(crate) fn close(db: &Connection, no: i64) -> Result<(), DbError> {
+pub(crate) fn close(
+    db: &Connection,
+    no: i64,
+    journaled: Option<&Journaled>,
+) -> Result<(), DbError> {
     let (packed, why) = segments_until(db, no)?;
-    close_as(db, no, packed, why)
+    close_as(db, no, packed, why, journaled).map(|_| ())
 }
 
-fn close_as(db: &Connection, no: i64, mut log: Packed, why: Option<Error>) -> Result<(), DbError> {
-    let status = match packed::fold(&log).status {
+/// Whether one of these numbers is not that of a run (any more).
+pub(crate) fn any_unknown(db: &Connection, runs: &HashSet<i64>) -> Result<bool, DbError> {
+    let mut query = db.prepare_cached("SELECT 1 FROM run WHERE no = ?1")?;
+    for no in runs {
+        if !query.exists([no])? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Returns whether the run had no end.
+fn close_as(
+    db: &Connection,
+    no: i64,
+    mut log: Packed,
+    mut why: Option<Error>,
+    journaled: Option<&Journaled>,
+) -> Result<bool, DbError> {
+    if why.is_none()
+        && let Some(more) = journaled
+    {
+        why = more.extend(&mut log);
+    }
+    let ended = packed::fold(&log).status;
+    let status = match ended {
         Some(status) => status,
         None => packed::end(&mut log, why.unwrap_or_else(packed::interrupted)),
     };
     let text = search::folded(&packed::fold(&log).visible_text());
-    Ok(finish(db, no, &log, status, &text)?)
+    finish(db, no, &log, status, &text)?;
+    Ok(ended.is_none())
 }
 
 /// The logs of all open runs, each with what is wrong after its readable part. They are read in one

@@ -7,13 +7,14 @@ use super::search;
 pub(super) const SCHEMA_VERSION: i64 = SCHEMA.len() as i64;
 
 /// The steps of the schema. A database of version n is upgraded by all steps from the n-th on.
-pub(super) const SCHEMA: [&str; 6] = [
+pub(super) const SCHEMA: [&str; 7] = [
     TABLES,
     SEGMENTS_IN_ORDER,
     SETTINGS,
     IMAGES,
     NUMBERS_ONCE,
     search::PASSAGES,
+    JOURNAL,
 ];
 
 /// The tables of the first version. Later steps change them.
@@ -101,6 +102,13 @@ const NUMBERS_ONCE: &str = "
          AND run.segment <= segment.no);
     UPDATE image SET at = 0
         WHERE EXISTS (SELECT 1 FROM message_image AS m WHERE m.image = image.id);
+";
+
+/// The first file of the journal that may be needed. From this version on, only the first entry of a
+/// run is a segment.
+const JOURNAL: &str = "
+    CREATE TABLE journal (oldest INTEGER NOT NULL);
+    INSERT INTO journal (oldest) VALUES (1);
 ";
 
 /// From this version on, deleted data is overwritten. A file of an older version is rewritten once,

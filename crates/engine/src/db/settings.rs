@@ -111,6 +111,18 @@ pub(crate) fn write(
     )
 }
 
+/// Checks settings that a program made.
+///
+/// # Errors
+/// `invalid_request` with a sentence that names the field.
+pub fn check_values(settings: &Settings) -> Result<(), Error> {
+    // By the rules for those of clients.
+    match for_row(settings) {
+        Some(json) => check(&json).map(|_| ()),
+        None => Ok(()),
+    }
+}
+
 /// The form in which settings are stored; `None` if nothing is set.
 pub(super) fn for_row(settings: &Settings) -> Option<String> {
     match settings.is_empty() {

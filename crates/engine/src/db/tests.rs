@@ -314,10 +314,14 @@ fn the_data_folder_and_its_files_are_the_owners_alone() {
         let path = old.join(name);
         std::fs::write(&path, "").unwrap();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
-        assert!(open_to_others(&std::fs::metadata(&path).unwrap()));
+        assert!(crate::files::open_to_others(
+            &std::fs::metadata(&path).unwrap()
+        ));
     }
     let _open = Db::open(&old, 0).unwrap();
     assert_eq!(files(&old), [0o600; 3]);
     // The folder may be shared for a reason; `doctor` tells of it.
-    assert!(open_to_others(&std::fs::metadata(&old).unwrap()));
+    assert!(crate::files::open_to_others(
+        &std::fs::metadata(&old).unwrap()
+    ));
 }

@@ -71,7 +71,7 @@ impl Builder {
                 Holder::Other(address) => return Err(lock::in_use(&config.data, &address)),
             },
         };
-        let (log, closed) = Log::open(&config.data, config.data_limit_mb)?;
+        let (log, closed) = Log::open_with(&config.data, config.data_limit_mb, config.durability)?;
         if closed > 0 {
             tracing::info!(
                 closed,

@@ -147,7 +147,7 @@ impl Engine {
             for live in engine.log.running() {
                 if live.conversation == id {
                     // Later entries are stored only while the run exists.
-                    let mut trouble = engine.log.writer.trouble();
+                    let mut trouble = engine.log.appender.trouble();
                     tokio::select! {
                         biased;
                         _ = stop_and_wait(&live, None) => {}
@@ -156,12 +156,11 @@ impl Engine {
                 }
             }
             let at = now();
-            engine
+            let deleted = engine
                 .log
                 .writer
-                .erase(move |db| Ok(conversations::delete(db, id, at)?))
-                .await?;
-            engine.log.forget(id);
+                .erase(move |db| Ok(conversations::delete(db, id, at)?));
+            engine.log.forget(id, deleted.await?).await;
             Ok(())
         });
         work.await.unwrap_or_else(|_| Err(failed()))
@@ -215,8 +214,9 @@ impl Engine {
     /// [`settings::check`] reads them from a client's JSON.
     ///
     /// # Errors
-    /// `not_found`, `storage`.
+    /// `invalid_request` with a sentence that names the field, `not_found`, `storage`.
     pub async fn set(&self, id: ConversationId, settings: Settings) -> Result<(), Error> {
+        settings::check_values(&settings)?;
         self.log
             .writer
             .write(move |db| Ok(settings::write(db, id, &settings)?))

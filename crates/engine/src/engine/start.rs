@@ -27,7 +27,7 @@ impl Engine {
     /// run that it started, in whatever state the server and its providers are.
     ///
     /// # Errors
-    /// `invalid_request` (empty text, settings for a conversation that exists), `too_large`,
+    /// `invalid_request` (empty text, settings out of range or for a conversation that exists), `too_large`,
     /// `not_found`, `conflict` (an answer is being written, or the `client_id` came with another
     /// message), `shutting_down`, `storage`. Nothing is stored then.
     pub async fn start(self: &Arc<Self>, command: StartRun) -> Result<Started, Error> {
@@ -49,6 +49,7 @@ impl Engine {
                  by /api/conversations/settings.",
             ));
         }
+        settings::check_values(&command.settings)?;
         if command.client_id.is_some() {
             let asked = command.clone();
             let known = self
@@ -89,14 +90,18 @@ impl Engine {
         run: RunId,
         model: Option<String>,
     ) -> Result<Started, Error> {
-        self.again(run, model, conversations::begin_continue).await
+        let log = self.log.clone();
+        let begin = move |db: &Connection, run, model: &str, at| {
+            conversations::begin_continue(db, &*log, run, model, at)
+        };
+        self.again(run, model, begin).await
     }
 
     async fn again(
         self: &Arc<Self>,
         run: RunId,
         model: Option<String>,
-        begin: fn(&Connection, RunId, &str, UnixMs) -> Result<NewRun, DbError>,
+        begin: impl FnOnce(&Connection, RunId, &str, UnixMs) -> Result<NewRun, DbError> + Send + 'static,
     ) -> Result<Started, Error> {
         self.refuse_when_draining()?;
         let place = self
@@ -155,14 +160,15 @@ impl Engine {
         };
         let _starting = self.starting.read().await;
         self.refuse_when_draining()?;
-        let busy = conversation.map_or(Ok(()), |id| self.refuse_when_running(id));
+        let free = conversation.map_or(Ok(()), |id| self.refuse_when_running(id));
+        let possible = free.and_then(|()| self.refuse_when_blocked());
         let write = move |db: &Connection| {
             let new = match write(db)? {
                 // A repeated command is answered even while its run is at work.
                 Begun::Known(started) => return Ok((started, None)),
                 Begun::New(new) => new,
             };
-            busy?;
+            possible?;
             let mut first = Packed::default();
             first.push(0, &new.first_event());
             logs::write_first(db, new.no, &first).map_err(DbError::from)?;
@@ -241,6 +247,13 @@ impl Engine {
         };
         self.registry.find(&model)?;
         Ok(model)
+    }
+
+    /// A run whose entries cannot be written would only wait.
+    fn refuse_when_blocked(&self) -> Result<(), Error> {
+        let trouble = self.log.appender.trouble();
+        let trouble = trouble.borrow().clone();
+        trouble.map_or(Ok(()), Err)
     }
 
     fn refuse_when_draining(&self) -> Result<(), Error> {

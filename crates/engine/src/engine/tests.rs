@@ -411,7 +411,7 @@ async fn a_log_without_a_writer_is_told_and_floods_no_reader() {
     // The same app, whose writer is gone.
     let other = tempfile::tempdir().unwrap();
     let (mut log, _) = Log::open(other.path(), 0).unwrap();
-    log.writer = crate::log::writer::Writer::gone();
+    log.writer = crate::db::writer::Writer::gone();
     log.begin(live);
     let mut config = Config::new(other.path());
     config.delivery.ping = Duration::from_millis(200);

@@ -1,9 +1,9 @@
 //! Entries on their way into the log.
 
 use super::frame;
-use crate::packed::Packed;
+use crate::packed::{Chunk, State};
 use bytes::{Bytes, BytesMut};
-use headwater_protocol::{Entry, Event};
+use headwater_protocol::{Entry, Event, Seq};
 
 /// Bytes of a frame with a token of usual length; only a first guess of the buffer's size.
 const FRAME: usize = 96;
@@ -12,22 +12,37 @@ const FRAME: usize = 96;
 #[derive(Debug)]
 pub struct Batch {
     pub(super) entries: Vec<Entry>,
-    pub(super) packed: Packed,
+    pub(super) chunk: Chunk,
     pub(super) frames: Vec<Bytes>,
 }
 
 impl Batch {
-    /// Encodes the entries.
-    pub fn new(entries: Vec<Entry>) -> Self {
-        let mut packed = Packed::default();
-        for entry in &entries {
-            packed.push(entry.at, &entry.event);
-        }
+    /// Encodes the entries for the place behind `state`.
+    pub fn new(state: State, entries: Vec<Entry>) -> Self {
         Self {
             frames: frames(&entries),
-            packed,
+            chunk: Chunk::new(state, &entries),
             entries,
         }
+    }
+
+    /// The number of the first entry.
+    pub(super) fn first(&self) -> Seq {
+        self.entries.first().map_or(0, |entry| entry.seq)
+    }
+
+    /// The entries in their packed form.
+    pub(super) fn packed(&self) -> &[u8] {
+        self.chunk.as_bytes()
+    }
+
+    /// The end of the log behind the entries.
+    pub(super) fn state(&self) -> State {
+        self.chunk.state()
+    }
+
+    pub(super) fn into_entries(self) -> Vec<Entry> {
+        self.entries
     }
 
     /// Whether the run's last entry is among them.

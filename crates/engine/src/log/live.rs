@@ -7,14 +7,17 @@ use crate::{
         control::Control,
         frame,
     },
-    packed::{Item, Packed},
+    packed::{self, Item, Packed},
 };
 use bytes::Bytes;
 use headwater_protocol::{BlockNo, ConversationId, Entry, RunId, Seq, UnixMs, chat::Answer};
 use parking_lot::{Mutex, MutexGuard};
 use std::{
     collections::{HashMap, VecDeque},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use tokio::sync::watch;
 
@@ -26,7 +29,7 @@ const FRAMES: usize = 64;
 const READ: usize = 64 * 1024;
 
 /// A run's log in memory. It holds only what is committed, so whatever a reader sees is on disk.
-/// The writer thread appends; any number of readers look, each with its own cursor.
+/// [`crate::log::appender`] appends; any number of readers look, each with its own cursor.
 #[derive(Debug)]
 pub struct Live {
     /// The run.
@@ -41,6 +44,7 @@ pub struct Live {
     pub control: Arc<Control>,
     state: Mutex<State>,
     head: watch::Sender<Head>,
+    deleted: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -48,7 +52,21 @@ struct State {
     packed: Packed,
     /// The frames of the last entries, at most [`FRAMES`].
     frames: VecDeque<Bytes>,
+    /// The fold of the entries up to `folded`. It catches up when somebody looks, because nobody looks
+    /// at most tokens.
     answer: Answer,
+    folded: Seq,
+}
+
+impl State {
+    /// The fold of all entries.
+    fn answer(&mut self) -> &Answer {
+        for (seq, _, item) in self.packed.items_after(self.folded) {
+            self.answer.apply(seq, &item.into_event());
+        }
+        self.folded = self.packed.len();
+        &self.answer
+    }
 }
 
 /// The end of a log as far as it is written.
@@ -77,17 +95,15 @@ impl Live {
             control: Arc::default(),
             state: Mutex::default(),
             head: watch::Sender::new(Head::default()),
+            deleted: AtomicBool::new(false),
         };
         let mut state = live.state.lock();
-        for entry in stored.after(0) {
-            state.answer.apply(entry.seq, &entry.event);
-        }
         let newest = stored.len().saturating_sub(FRAMES as Seq);
         let newest: Vec<Entry> = stored.after(newest).collect();
         state.frames = frames(&newest).into();
         live.head.send_replace(Head {
             seq: stored.len(),
-            finished: state.answer.status.is_some(),
+            finished: stored.is_finished(),
         });
         state.packed = stored;
         drop(state);
@@ -99,10 +115,7 @@ impl Live {
         let finished = batch.is_last();
         let seq = {
             let mut state = self.lock();
-            for entry in &batch.entries {
-                state.answer.apply(entry.seq, &entry.event);
-            }
-            state.packed.append(&batch.packed);
+            state.packed.append(&batch.chunk);
             state.frames.extend(batch.frames);
             let old = state.frames.len().saturating_sub(FRAMES);
             state.frames.drain(..old);
@@ -132,17 +145,37 @@ impl Live {
 
     /// The fold of all entries so far. [`Answer::seq`] is the cursor behind them.
     pub fn answer(&self) -> Answer {
-        self.lock().answer.clone()
+        self.lock().answer().clone()
     }
 
     /// Looks at the fold without copying it.
     pub fn with_answer<R>(&self, look: impl FnOnce(&Answer) -> R) -> R {
-        look(&self.lock().answer)
+        look(self.lock().answer())
     }
 
     /// A copy of the log, to be stored in one piece.
     pub fn packed(&self) -> Packed {
         self.lock().packed.clone()
+    }
+
+    /// Looks at the log without copying it.
+    pub(super) fn with_packed<R>(&self, look: impl FnOnce(&Packed) -> R) -> R {
+        look(&self.lock().packed)
+    }
+
+    /// What an entry behind the last one is relative to.
+    pub(crate) fn packed_state(&self) -> packed::State {
+        self.lock().packed.state()
+    }
+
+    /// Whether the run's conversation was deleted. Nothing of it is written any more.
+    pub(super) fn is_deleted(&self) -> bool {
+        self.deleted.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the run's conversation was deleted.
+    pub(super) fn note_deleted(&self) {
+        self.deleted.store(true, Ordering::Relaxed);
     }
 
     /// Adds the frames after `after` to `out`: shared bytes where the reader keeps up, merged deltas
@@ -174,7 +207,8 @@ impl Live {
     /// milliseconds after the run was accepted, whichever is more. Text that was replaced since does
     /// not count. A block counts as a whole if a later one was there.
     pub fn visible_length_at(&self, seen: Seq, until: Option<u64>) -> u64 {
-        let state = self.lock();
+        let mut state = self.lock();
+        state.answer();
         let mut lengths: HashMap<BlockNo, u64> = HashMap::new();
         for (seq, at, item) in state.packed.items_after(0) {
             if seq > seen && until.is_none_or(|until| at > until) {
@@ -221,7 +255,7 @@ mod tests {
                 },
             })
             .collect();
-        live.publish(Batch::new(entries));
+        live.publish(Batch::new(Default::default(), entries));
         live
     }
 

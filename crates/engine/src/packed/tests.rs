@@ -39,39 +39,49 @@ proptest! {
     }
 
     #[test]
-    fn a_log_put_together_of_segments_is_the_log_that_was_pushed(
+    fn a_log_put_together_of_chunks_or_of_logs_is_the_log_that_was_pushed(
         events in proptest::collection::vec((0u64..300, event()), 0..200),
         cuts in proptest::collection::vec(1usize..70, 1..20),
     ) {
         let mut whole = Packed::default();
-        let mut joined = Packed::default();
-        let mut at = 0;
+        let (mut chunked, mut extended, mut joined) =
+            (Packed::default(), Packed::default(), Packed::default());
+        let (mut at, mut seq) = (0, 0);
         let mut rest = &events[..];
         for cut in cuts.into_iter().cycle() {
-            let (segment, behind) = rest.split_at(cut.min(rest.len()));
+            let (part, behind) = rest.split_at(cut.min(rest.len()));
             let mut packed = Packed::default();
-            for (pause, event) in segment {
-                at += pause;
+            let mut entries = Vec::new();
+            for (pause, event) in part {
+                (at, seq) = (at + pause, seq + 1);
                 packed.push(at, event);
                 whole.push(at, event);
+                entries.push(Entry { seq, at, event: event.clone() });
             }
-            joined.append(&packed);
+            joined.join(&packed);
+            let chunk = Chunk::new(chunked.state(), &entries);
+            chunked.append(&chunk);
+            prop_assert_eq!(chunked.state(), chunk.state());
+            prop_assert!(extended.extend(chunk.as_bytes()).is_none());
             rest = behind;
             if rest.is_empty() {
                 break;
             }
         }
-        prop_assert_eq!(joined.as_bytes(), whole.as_bytes());
-        prop_assert_eq!(joined.len(), whole.len());
         let entries: Vec<Entry> = whole.after(0).collect();
-        for after in 0..=entries.len() {
-            prop_assert_eq!(joined.after(after as u64).collect::<Vec<_>>(), &entries[after..]);
-        }
-        // What comes next goes on from the same state.
         let next = Event::Delta { span: 1, block: 1, text: "next".into(), from: None };
-        joined.push(at + 1, &next);
-        whole.push(at + 1, &next);
-        prop_assert_eq!(joined.as_bytes(), whole.as_bytes());
+        for mut log in [chunked, extended, joined] {
+            prop_assert_eq!(log.as_bytes(), whole.as_bytes());
+            prop_assert_eq!(log.len(), whole.len());
+            for after in 0..=entries.len() {
+                prop_assert_eq!(log.after(after as u64).collect::<Vec<_>>(), &entries[after..]);
+            }
+            // What comes next goes on from the same state.
+            let mut longer = whole.clone();
+            longer.push(at + 1, &next);
+            log.push(at + 1, &next);
+            prop_assert_eq!(log.as_bytes(), longer.as_bytes());
+        }
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use super::bounds::Held;
 use crate::{
-    log::{control::Stop, live::Live, writer::Writer},
-    packed::hash,
+    db::writer::Writer,
+    log::{Log, appender::Appender, control::Stop, live::Live},
+    packed::{State, hash},
     provider::Image,
 };
 use gaps::Gaps;
@@ -30,7 +31,10 @@ const SHOWN_AFTER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Recorder {
     live: Arc<Live>,
+    appender: Appender,
     writer: Writer,
+    /// The end of the log, for the next entries.
+    state: State,
     seq: Seq,
     clock: Instant,
     batch: Vec<Entry>,
@@ -89,15 +93,17 @@ impl SpanEnd {
 
 impl Recorder {
     /// Continues a log after the entries that `live` has.
-    pub fn new(live: Arc<Live>, writer: Writer) -> Self {
+    pub fn new(live: Arc<Live>, log: &Log) -> Self {
         Self {
+            state: live.packed_state(),
             seq: live.head().seq,
             timing: Timing {
                 accepted: live.accepted,
                 ..Timing::default()
             },
             live,
-            writer,
+            appender: log.appender.clone(),
+            writer: log.writer.clone(),
             clock: Instant::now(),
             batch: Vec::new(),
             held: Held::default(),
@@ -142,16 +148,18 @@ impl Recorder {
         self.held.excess()
     }
 
-    /// Hands the noted entries to the log. Waits for images to be stored, and for a place in the
-    /// log's queue. Dropping the future meanwhile loses nothing: the entries are handed over once
-    /// there is a place, and until then they stay noted for the next flush.
+    /// Hands the noted entries to the log. Waits for images to be stored, and as long as the disk does
+    /// not take the entries. Dropping the future meanwhile loses nothing: until the log has them, they
+    /// stay noted for the next flush.
     pub async fn flush(&mut self) {
         if self.batch.is_empty() {
             return;
         }
         self.keep_images().await;
-        let place = self.writer.place().await;
-        place.append(self.live.clone(), std::mem::take(&mut self.batch));
+        let append = self
+            .appender
+            .append(&self.live, &mut self.state, &mut self.batch);
+        append.await;
     }
 
     /// The number of the next span.

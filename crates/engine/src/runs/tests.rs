@@ -133,31 +133,21 @@ async fn a_panic_anywhere_in_a_run_ends_it_with_an_error_and_keeps_its_text() {
 #[tokio::test]
 async fn a_stop_while_the_log_is_full_logs_all_that_was_counted() {
     let (_folder, log, live) = begun();
-    let (enter, entered) = tokio::sync::oneshot::channel();
-    let (go, wait) = std::sync::mpsc::channel::<()>();
-    let writer = log.writer.clone();
-    let blocked = tokio::spawn(async move {
-        let work = move |_: &rusqlite::Connection| {
-            let _ = enter.send(());
-            let _ = wait.recv();
-            Ok(())
-        };
-        writer.write(work).await
-    });
-    entered.await.unwrap();
-    let mut recorder = Recorder::new(live.clone(), log.writer.clone());
+    let mut recorder = Recorder::new(live.clone(), &log);
     recorder.open(1, 0, BlockKind::Text, None);
-    // Whoever waits for room in the queue is dropped by a stop.
+    // Whoever waits for the disk is dropped by a stop.
     for number in 0.. {
         recorder.text(1, 0, format!("{number} "));
+        if number == 10 {
+            log.appender.set_limit(1);
+        }
         let flush = tokio::task::unconstrained(recorder.flush());
         if flush.now_or_never().is_none() {
             break;
         }
     }
     recorder.close(1, 0, Value::Null);
-    go.send(()).unwrap();
-    blocked.await.unwrap().unwrap();
+    log.appender.set_limit(0);
     recorder.finish(Status::Cancelled, None, None).await;
     let (mut came, mut told) = (0, 0);
     for (number, entry) in (1..).zip(live.packed().after(0)) {
@@ -198,39 +188,17 @@ async fn a_rival_that_has_been_asked_answers_where_the_first_call_breaks_off() {
 }
 
 #[tokio::test]
-async fn a_stop_does_not_wait_for_room_in_the_queue_and_asks_no_provider() {
+async fn a_stop_does_not_wait_for_a_full_disk_and_asks_no_provider() {
     let (_folder, log, live) = begun();
-    let (enter, entered) = tokio::sync::oneshot::channel();
-    let (go, wait) = std::sync::mpsc::channel::<()>();
-    let writer = log.writer.clone();
-    let blocked = tokio::spawn(async move {
-        let work = move |_: &rusqlite::Connection| {
-            let _ = enter.send(());
-            let _ = wait.recv();
-            Ok(())
-        };
-        writer.write(work).await
-    });
-    entered.await.unwrap();
-    // Others fill the queue.
-    let mut places = Vec::new();
-    loop {
-        let place = tokio::task::unconstrained(log.writer.place());
-        match place.now_or_never() {
-            Some(place) => places.push(place),
-            None => break,
-        }
-    }
+    log.appender.set_limit(1);
     let job = job(&live, FLAKY, &["one"]);
-    let mut recorder = Recorder::new(live.clone(), log.writer.clone());
+    let mut recorder = Recorder::new(live.clone(), &log);
     let attempt = attempt::run(&job, 0, None, &mut recorder);
     let stop = async { live.control.stop(None) };
     let (attempted, ()) = tokio::join!(attempt, stop);
     assert!(matches!(attempted.outcome, Outcome::Stopped));
     assert!(live.control.closed_after().is_some());
-    drop(places);
-    go.send(()).unwrap();
-    blocked.await.unwrap().unwrap();
+    log.appender.set_limit(0);
     recorder.finish(Status::Cancelled, None, None).await;
     let entries: Vec<Entry> = live.packed().after(0).collect();
     assert!((1..).zip(&entries).all(|(seq, entry)| entry.seq == seq));

@@ -1,6 +1,8 @@
 //! The commands that begin a run, as rows: start, retry and continue.
 
-use super::{RunPlace, belongs, head, messages::insert_message, place, set_head, uuid};
+use super::{
+    LiveAnswers, RunPlace, belongs, head, messages::insert_message, place, set_head, uuid,
+};
 use crate::{
     db::{DbError, images, logs::stored_by_no, search, settings},
     packed::fold,
@@ -154,6 +156,7 @@ pub fn begin_retry(
 /// written or is whole, or if other messages follow it, which would be hidden; `storage`.
 pub fn begin_continue(
     db: &Connection,
+    live: &dyn LiveAnswers,
     run: RunId,
     model: &str,
     at: UnixMs,
@@ -172,8 +175,11 @@ pub fn begin_continue(
     if RunId(last) != run {
         return refused("This answer has been continued already.");
     }
-    // The log knows the end of the run first; the table of runs follows a moment later.
-    let answer = fold(&stored_by_no(db, no)?);
+    // The end of a run is in memory first, and in the database a moment later.
+    let answer = match live.answer(run) {
+        Some(answer) => answer,
+        None => fold(&stored_by_no(db, no)?),
+    };
     match answer.status {
         None => return refused("This answer is still being written."),
         Some(Status::Ok) if is_whole(&answer) => {

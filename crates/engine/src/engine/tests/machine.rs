@@ -2,10 +2,10 @@
 //! holds its own entries and only those, and what is deleted is nowhere.
 
 use super::*;
-use crate::db::conversations;
+use crate::{db::conversations, log::JOURNAL};
 use proptest::prelude::*;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// What happens. Conversations are counted in the order in which they begin.
 #[derive(Clone, Debug, PartialEq)]
@@ -152,8 +152,10 @@ impl Server {
         let (from, to) = (self.folder.path().to_owned(), copy.path().to_owned());
         // On the thread that writes, so that nothing is written meanwhile.
         let work = self.engine.log.writer.write(move |_| {
-            for name in ["headwater.db", "headwater.db-wal"] {
-                std::fs::copy(from.join(name), to.join(name)).unwrap();
+            for name in files(&from) {
+                let copy = to.join(&name);
+                std::fs::create_dir_all(copy.parent().unwrap()).unwrap();
+                std::fs::copy(from.join(name), copy).unwrap();
             }
             Ok(())
         });
@@ -163,11 +165,20 @@ impl Server {
 
     /// Whether any of the files has the words.
     fn files_have(&self, words: &str) -> bool {
-        ["headwater.db", "headwater.db-wal"].iter().any(|name| {
+        files(self.folder.path()).iter().any(|name| {
             let bytes = std::fs::read(self.folder.path().join(name)).unwrap();
             String::from_utf8_lossy(&bytes).contains(words)
         })
     }
+}
+
+/// The files that data is in.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut names = vec!["headwater.db".into(), "headwater.db-wal".into()];
+    for entry in std::fs::read_dir(dir.join(JOURNAL)).unwrap() {
+        names.push(Path::new(JOURNAL).join(entry.unwrap().file_name()));
+    }
+    names
 }
 
 struct Tested {
@@ -342,7 +353,7 @@ impl Tested {
             let (no, run): (i64, RunId) = row.unwrap();
             let mut numbers = self.numbers.borrow_mut();
             assert_eq!(*numbers.entry(no).or_insert(run), run, "number {no} twice");
-            let log = crate::db::logs::stored(db, run).unwrap().unwrap();
+            let log = crate::log::read(self.server.folder.path(), run).unwrap();
             let events: Vec<Event> = log.after(0).map(|entry| entry.event).collect();
             assert!(matches!(&events[0], Event::RunStarted { run: own, .. } if *own == run));
             let ends = events.iter().position(Event::is_terminal);

@@ -2,14 +2,11 @@ use super::{thread::SLOW, *};
 use crate::{
     db::{Db, storage},
     log::tests::captured::Captured,
-    packed::Packed,
 };
-use headwater_protocol::{ConversationId, Event, RunId};
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
-use uuid::Uuid;
 
 /// The longest that anything here may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -66,25 +63,6 @@ async fn hold(writer: &Writer) -> std::sync::mpsc::Sender<()> {
     release
 }
 
-fn live(no: i64) -> Arc<Live> {
-    let id = Uuid::from_u128(no as u128);
-    let stored = Packed::default();
-    Arc::new(Live::new(RunId(id), ConversationId(id), no, 0, stored))
-}
-
-fn text(seq: u64, bytes: usize) -> Vec<Entry> {
-    vec![Entry {
-        seq,
-        at: 0,
-        event: Event::Delta {
-            span: 1,
-            block: 1,
-            text: "x".repeat(bytes),
-            from: None,
-        },
-    }]
-}
-
 #[tokio::test]
 async fn every_command_of_a_batch_is_stored_if_and_only_if_it_was_acknowledged() {
     // Where in the batch the disk is full, and whether the others come alone.
@@ -138,41 +116,6 @@ async fn one_command_that_fails_or_panics_undoes_itself_alone() {
 }
 
 #[tokio::test]
-async fn commands_are_answered_however_many_appends_wait_for_a_full_disk() {
-    let (_folder, db, writer) = small();
-    let mut trouble = writer.trouble();
-    let one = live(1);
-    // More than the disk takes, and more than one batch.
-    let appending = {
-        let (writer, one) = (writer.clone(), one.clone());
-        tokio::spawn(async move {
-            for seq in 1..=(2 * QUEUE as u64) {
-                writer.place().await.append(one.clone(), text(seq, 4000));
-            }
-        })
-    };
-    let full = trouble.wait_for(Option::is_some);
-    tokio::time::timeout(PATIENCE, full).await.unwrap().unwrap();
-    let large = tokio::time::timeout(PATIENCE, writer.write(note("large", 5000)));
-    let error = large.await.expect("answered").unwrap_err();
-    assert_eq!(error.code.http_status(), 507, "{error}");
-    // What makes room is done, and then all the rest comes.
-    let room = writer.write(|db| {
-        db.pragma_update_and_check(None, "max_page_count", 1_000_000, |_| Ok(()))
-            .map_err(storage)
-    });
-    let room = tokio::time::timeout(PATIENCE, room);
-    room.await.expect("answered").unwrap();
-    writer.write(note("small", 1)).await.unwrap();
-    assert_eq!(noted(&db), ["small"]);
-    appending.await.unwrap();
-    let mut head = one.watch();
-    let all = head.wait_for(|head| head.seq == 2 * QUEUE as u64);
-    tokio::time::timeout(PATIENCE, all).await.unwrap().unwrap();
-    assert!(trouble.borrow().is_none());
-}
-
-#[tokio::test]
 async fn commands_are_synced_and_what_is_stored_elsewhere_is_not() {
     let (_folder, _db, writer) = small();
     let level = |db: &Connection| {
@@ -184,12 +127,6 @@ async fn commands_are_synced_and_what_is_stored_elsewhere_is_not() {
         assert_eq!(writer.erase(level).await.unwrap(), 2);
         assert_eq!(writer.write_unsynced(level).await.unwrap(), 1);
     }
-    let mut end = Packed::default();
-    let why = Error::new(ErrorCode::Interrupted, "as a test wants it");
-    crate::packed::end(&mut end, why);
-    let ends = |entries| Batch::new(entries).is_last();
-    assert!(ends(end.after(0).collect()));
-    assert!(!ends(text(1, 1)));
 }
 
 #[tokio::test]
@@ -281,39 +218,6 @@ async fn a_slow_disk_is_said_once_until_it_is_fast_again() {
     assert_eq!(captured.lines().len(), 2);
 }
 
-#[tokio::test]
-async fn the_log_says_when_a_full_disk_begins_and_ends() {
-    let captured = Captured::default();
-    let (_folder, writer) = small_and_heard(&captured, &Arc::default());
-    let mut trouble = writer.trouble();
-    writer.place().await.append(live(1), text(1, 1));
-    let run = |db: &Connection| {
-        db.execute_batch(
-            "INSERT INTO run (no, id, conversation, message, model, accepted)
-             VALUES (1, x'01', x'02', x'03', 'a/b', 9);",
-        )
-        .map_err(storage)
-    };
-    writer.write(run).await.unwrap();
-    writer.place().await.append(live(1), text(1, 5_000_000));
-    let full = trouble.wait_for(Option::is_some);
-    tokio::time::timeout(PATIENCE, full).await.unwrap().unwrap();
-    captured.only("the log cannot be written");
-    let room = |db: &Connection| {
-        db.pragma_update_and_check(None, "max_page_count", 1_000_000, |_| Ok(()))
-            .map_err(storage)
-    };
-    writer.write(room).await.unwrap();
-    let over = trouble.wait_for(Option::is_none);
-    tokio::time::timeout(PATIENCE, over).await.unwrap().unwrap();
-    let end = captured.only("can be written again");
-    assert!(end.contains("ms="), "{end}");
-    assert!(
-        !captured.lines().concat().contains("xxx"),
-        "no text of anybody"
-    );
-}
-
 /// Fails where no command's own failure is caught.
 #[derive(Debug)]
 struct Broken;
@@ -348,7 +252,7 @@ fn a_writer_that_fails_ends_the_process() {
     }
     let mut child = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "--nocapture"])
-        .arg("log::writer::tests::a_writer_that_fails_ends_the_process")
+        .arg("db::writer::tests::a_writer_that_fails_ends_the_process")
         .env(DIE, "1")
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::null())

@@ -2,9 +2,6 @@
 
 use std::{fs, io, path::Path};
 
-/// The database, its write-ahead log, and the index of that log.
-pub const FILES: [&str; 3] = ["headwater.db", "headwater.db-wal", "headwater.db-shm"];
-
 /// Makes a folder that only its owner can enter (mode 0700). A folder that exists keeps its mode,
 /// because others may have a right to it: the files in it are private by themselves.
 ///
