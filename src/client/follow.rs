@@ -152,6 +152,10 @@ pub struct Follow {
     offline: bool,
     /// Whether the entry given to the fold is the last of its log.
     terminal: bool,
+    /// Whether it is a snapshot, which may lead back: see [`Answer::rewound`].
+    ///
+    /// [`Answer::rewound`]: headwater_protocol::chat::Answer::rewound
+    snapshot: bool,
     link: Link,
     notice: Option<String>,
     chance: u64,
@@ -182,6 +186,7 @@ impl Follow {
             quiet: false,
             offline: false,
             terminal: false,
+            snapshot: false,
             link: Link::Idle,
             notice: None,
             // Zero is the one state that the generator never leaves.
@@ -274,11 +279,13 @@ impl Follow {
 
     fn hand_out(&mut self, seq: Seq, event: Event, out: &mut Vec<Output>) {
         self.terminal = event.is_terminal();
+        self.snapshot = matches!(event, Event::Snapshot { .. });
         out.push(Output::Apply { seq, event });
     }
 
     fn folded(&mut self, now: UnixMs, applied: Applied, cursor: Seq, out: &mut Vec<Output>) {
-        if cursor > self.cursor {
+        let moved = cursor > self.cursor || (self.snapshot && cursor < self.cursor);
+        if moved {
             self.cursor = cursor;
             self.attempt = 0;
             self.faults = 0;

@@ -155,6 +155,9 @@ fn ended(status: Status, state: &AnswerState) -> Option<String> {
         .concat(),
         (Status::Cancelled, None) => "Stopped".to_owned(),
         (Status::Error, _) => "Failed".to_owned(),
+        (Status::Interrupted, _) if state.rewound => {
+            "Interrupted by a power cut, which took back the last words".to_owned()
+        }
         (Status::Interrupted, _) => "Interrupted by a restart".to_owned(),
     })
 }
@@ -354,6 +357,14 @@ mod tests {
             &end(Status::Interrupted),
             View::default(),
             "Interrupted by a restart",
+        );
+        check(
+            &AnswerState {
+                rewound: true,
+                ..end(Status::Interrupted)
+            },
+            View::default(),
+            "Interrupted by a power cut, which took back the last words",
         );
         check(&end(Status::Ok), View::default(), "");
         assert_eq!(

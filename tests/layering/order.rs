@@ -51,7 +51,7 @@ const ENGINE: Order = &[
             "shutdown", "tool",
         ],
     ),
-    ("follow", &["engine", "log"]),
+    ("follow", &["engine", "log", "packed"]),
 ];
 
 const APP: Order = &[

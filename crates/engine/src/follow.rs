@@ -3,11 +3,14 @@
 //! A reader is a cursor and not a queue. When its socket has room, it asks the log for what comes after
 //! the cursor, so a slow reader costs nothing but its socket.
 
-use super::log::{Source, frame, live::Head};
+use super::{
+    log::{Source, frame, live::Head},
+    packed::fold,
+};
 use crate::Engine;
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt, stream};
-use headwater_protocol::{Entry, Error, ErrorCode, Event, RunId, Seq};
+use headwater_protocol::{Entry, Error, ErrorCode, Event, RunId, Seq, Status, chat::Answer};
 use std::{collections::VecDeque, time::Duration};
 use tokio::{
     sync::watch,
@@ -38,7 +41,8 @@ impl Engine {
 
     /// The same as frames of an event stream, with pings. It ends with the run, or when the connection
     /// has lasted as long as it may ([`crate::config::Delivery`]). With `snapshot`, the state so far
-    /// comes as one event in place of the entries that led to it.
+    /// comes as one event in place of the entries that led to it. A reader that has seen more of an
+    /// interrupted run than a power cut has left gets a snapshot that leads back ([`Answer::rewound`]).
     ///
     /// # Errors
     /// See [`Engine::follow`].
@@ -48,18 +52,20 @@ impl Engine {
         after: Seq,
         snapshot: bool,
     ) -> Result<impl Stream<Item = Bytes> + Send + use<>, Error> {
-        let source = source(self, run, after).await?;
+        let source = self.log.source(run).await?;
         let mut cursor = after;
         let mut ready = VecDeque::from([hello(self)]);
-        if snapshot {
-            let answer = source.answer();
-            if answer.seq > after {
-                cursor = answer.seq;
-                let answer = serde_json::to_value(answer).unwrap_or_default();
-                ready.push_back(frame::delivery(&Event::Snapshot {
-                    seq: cursor,
-                    answer,
-                }));
+        if let Some(answer) = rewound(&source, after) {
+            cursor = answer.seq;
+            ready.push_back(snapshot_of(answer));
+        } else {
+            refuse_beyond(&source, after)?;
+            if snapshot {
+                let answer = source.answer();
+                if answer.seq > after {
+                    cursor = answer.seq;
+                    ready.push_back(snapshot_of(answer));
+                }
             }
         }
         let reader = Reader::new(self, source, cursor, ready);
@@ -73,13 +79,44 @@ impl Engine {
 /// The log of a run, which has to reach as far as `after`.
 async fn source(engine: &Engine, run: RunId, after: Seq) -> Result<Source, Error> {
     let source = engine.log.source(run).await?;
+    refuse_beyond(&source, after)?;
+    Ok(source)
+}
+
+fn refuse_beyond(source: &Source, after: Seq) -> Result<(), Error> {
     if after > source.head().seq {
         return Err(Error::new(
             ErrorCode::Conflict,
             "The cursor is beyond the end of this answer. Follow it from the start.",
         ));
     }
-    Ok(source)
+    Ok(())
+}
+
+/// The state before the last entry, for a reader that has seen more of a run than a power cut has
+/// left: an interrupted run that is shorter than the reader's cursor.
+fn rewound(source: &Source, after: Seq) -> Option<Answer> {
+    let Source::Stored(log) = source else {
+        return None;
+    };
+    let is_shorter = after > log.len();
+    if !is_shorter || fold(log).status != Some(Status::Interrupted) {
+        return None;
+    }
+    let last = log.len().saturating_sub(1);
+    let entries = log.after(0).take(usize::try_from(last).unwrap_or(0));
+    let mut answer = Answer::default();
+    for entry in entries {
+        answer.apply(entry.seq, &entry.event);
+    }
+    answer.rewound = true;
+    Some(answer)
+}
+
+fn snapshot_of(answer: Answer) -> Bytes {
+    let seq = answer.seq;
+    let answer = serde_json::to_value(answer).unwrap_or_default();
+    frame::delivery(&Event::Snapshot { seq, answer })
 }
 
 /// The first bytes: a ping, so that the watchdog of the reader hears something before the first

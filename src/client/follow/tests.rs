@@ -304,3 +304,19 @@ fn unknown_kinds_are_passed_over_and_counted_where_they_are_numbered() {
         }]
     );
 }
+
+#[test]
+fn a_snapshot_may_lead_back_and_the_end_behind_it_is_the_end() {
+    let mut harness = Harness::open();
+    harness.follow.cursor = 40;
+    let answer = serde_json::json!({ "seq": 12, "rewound": true });
+    let data = serde_json::to_string(&Event::Snapshot { seq: 12, answer }).unwrap();
+    let id = "12".to_owned();
+    let out = harness.at(0, Input::Frame { id, data });
+    assert!(matches!(out[..], [Output::Apply { seq: 12, .. }]));
+    let (applied, cursor) = (Applied::New, 12);
+    harness.at(0, Input::Folded { applied, cursor });
+    // Where the connection breaks here, the next one begins behind the snapshot.
+    let out = harness.at(0, Input::Broken { gave_up: false });
+    assert!(out.contains(&Output::Open { after: 12 }));
+}

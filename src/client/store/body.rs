@@ -250,6 +250,7 @@ impl Body {
         state.usage = answer.usage;
         state.timing = answer.timing;
         state.stopped_in_ms = answer.provider_closed_ms;
+        state.rewound = answer.rewound;
         state.error.clone_from(&answer.error);
         state.accepted = answer.accepted;
     }

@@ -175,6 +175,8 @@ pub struct AnswerState {
     pub stopping: bool,
     /// How long the provider took to close after a stop, in milliseconds.
     pub stopped_in_ms: Option<u64>,
+    /// Whether a power cut of the server took back what was shown.
+    pub rewound: bool,
     /// The number of words that arrived while the reader was away. It is shown once.
     pub caught_up_words: Option<u64>,
     /// The number of words of visible text.

@@ -25,3 +25,68 @@ async fn a_reader_is_quiet_when_nothing_more_is_heard_of_the_disk() {
         assert!(heard < 1000, "it says the same again and again");
     }
 }
+
+#[tokio::test]
+async fn a_reader_that_saw_more_than_a_power_cut_left_is_led_back_and_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config::new(folder.path());
+    config.script = Some(Script::Builtin);
+    let engine = Engine::open(&config).unwrap();
+    let start = StartRun {
+        text: "Hello".into(),
+        model: Some("scripted/stall".into()),
+        ..StartRun::default()
+    };
+    let run = engine.start(start).await.unwrap().run;
+    let live = engine.log.live(run).unwrap();
+    let mut heads = live.watch();
+    while live.with_answer(|answer| answer.visible_length() == 0) {
+        heads.changed().await.unwrap();
+    }
+    let mut seen = live.answer();
+    let shown = seen.visible_text();
+    // What a power cut leaves: all but the last of the journal.
+    let copy = tempfile::tempdir().unwrap();
+    for name in ["headwater.db", "headwater.db-wal"] {
+        std::fs::copy(folder.path().join(name), copy.path().join(name)).unwrap();
+    }
+    let journal = copy.path().join(crate::log::JOURNAL);
+    std::fs::create_dir(&journal).unwrap();
+    for file in std::fs::read_dir(folder.path().join(crate::log::JOURNAL)).unwrap() {
+        let file = file.unwrap();
+        let bytes = std::fs::read(file.path()).unwrap();
+        std::fs::write(journal.join(file.file_name()), &bytes[..bytes.len() - 5]).unwrap();
+    }
+    config.data = copy.path().into();
+    let next = Engine::open(&config).unwrap();
+    // One that has seen less than is left reads on as always, and a strange cursor is refused.
+    let left = next.log.source(run).await.unwrap().head().seq;
+    assert!(left < seen.seq + 3);
+    let beyond = next.event_stream(run, seen.seq + 100, false).await;
+    let mut stream = Box::pin(beyond.unwrap());
+    let mut decoder = crate::provider::sse::Decoder::new();
+    let mut kinds = Vec::new();
+    while let Some(bytes) = stream.next().await {
+        decoder.push(&bytes);
+        while let Some(frame) = decoder.next_event().unwrap() {
+            let event: Event = serde_json::from_str(&frame.data).unwrap();
+            seen.apply(frame.id.parse().unwrap_or(0), &event);
+            kinds.push(match event {
+                Event::Ping { .. } => "ping",
+                Event::Snapshot { .. } => "snapshot",
+                Event::RunFinished { .. } => "end",
+                _ => "other",
+            });
+        }
+    }
+    assert_eq!(kinds, ["ping", "snapshot", "end"]);
+    assert!(seen.rewound);
+    assert_eq!(seen.status, Some(Status::Interrupted));
+    let kept = seen.visible_text();
+    assert!(
+        kept.len() < shown.len() && shown.starts_with(&kept),
+        "{kept:?}"
+    );
+    let refused = next.follow(run, seen.seq + 100).await;
+    assert_eq!(refused.err().unwrap().code, ErrorCode::Conflict);
+}

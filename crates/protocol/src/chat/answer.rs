@@ -45,6 +45,10 @@ pub struct Answer {
     /// `None` if nobody stopped the run, or if no provider was answering at that moment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider_closed_ms: Option<u64>,
+    /// A power cut took back the end of the log after this reader had seen it. Only a snapshot says so,
+    /// and may then replace a fold that has more entries.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub rewound: bool,
 }
 
 /// A stage and when it began.

@@ -54,7 +54,8 @@ impl Answer {
     }
 
     fn replace(&mut self, seq: Seq, answer: &serde_json::Value) -> Applied {
-        if seq <= self.seq {
+        let rewound = answer.get("rewound") == Some(&Value::Bool(true));
+        if seq <= self.seq && !rewound {
             return Applied::Known;
         }
         // By way of text, so that the browser's program contains only one deserializer of these
