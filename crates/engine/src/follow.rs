@@ -11,7 +11,7 @@ use crate::Engine;
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt, stream};
 use headwater_protocol::{Entry, Error, ErrorCode, Event, RunId, Seq, Status, chat::Answer};
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, pin::Pin, time::Duration};
 use tokio::{
     sync::watch,
     time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until},
@@ -68,7 +68,7 @@ impl Engine {
                 }
             }
         }
-        let reader = Reader::new(self, source, cursor, ready);
+        let reader = Reader::new(source, cursor, ready, Notices::of(self));
         Ok(stream::unfold(reader, |mut reader| async move {
             let bytes = reader.next().await?;
             Some((bytes, reader))
@@ -138,36 +138,25 @@ fn ping(trouble: Option<&Error>) -> Event {
 struct Reader {
     source: Source,
     cursor: Seq,
+    /// Bytes to be sent next.
     ready: VecDeque<Bytes>,
+    /// Tells of more entries. `None` if the run is finished.
     watch: Option<watch::Receiver<Head>>,
-    trouble: watch::Receiver<Option<Error>>,
-    ping: Interval,
-    end: Instant,
-    draining: CancellationToken,
-    drained: CancellationToken,
-    /// Whether the reader was told that the server is about to end.
-    told: bool,
+    /// All that a reader is told beside entries. It is waited for beside them, and lives from one entry
+    /// to the next: to set timers anew for every token costs more than to send it.
+    notices: Pin<Box<dyn Future<Output = (Notice, Notices)> + Send>>,
     /// Whether nothing comes after what is ready.
     last: bool,
 }
 
 impl Reader {
-    fn new(engine: &Engine, source: Source, cursor: Seq, ready: VecDeque<Bytes>) -> Self {
-        let now = Instant::now();
-        let mut ping = interval_at(now + engine.delivery.ping, engine.delivery.ping);
-        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    fn new(source: Source, cursor: Seq, ready: VecDeque<Bytes>, notices: Notices) -> Self {
         Self {
             watch: source.watch(),
-            trouble: engine.log.appender.trouble(),
             source,
             cursor,
             ready,
-            ping,
-            // Connections that began together need not end together.
-            end: now + jitter(engine.delivery.lifetime),
-            draining: engine.shutdown.draining.clone(),
-            drained: engine.shutdown.cut.clone(),
-            told: false,
+            notices: Box::pin(notices.next()),
             last: false,
         }
     }
@@ -196,43 +185,85 @@ impl Reader {
         }
     }
 
-    /// Waits for more of the log, and sends what a reader has to know meanwhile.
+    /// Waits for more of the log, or for something else that the reader has to know.
     async fn wait(&mut self) {
         let Some(watch) = &mut self.watch else { return };
         tokio::select! {
             biased;
             _ = watch.changed() => {}
-            // Without a writer nothing more is said of it.
-            Ok(()) = self.trouble.changed() => self.say_ping(),
+            (notice, notices) = &mut self.notices => {
+                self.ready.push_back(frame::delivery(&notice.event));
+                self.last = notice.last;
+                self.notices = Box::pin(notices.next());
+            }
+        }
+    }
+}
+
+/// Something that a reader is told beside the entries of the log.
+struct Notice {
+    event: Event,
+    /// Whether the stream ends behind it.
+    last: bool,
+}
+
+/// Where notices come from.
+struct Notices {
+    trouble: watch::Receiver<Option<Error>>,
+    ping: Interval,
+    /// When the connection has lasted long enough.
+    end: Instant,
+    draining: CancellationToken,
+    drained: CancellationToken,
+    /// Whether the reader was told that the server is about to end.
+    told: bool,
+}
+
+impl Notices {
+    fn of(engine: &Engine) -> Self {
+        let now = Instant::now();
+        let mut ping = interval_at(now + engine.delivery.ping, engine.delivery.ping);
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            trouble: engine.log.appender.trouble(),
+            ping,
+            // Connections that began together need not end together.
+            end: now + jitter(engine.delivery.lifetime),
+            draining: engine.shutdown.draining.clone(),
+            drained: engine.shutdown.cut.clone(),
+            told: false,
+        }
+    }
+
+    async fn next(mut self) -> (Notice, Self) {
+        let (event, last) = tokio::select! {
+            biased;
+            // Without a log that is written nothing more is said of it.
+            Ok(()) = self.trouble.changed() => (self.ping(), false),
             () = self.draining.cancelled(), if !self.told => {
                 self.told = true;
                 let notice = "The server is about to restart. It finishes this answer first if \
                               it can.";
-                self.say(&Event::Ping { notice: Some(notice.into()) });
+                (Event::Ping { notice: Some(notice.into()) }, false)
             }
-            () = sleep_until(self.end) => self.go_away("lifetime", 0),
+            () = sleep_until(self.end) => (going_away("lifetime", 0), true),
             // The last entry of the run comes moments after the end of the grace period. A reader
             // that does not get it comes back to the next process.
-            () = after(&self.drained, Duration::from_secs(2)) => self.go_away("shutdown", 1000),
-            _ = self.ping.tick() => self.say_ping(),
-        }
+            () = after(&self.drained, Duration::from_secs(2)) => (going_away("shutdown", 1000), true),
+            _ = self.ping.tick() => (self.ping(), false),
+        };
+        (Notice { event, last }, self)
     }
 
-    fn say_ping(&mut self) {
-        let ping = ping(self.trouble.borrow_and_update().as_ref());
-        self.say(&ping);
+    fn ping(&mut self) -> Event {
+        ping(self.trouble.borrow_and_update().as_ref())
     }
+}
 
-    fn go_away(&mut self, reason: &str, retry_ms: u64) {
-        self.say(&Event::GoingAway {
-            reason: reason.into(),
-            retry_ms,
-        });
-        self.last = true;
-    }
-
-    fn say(&mut self, event: &Event) {
-        self.ready.push_back(frame::delivery(event));
+fn going_away(reason: &str, retry_ms: u64) -> Event {
+    Event::GoingAway {
+        reason: reason.into(),
+        retry_ms,
     }
 }
 

@@ -21,7 +21,7 @@ use headwater_protocol::{
 };
 use hedge::{Hedge, HedgeEvent};
 use model_call::{Item, ModelCall};
-use std::{mem, panic::AssertUnwindSafe, time::Duration};
+use std::{mem, panic::AssertUnwindSafe, pin::pin, time::Duration};
 use tokio::time::{Instant, sleep_until};
 use tracing::Instrument;
 
@@ -106,13 +106,26 @@ impl Attempt<'_> {
     /// Takes what the provider sends, until that ends or is ended.
     async fn relay(&mut self) -> Outcome {
         let job = self.job;
+        // Both are made once and not for every token: making them anew costs more than a token does.
+        let mut ended = pin!(job.ended());
+        let mut deadline = pin!(sleep_until(self.clock.next()));
         loop {
+            // A token moves the deadline away, which is left for the moment when the timer rings.
+            if self.clock.next() < deadline.deadline() {
+                deadline.as_mut().reset(self.clock.next());
+            }
             let heard = tokio::select! {
                 biased;
-                ended = job.ended() => return ended,
+                ended = &mut ended => return ended,
                 item = self.call.next() => Heard::Call(item),
                 event = self.hedge.next() => Heard::Hedge(event),
-                () = sleep_until(self.clock.next()) => Heard::Call(Err(self.clock.error())),
+                () = &mut deadline => {
+                    if self.clock.next() > Instant::now() {
+                        deadline.as_mut().reset(self.clock.next());
+                        continue;
+                    }
+                    Heard::Call(Err(self.clock.error()))
+                }
             };
             let end = match heard {
                 Heard::Call(Err(error)) if self.hedge.is_asked() => {

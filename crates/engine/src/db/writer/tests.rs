@@ -4,7 +4,10 @@ use crate::{
     log::tests::captured::Captured,
 };
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -216,6 +219,39 @@ async fn a_slow_disk_is_said_once_until_it_is_fast_again() {
     writer.write(note("d", 1)).await.unwrap();
     captured.only("fast again");
     assert_eq!(captured.lines().len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_stored_elsewhere_waits_for_others_and_shares_their_transaction() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, mut connection) = Db::open(folder.path(), 1).unwrap();
+    connection
+        .execute_batch("CREATE TABLE note (text TEXT UNIQUE NOT NULL, bytes BLOB)")
+        .unwrap();
+    let commits = Arc::new(AtomicUsize::new(0));
+    let counted = commits.clone();
+    let hook = move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        false
+    };
+    connection.commit_hook(Some(hook)).unwrap();
+    let writer = Writer::spawn(connection);
+    let mut lazy = Vec::new();
+    for name in ["a", "b", "c"] {
+        let mut write = Box::pin(writer.write_unsynced(note(name, 1)));
+        assert!(futures::poll!(&mut write).is_pending());
+        lazy.push(write);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Somebody waits for this one, and so it takes the others along.
+    writer.write(note("d", 1)).await.unwrap();
+    for write in lazy {
+        write.await.unwrap();
+    }
+    assert_eq!(commits.load(Ordering::SeqCst), 1);
+    // Without it, they are written as well.
+    writer.write_unsynced(note("e", 1)).await.unwrap();
+    assert_eq!(commits.load(Ordering::SeqCst), 2);
 }
 
 /// Fails where no command's own failure is caught.

@@ -9,6 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::{Context, Poll, Wake, Waker},
     time::{Duration, Instant},
 };
 use tokio::sync::mpsc;
@@ -22,6 +23,10 @@ const ERASE: Duration = Duration::from_millis(200);
 
 /// The pause before another try to remove deleted data from SQLite's write-ahead log.
 const ERASE_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long a command waits for others that is stored elsewhere as well. Runs that end at about the same
+/// time then share a transaction and its pages.
+const LAZY: Duration = Duration::from_millis(250);
 
 /// A commit or a sync that takes longer than this is reported.
 pub(super) const SLOW: Duration = Duration::from_secs(1);
@@ -41,6 +46,15 @@ impl Slow {
             _ => {}
         }
         self.0 = slow;
+    }
+}
+
+/// Wakes a thread.
+struct Unpark(std::thread::Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
     }
 }
 
@@ -92,7 +106,8 @@ impl Thread {
         }
     }
 
-    /// Takes all that wait, or waits for the first one. Returns `false` if no more can come.
+    /// Takes all that wait, or waits for the first one. Commands that nobody is in a hurry for wait a
+    /// moment for others. Returns `false` if no more can come.
     fn take(&mut self, commands: &mut Vec<Box<dyn Command>>) -> bool {
         while self.erase.is_some() && self.is_idle() {
             std::thread::sleep(ERASE / 10);
@@ -101,13 +116,31 @@ impl Thread {
         let Some(first) = self.commands.blocking_recv() else {
             return false;
         };
+        let until = Instant::now() + LAZY;
         commands.push(first);
-        while commands.len() < BATCH
-            && let Ok(command) = self.commands.try_recv()
-        {
-            commands.push(command);
+        while commands.len() < BATCH {
+            let lazy = |one: &Box<dyn Command>| one.durability() == Durability::Unsynced;
+            let next = match commands.iter().all(lazy) {
+                true => self.next_until(until),
+                false => self.commands.try_recv().ok(),
+            };
+            let Some(next) = next else { break };
+            commands.push(next);
         }
         true
+    }
+
+    /// The next command, if one comes before `until`.
+    fn next_until(&mut self, until: Instant) -> Option<Box<dyn Command>> {
+        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        let mut context = Context::from_waker(&waker);
+        loop {
+            if let Poll::Ready(next) = self.commands.poll_recv(&mut context) {
+                return next;
+            }
+            let left = until.checked_duration_since(Instant::now())?;
+            std::thread::park_timeout(left);
+        }
     }
 
     /// Writes one command in its own transaction, and answers it.
