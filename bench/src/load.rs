@@ -1,9 +1,11 @@
 //! Readers: they ask a peer for an answer, note when each of its tokens arrives, and count those that
 //! are missing or come twice.
 
+mod opened;
 mod reading;
 mod round;
 
+pub(crate) use opened::Opened;
 pub(crate) use reading::Reading;
 pub(crate) use round::{Load, Round};
 
@@ -26,10 +28,12 @@ pub(crate) struct Target {
 /// How a peer is asked.
 #[derive(Clone, Debug)]
 enum Protocol {
-    /// One request, whose answer is the stream. The body is made of the question and a number.
+    /// One request, whose answer is the stream. The body is made of the question and a number; where
+    /// the answer can be followed by others, they ask for a path that is made of the number.
     Post {
         path: &'static str,
         body: fn(&str, u32) -> String,
+        resume: Option<fn(u32) -> String>,
     },
     /// A command that starts a run, and a request that follows it, over one connection.
     Headwater,
@@ -50,8 +54,20 @@ impl Target {
         path: &'static str,
         body: fn(&str, u32) -> String,
     ) -> Self {
-        let protocol = Protocol::Post { path, body };
+        let protocol = Protocol::Post {
+            path,
+            body,
+            resume: None,
+        };
         Self { address, protocol }
+    }
+
+    /// The same, for a server whose answers can be followed by others.
+    pub(crate) fn resumable(mut self, path: fn(u32) -> String) -> Self {
+        if let Protocol::Post { resume, .. } = &mut self.protocol {
+            *resume = Some(path);
+        }
+        self
     }
 
     /// A server that is OpenAI-compatible.
@@ -92,7 +108,7 @@ impl Target {
         let question = prompt.question();
         let socket = http::connect(self.address).await?;
         match &self.protocol {
-            Protocol::Post { path, body } => {
+            Protocol::Post { path, body, .. } => {
                 let body = body(&question, prompt.id);
                 let request = http::request("POST", path, "application/json", &body);
                 reading.follow(&socket, &request).await

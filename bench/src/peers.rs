@@ -7,14 +7,9 @@ mod headwater;
 mod nginx;
 mod python;
 
-pub(crate) use headwater::MODEL;
+pub(crate) use headwater::{Headwater, MODEL};
 
-use crate::{
-    load::Target,
-    machine::Cores,
-    process::{Process, sampling},
-    upstream::Upstream,
-};
+use crate::{load::Target, machine::Cores, process::Process, upstream::Upstream};
 use rustix::process::Signal;
 use std::{
     fs,
@@ -153,11 +148,6 @@ impl Peer {
     /// All its processes.
     pub(crate) fn pids(&self) -> Vec<u32> {
         self.processes.iter().flat_map(Process::tree).collect()
-    }
-
-    /// Bytes of its memory.
-    pub(crate) fn memory(&self) -> u64 {
-        sampling::memory(&self.pids())
     }
 
     /// Keeps it off the processor while another peer is measured.

@@ -34,6 +34,8 @@ pub(crate) struct Reading {
     unclaimed: u64,
     /// What ended the stream before its time.
     pub(crate) error: Option<io::Error>,
+    /// Whether the reader begins in the middle: what is before its first token is not lost.
+    pub(crate) from_middle: bool,
     /// Whether the reader leaves at the last token rather than at the end of the stream.
     pub(crate) until_last: bool,
     /// The number of the next token: how many came, where none is missing.
@@ -56,6 +58,7 @@ impl Reading {
             bytes: 0,
             unclaimed: 0,
             error: None,
+            from_middle: false,
             until_last: false,
             next: 0,
             scanner: Scanner::default(),
@@ -97,9 +100,13 @@ impl Reading {
             next,
             bytes,
             unclaimed,
+            from_middle,
             ..
         } = self;
         scanner.scan(part, &mut |seq, written| {
+            if first.is_none() && *from_middle {
+                *next = seq;
+            }
             first.get_or_insert(at);
             *last = at;
             ages.push(at.saturating_sub(written));

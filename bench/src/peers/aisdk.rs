@@ -65,7 +65,8 @@ pub(super) async fn start(setup: &Setup) -> Result<Peer, String> {
                 "{{\"id\":\"chat-{id}\",\"message\":{{\"id\":\"m\",\"role\":\"user\",\
                  \"parts\":[{{\"type\":\"text\",\"text\":\"{question}\"}}]}}}}"
             )
-        }),
+        })
+        .resumable(|id| format!("/api/chat/chat-{id}/stream")),
         processes: vec![process, valkey_process],
         _folder: Some(folder),
     })
