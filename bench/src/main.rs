@@ -67,11 +67,14 @@ fn main() -> ExitCode {
             };
             for section in chosen {
                 eprintln!("bench: {section:?}");
+                let begin = clock::now();
                 if let Err(why) = section.run(&mut bench).await {
                     bench
                         .report
-                        .note(format!("The section {section:?} broke off: {why}"));
+                        .note(format!("The section {section:?} broke off: {why}."));
                 }
+                let seconds = (clock::now() - begin) as f64 / 1e9;
+                eprintln!("bench: {section:?} took {seconds:.0} s");
             }
             bench.finish(&arguments.out)
         })

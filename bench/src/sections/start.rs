@@ -22,8 +22,8 @@ use std::{
     time::Duration,
 };
 
-/// Tokens of a stored answer, each of [`TOKEN`] bytes: 100 KB.
-const TOKENS: u32 = 25;
+/// Tokens of a stored answer, each of [`TOKEN`] bytes: with what is kept for the search, 100 KB.
+const TOKENS: u32 = 12;
 
 /// Bytes of a token of a stored answer.
 const TOKEN: u32 = 4_096;
