@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
-/// How long a reader may take in all.
-const PATIENCE: u64 = 120_000_000_000;
+/// How long after its schedule an answer is given up, in nanoseconds.
+const PATIENCE: u64 = 20_000_000_000;
 
 /// An answer that is being written.
 #[derive(Clone, Debug)]
@@ -20,6 +20,11 @@ pub(crate) struct Opened {
     pub(crate) run: String,
     address: SocketAddr,
     path: String,
+}
+
+/// Nanoseconds from the question to the last token.
+fn schedule(prompt: Prompt) -> u64 {
+    u64::from(prompt.wait) * 1_000_000 + prompt.ideal()
 }
 
 impl Target {
@@ -34,7 +39,8 @@ impl Target {
                 resume: Some(resume),
                 ..
             } => {
-                let (target, until) = (self.clone(), now() + PATIENCE);
+                let hold = u64::from(prompt.hold) * 1_000_000;
+                let (target, until) = (self.clone(), now() + schedule(prompt) + hold + PATIENCE);
                 // The answer begins with a reader, and others join.
                 tokio::spawn(async move { target.ask(prompt, until).await });
                 tokio::time::sleep(Duration::from_millis(300)).await;
@@ -92,7 +98,8 @@ impl Opened {
             let socket = http::connect(self.address).await?;
             reading.follow(&socket, &request).await
         };
-        let read = tokio::time::timeout(Duration::from_nanos(PATIENCE), read).await;
+        let patience = Duration::from_nanos(schedule(self.prompt) + PATIENCE);
+        let read = tokio::time::timeout(patience, read).await;
         reading.end(read.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into())));
         reading
     }

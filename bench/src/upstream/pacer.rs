@@ -17,6 +17,10 @@ use tokio::{net::TcpStream, sync::oneshot};
 /// Nanoseconds until a full socket is tried again.
 const RETRY: u64 = 1_000_000;
 
+/// Nanoseconds after which an answer that waits is looked at again, so that the socket of a reader that
+/// has left is not kept.
+const LOOK: u64 = 1_000_000_000;
+
 /// Tokens that an answer without a rate writes before it is the turn of the next.
 const BURST: u32 = 16;
 
@@ -82,7 +86,7 @@ impl Answer {
         let due = now() + u64::from(prompt.wait) * 1_000_000;
         let answer = Self {
             closed: Arc::default(),
-            wake: due,
+            wake: due.min(now() + LOOK),
             due,
             excused: 0,
             socket,
@@ -99,6 +103,10 @@ impl Answer {
     fn step(&mut self, lateness: &Mutex<Vec<u64>>) -> bool {
         if self.closed.load(Ordering::Relaxed) {
             return false;
+        }
+        if self.pending.is_empty() && self.due > now() {
+            self.wake = self.due.min(now() + LOOK);
+            return true;
         }
         let Prompt { tokens, rate, .. } = self.prompt;
         if self.pending.is_empty() {
@@ -132,7 +140,7 @@ impl Answer {
             }
             Ok(()) if self.next > tokens => return false,
             Ok(()) if rate == 0 && self.next < tokens => self.wake = now(),
-            Ok(()) => self.wake = self.due,
+            Ok(()) => self.wake = self.due.min(now() + LOOK),
             Err(_) => return false,
         }
         true
