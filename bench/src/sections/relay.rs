@@ -33,9 +33,6 @@ const KINDS: [Kind; 8] = [
 /// A round is void if the upstream was later than this with one of 100 tokens, in milliseconds.
 const LATE: f64 = 1.0;
 
-/// How often a void round is repeated.
-const REPEATS: usize = 2;
-
 /// One round of one peer.
 #[derive(Debug)]
 struct Visit {
@@ -51,7 +48,9 @@ struct Visit {
 type Visits = HashMap<Kind, Vec<Visit>>;
 
 pub(super) async fn run(bench: &mut Bench) -> Result<(), String> {
-    let tokens = bench.pick(100, 300);
+    let tokens = bench.pick(60, 300);
+    // How often a void round is repeated.
+    let repeats = bench.pick(1, 3);
     let rounds = bench.pick(1, 7);
     let load = load(STREAMS, Prompt::new(tokens, RATE), Duration::from_secs(1));
     let mut kinds = bench.available(&KINDS).await;
@@ -63,7 +62,7 @@ pub(super) async fn run(bench: &mut Bench) -> Result<(), String> {
             let Some(peer) = bench.peer(kind).await else {
                 continue;
             };
-            let visit = measured(peer, &upstream, &load).await;
+            let visit = measured(peer, &upstream, &load, repeats).await;
             eprintln!(
                 "bench: round {round} of {rounds}, {}: p50 {:.2} ms, p99 {:.2} ms, {:.2} ms of \
                  processor time for 1,000 tokens, upstream late by {:.2} ms",
@@ -80,7 +79,9 @@ pub(super) async fn run(bench: &mut Bench) -> Result<(), String> {
         "Side by side",
         &format!(
             "{STREAMS} streams at once, {RATE} tokens a second each, {tokens} tokens of {} bytes; \
-             medians of {rounds} rounds in random order, with the middle half of the rounds.",
+             medians of {rounds} rounds in random order, with the middle half of the rounds. A round is \
+             void, and repeated up to {repeats} times, if the upstream wrote one of 100 tokens more than \
+             {LATE} ms late.",
             stamp::LENGTH
         ),
     );
@@ -91,9 +92,8 @@ pub(super) async fn run(bench: &mut Bench) -> Result<(), String> {
 }
 
 /// One visit, repeated while the upstream was late.
-async fn measured(peer: &Peer, upstream: &Upstream, load: &Load) -> Visit {
+async fn measured(peer: &Peer, upstream: &Upstream, load: &Load, mut repeats: usize) -> Visit {
     peer.wake();
-    let mut repeats = 0;
     let visit = loop {
         let pids = peer.pids();
         let disk = sampling::written(&pids);
@@ -108,10 +108,10 @@ async fn measured(peer: &Peer, upstream: &Upstream, load: &Load) -> Visit {
             foreign,
             round,
         };
-        if visit.round.late_p99 <= LATE || repeats == REPEATS {
+        if visit.round.late_p99 <= LATE || repeats == 0 {
             break visit;
         }
-        repeats += 1;
+        repeats -= 1;
     };
     peer.pause();
     visit
