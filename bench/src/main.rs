@@ -22,8 +22,10 @@ mod upstream;
 
 use bench::Bench;
 use clap::Parser;
+use machine::Cores;
 use sections::Section;
 use std::{path::PathBuf, process::ExitCode};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Measures Headwater side by side with its peers.
 #[derive(Debug, Parser)]
@@ -59,24 +61,12 @@ fn main() -> ExitCode {
             .enable_all()
             .build()
             .map_err(|error| format!("no runtime: {error}"))?;
+        // Dropped on the way out, the peers end: those that are paused would stay for ever.
         runtime.block_on(async {
-            let mut bench = Bench::new(&arguments, cores).await?;
-            let chosen = match &arguments.sections[..] {
-                [] => Section::ALL,
-                chosen => chosen,
-            };
-            for section in chosen {
-                eprintln!("bench: {section:?}");
-                let begin = clock::now();
-                if let Err(why) = section.run(&mut bench).await {
-                    bench
-                        .report
-                        .note(format!("The section {section:?} broke off: {why}."));
-                }
-                let seconds = (clock::now() - begin) as f64 / 1e9;
-                eprintln!("bench: {section:?} took {seconds:.0} s");
+            tokio::select! {
+                result = measure(&arguments, cores) => result,
+                () = interrupted() => Err("interrupted".to_owned()),
             }
-            bench.finish(&arguments.out)
         })
     });
     match result {
@@ -85,5 +75,38 @@ fn main() -> ExitCode {
             eprintln!("bench: {why}");
             ExitCode::FAILURE
         }
+    }
+}
+
+async fn measure(arguments: &Arguments, cores: Cores) -> Result<(), String> {
+    let mut bench = Bench::new(arguments, cores).await?;
+    let chosen = match &arguments.sections[..] {
+        [] => Section::ALL,
+        chosen => chosen,
+    };
+    for section in chosen {
+        eprintln!("bench: {section:?}");
+        let begin = clock::now();
+        if let Err(why) = section.run(&mut bench).await {
+            bench
+                .report
+                .note(format!("The section {section:?} broke off: {why}."));
+        }
+        let seconds = (clock::now() - begin) as f64 / 1e9;
+        eprintln!("bench: {section:?} took {seconds:.0} s");
+    }
+    bench.finish(&arguments.out)
+}
+
+/// Returns when somebody asks the program to end.
+async fn interrupted() {
+    let wait = async |kind| match signal(kind) {
+        Ok(mut signal) => drop(signal.recv().await),
+        // Then the default holds, which ends the program.
+        Err(_) => std::future::pending().await,
+    };
+    tokio::select! {
+        () = wait(SignalKind::interrupt()) => {}
+        () = wait(SignalKind::terminate()) => {}
     }
 }

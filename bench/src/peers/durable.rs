@@ -6,12 +6,11 @@ use crate::{
     load::Target,
     process::{Process, free_address},
 };
-use std::process::Command;
+use std::{fs, process::Command};
 
 pub(super) async fn start(setup: &Setup, kind: Kind, durability: &str) -> Result<Peer, String> {
-    let program = setup
-        .tool("durable-streams")?
-        .join("bin/durable-streams-server");
+    let tool = setup.tool("durable-streams")?;
+    let program = tool.join("bin/durable-streams-server");
     let (folder, address) = (setup.folder()?, free_address()?);
     let mut command = Command::new(program);
     command
@@ -23,7 +22,11 @@ pub(super) async fn start(setup: &Setup, kind: Kind, durability: &str) -> Result
     process.ready(address, "/").await?;
     Ok(Peer {
         kind,
-        version: "0.1.5".to_owned(),
+        // It does not tell its version; the set-up notes what it installed.
+        version: fs::read_to_string(tool.join(".installed")).map_or_else(
+            |_| "unknown".to_owned(),
+            |version| version.trim().to_owned(),
+        ),
         target: Target::appends(address, setup.upstream.clone()),
         processes: vec![process],
         _folder: Some(folder),
