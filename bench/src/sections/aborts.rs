@@ -52,7 +52,8 @@ impl Count {
 }
 
 pub(super) async fn run(bench: &mut Bench) -> Result<(), String> {
-    let aborts = bench.pick(1_000, 20_000);
+    let aborts = bench.pick(600, 20_000);
+    let first = bench.pick(AT_ONCE, AT_ONCE * 5);
     let setup = &bench.setup;
     let folder = setup.folder()?;
     let server = Headwater::start(setup, &folder.path().join("data")).await?;
@@ -65,7 +66,7 @@ pub(super) async fn run(bench: &mut Bench) -> Result<(), String> {
     let opened = server.target().open(prompt).await.map_err(said)?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     // The first readers fill pools that stay.
-    leave(&server, &opened, AT_ONCE * 5).await;
+    leave(&server, &opened, first).await;
     tokio::time::sleep(SETTLE).await;
     let before = Count::of(&server);
     let failed = leave(&server, &opened, aborts).await;
@@ -75,8 +76,7 @@ pub(super) async fn run(bench: &mut Bench) -> Result<(), String> {
         "Aborts",
         &format!(
             "{aborts} readers of one running answer, {AT_ONCE} at once, leave in the middle of the \
-             stream, half of them with a reset. Before them there were {} to fill what stays filled.",
-            AT_ONCE * 5
+             stream, half of them with a reset. Before them there were {first} to fill what stays filled."
         ),
     );
     let mut table = Table::new(["", "open files", "threads", "CLOSE_WAIT", "memory, MiB"]);

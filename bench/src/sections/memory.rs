@@ -34,7 +34,7 @@ pub(super) async fn run(bench: &mut Bench) -> Result<(), String> {
     let mut table = Table::new(["parked streams", "opened", "KiB for each"]);
     let mut cost = None;
     let mut opened = 0;
-    for &number in bench.pick(&[1_000][..], &[1_000, 4_000, 9_900][..]) {
+    for &number in bench.pick(&[500][..], &[1_000, 4_000, 9_900][..]) {
         let parked = parked(&bench.setup, number).await?;
         table.row([
             number.to_string(),

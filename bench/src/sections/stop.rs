@@ -40,14 +40,15 @@ pub(super) async fn run(bench: &mut Bench) -> Result<(), String> {
             })
         })
         .collect();
-    let (mut closed, mut answered, mut failed) = (Vec::new(), Vec::new(), 0);
+    let (mut closed, mut answered, mut failures) = (Vec::new(), Vec::new(), Vec::new());
     for one in stopping {
         match one.await {
             Ok(Ok((provider, answer))) => {
                 closed.push(provider);
                 answered.push(answer);
             }
-            _ => failed += 1,
+            Ok(Err(error)) => failures.push(error.to_string()),
+            Err(error) => failures.push(error.to_string()),
         }
     }
     let whole = busy.await.is_ok_and(|round| round.exact());
@@ -74,7 +75,8 @@ pub(super) async fn run(bench: &mut Bench) -> Result<(), String> {
     ]);
     bench.report.table(&table);
     bench.report.say(&format!(
-        "Stops that closed no socket: {failed}. The other streams were {}.",
+        "Stops that closed no socket: {}. The other streams were {}.",
+        failures.len(),
         if whole { "whole" } else { "not whole" }
     ));
     let p99 = (!closed.is_empty()).then_some(p99);
@@ -84,7 +86,11 @@ pub(super) async fn run(bench: &mut Bench) -> Result<(), String> {
         20.0,
         "ms",
     );
-    let failed = Some(f64::from(failed));
+    if let Some(first) = failures.first() {
+        let note = format!("A stop closed no socket: {first}.");
+        bench.report.note(note);
+    }
+    let failed = Some(failures.len() as f64);
     bench
         .report
         .at_most("stops that closed no socket", failed, 0.0, "");
