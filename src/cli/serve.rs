@@ -15,7 +15,12 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
+
+/// How many connections may wait to be accepted; the system's own limit may be lower. All readers of a
+/// server that restarts come back in the same moment, and one that finds no place tries again only
+/// after a second.
+const BACKLOG: u32 = 4096;
 
 /// How long connections may take to close once no run is left.
 const CLOSE: Duration = Duration::from_secs(4);
@@ -66,7 +71,7 @@ pub(super) struct Server {
 impl Server {
     /// Opens the engine and listens. The caller has locked the data folder.
     pub(super) async fn start(config: &Config, lock: Lock) -> Result<Self, Error> {
-        let listener = bind(config.addr).await?;
+        let listener = bind(config.addr)?;
         let local = listener.local_addr().unwrap_or(config.addr);
         let address = format!("http://{}", reachable(local));
         let engine = Engine::builder(config.engine.clone()).locked(lock).open()?;
@@ -107,8 +112,8 @@ fn reachable(listening: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listening.port())
 }
 
-async fn bind(addr: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(addr).await.map_err(|why| {
+fn bind(addr: SocketAddr) -> Result<TcpListener, Error> {
+    listen(addr).map_err(|why| {
         let message = match why.kind() {
             std::io::ErrorKind::AddrInUse => format!(
                 "The address {addr} is in use. Stop the other program, or choose another address \
@@ -118,6 +123,20 @@ async fn bind(addr: SocketAddr) -> Result<TcpListener, Error> {
         };
         Error::new(ErrorCode::InvalidRequest, message)
     })
+}
+
+fn listen(addr: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match addr {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A restart does not wait for connections that the last process closed. On Windows, this would let
+    // two processes have one address.
+    if cfg!(unix) {
+        socket.set_reuseaddr(true)?;
+    }
+    socket.bind(addr)?;
+    socket.listen(BACKLOG)
 }
 
 /// The paths of the page's files. `cargo leptos` sets them as environment variables. Otherwise the

@@ -29,15 +29,18 @@ pub struct Limits {
 
 impl Default for Limits {
     /// 30 s, the [default of hyper](https://docs.rs/hyper/1/hyper/server/conn/http1/struct.Builder.html#method.header_read_timeout),
-    /// and half of the files that the process may open, because the database, the providers and the
-    /// tools need some too.
+    /// and half of the files that the process may open, less a few for the database and the tools:
+    /// an answer that is streamed needs a connection to its provider as well.
     fn default() -> Self {
         Self {
             head: Duration::from_secs(30),
-            connections: (open_files() / 2).clamp(32, 8192),
+            connections: (open_files().saturating_sub(OTHER_FILES) / 2).max(32),
         }
     }
 }
+
+/// Files for the database, its readers, the journal, tools and standard streams.
+const OTHER_FILES: usize = 160;
 
 /// How many files the process may open, after raising its soft limit to the hard limit: the soft limit
 /// is 1024 on many systems, for old programs that call `select`.
