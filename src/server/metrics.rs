@@ -36,7 +36,9 @@ fn not_ready(why: &Error) -> Response {
 pub async fn metrics(State(engine): State<Arc<Engine>>) -> impl IntoResponse {
     let running = engine.log.running().len();
     let trouble = u8::from(engine.log.appender.trouble().borrow().is_some());
-    let journal = engine.log.appender.len();
+    let journal = engine.log.appender.gauges();
+    let (bytes, files, unsynced) = (journal.bytes, journal.files, journal.unsynced);
+    let last_sync = journal.last_sync.as_secs_f64();
     let text = format!(
         "# HELP headwater_runs_running Answers being written now.\n\
          # TYPE headwater_runs_running gauge\n\
@@ -46,7 +48,16 @@ pub async fn metrics(State(engine): State<Arc<Engine>>) -> impl IntoResponse {
          headwater_log_blocked {trouble}\n\
          # HELP headwater_journal_bytes Length of the journal's newest file.\n\
          # TYPE headwater_journal_bytes gauge\n\
-         headwater_journal_bytes {journal}\n"
+         headwater_journal_bytes {bytes}\n\
+         # HELP headwater_journal_files Files of the journal.\n\
+         # TYPE headwater_journal_files gauge\n\
+         headwater_journal_files {files}\n\
+         # HELP headwater_journal_unsynced Appends that wait for a sync before they are shown.\n\
+         # TYPE headwater_journal_unsynced gauge\n\
+         headwater_journal_unsynced {unsynced}\n\
+         # HELP headwater_journal_last_sync_seconds How long the last sync of the journal took.\n\
+         # TYPE headwater_journal_last_sync_seconds gauge\n\
+         headwater_journal_last_sync_seconds {last_sync}\n"
     );
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }

@@ -94,6 +94,7 @@ fn speed(timing: &Timing, usage: &Usage) -> Option<String> {
 /// The rows of the expanded table.
 fn rows(timing: &Timing, usage: &Usage) -> Vec<(&'static str, String)> {
     let times = [
+        ("Ready to ask after", timing.asked),
         ("Left the queue after", timing.queued),
         ("Provider reached after", timing.connected),
         ("First sign of life after", timing.first_chunk),

@@ -50,6 +50,9 @@ fn is_zero(n: &u64) -> bool {
 pub struct Timing {
     /// When the run was accepted: the one absolute time.
     pub accepted: UnixMs,
+    /// When the first request was ready to be sent. What came before is Headwater's own time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked: Option<u64>,
     /// When the run left the queue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queued: Option<u64>,

@@ -75,6 +75,19 @@ struct Shared {
     room: Room,
 }
 
+/// The state of the journal.
+#[derive(Clone, Copy, Debug)]
+pub struct Gauges {
+    /// The length of the newest file, in bytes.
+    pub bytes: u64,
+    /// How many files there are.
+    pub files: u64,
+    /// How many appends wait for a sync before they are shown.
+    pub unsynced: usize,
+    /// How long the last sync took.
+    pub last_sync: Duration,
+}
+
 /// How much may be stored.
 #[derive(Debug)]
 struct Room {
@@ -112,6 +125,8 @@ struct Inner {
     erase: bool,
     /// Whether the next file has to be begun.
     roll: bool,
+    /// How long the last sync took.
+    last_sync: Duration,
     /// How long the file may become.
     limit: u64,
     /// How much of it was needed when it was begun.
@@ -165,6 +180,7 @@ impl Appender {
                 erasing: Vec::new(),
                 erase: false,
                 roll: false,
+                last_sync: Duration::ZERO,
                 limit: ROLL,
                 needed: 0,
                 closed: false,
@@ -239,14 +255,15 @@ impl Appender {
         self.shared.trouble.watch()
     }
 
-    /// The length of the journal's newest file, in bytes.
-    pub fn len(&self) -> u64 {
-        self.shared.inner.lock().journal.len()
-    }
-
-    /// Whether nothing was appended to the journal's newest file.
-    pub fn is_empty(&self) -> bool {
-        self.shared.inner.lock().journal.is_empty()
+    /// The state of the journal, to be watched.
+    pub fn gauges(&self) -> Gauges {
+        let inner = self.shared.inner.lock();
+        Gauges {
+            bytes: inner.journal.len(),
+            files: inner.journal.number() - inner.oldest + 1,
+            unsynced: inner.unsynced.len(),
+            last_sync: inner.last_sync,
+        }
     }
 
     /// Sets how many bytes the database and the journal may have together.

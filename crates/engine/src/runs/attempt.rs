@@ -75,6 +75,8 @@ pub(super) async fn run(
 ) -> Attempted {
     let call = ModelCall::begin(job, candidate, replaces, false, recorder);
     recorder.pause();
+    let now = recorder.now();
+    recorder.timing().asked.get_or_insert(now);
     recorder.progress(call.span, Stage::Connecting);
     let begun = flush(job, recorder).await;
     let hedge_after = job.hedge_after(candidate);

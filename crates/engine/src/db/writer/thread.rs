@@ -119,8 +119,8 @@ impl Thread {
         let until = Instant::now() + LAZY;
         commands.push(first);
         while commands.len() < BATCH {
-            let lazy = |one: &Box<dyn Command>| one.durability() == Durability::Unsynced;
-            let next = match commands.iter().all(lazy) {
+            let mut known = commands.iter().map(|one| one.durability());
+            let next = match known.all(|one| one == Durability::Unsynced) {
                 true => self.next_until(until),
                 false => self.commands.try_recv().ok(),
             };

@@ -127,7 +127,8 @@ impl Thread {
         match synced {
             Ok(()) => {
                 self.named = true;
-                self.slow.note(begun.elapsed());
+                inner.last_sync = begun.elapsed();
+                self.slow.note(inner.last_sync);
                 self.shared.places.add_permits(waiting.len());
                 for append in waiting {
                     append.live.publish(append.batch);
