@@ -35,7 +35,7 @@ const MAX_NAME: usize = 64;
 ///   refuse it (<https://github.com/vellum-ai/vellum-assistant/issues/40690>), and the person's messages
 ///   around it become one turn.
 /// - Each call has one result, in the next turn, and each result has its call.
-/// - The model's turn follows results; it is [`NO_ANSWER`] if there is none.
+/// - The model's turn follows results; it is `NO_ANSWER` if there is none.
 /// - The identifiers of calls are unique. Those that did not come from the model itself have nine letters
 ///   and digits, which is Mistral's form and accepted everywhere.
 /// - The names of tools are those of `tools`, or at least have the form that OpenAI accepts.

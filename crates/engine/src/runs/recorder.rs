@@ -280,7 +280,7 @@ impl Recorder {
     }
 
     /// Writes the last entry and returns when it is committed. A stop keeps the text that whoever
-    /// stopped had on the screen, and in any case what was in the log [`SHOWN_AFTER`] before.
+    /// stopped had on the screen, and in any case what was in the log `SHOWN_AFTER` before.
     pub async fn finish(mut self, status: Status, error: Option<Error>, stop: Option<Stop>) {
         self.keep_last_images().await;
         self.flush().await;
