@@ -30,6 +30,7 @@ mod content;
 mod decode;
 mod extras;
 pub(super) mod models;
+mod plain;
 pub(super) mod request;
 pub(super) mod variant;
 mod words;

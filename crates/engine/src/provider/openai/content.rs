@@ -60,6 +60,17 @@ impl Content {
         }
     }
 
+    /// Takes a delta that has text and nothing else.
+    pub(super) fn plain(&mut self, text: &str, out: &mut Ready) {
+        let before = self.is_any;
+        if !self.prose.thoughts.is_all("") {
+            self.think("", out);
+        }
+        self.text(text, out);
+        self.has_deltas |= self.is_any && !before;
+        self.tell_usage(false, out);
+    }
+
     fn delta(&mut self, delta: &Value, out: &mut Ready) {
         let thoughts = words::thoughts(delta);
         let speaks = !json::text(delta, "content").is_empty();

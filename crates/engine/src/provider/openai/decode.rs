@@ -1,6 +1,6 @@
 //! Turns a streamed answer into events, in all known dialects.
 
-use super::{content::Content, words};
+use super::{content::Content, plain, words};
 use crate::provider::{
     ProviderEvent,
     endpoint::Endpoint,
@@ -105,6 +105,13 @@ impl Decode for Decoder {
             return Ok(Flow::Done);
         }
         if data.is_empty() {
+            return Ok(Flow::More);
+        }
+        if event.event != "error"
+            && let Some((text, index)) = plain::read(data)
+            && self.choice.is_next(index)
+        {
+            self.content.plain(&text, out);
             return Ok(Flow::More);
         }
         match event_json(&self.endpoint, event)? {

@@ -97,6 +97,16 @@ impl Choice {
         None
     }
 
+    /// Whether the only choice of a chunk is the used one, by its number. If so, it counts as picked.
+    pub(super) fn is_next(&mut self, index: u64) -> bool {
+        let is_wanted = *self.wanted.get_or_insert(index) == index;
+        if is_wanted {
+            self.has_several |= !self.others.is_empty();
+            self.others.clear();
+        }
+        is_wanted
+    }
+
     /// The chunks with other numbers, if they belong to the answer: the first choice neither ended
     /// nor continued. Some servers number the chunks instead of the choices.
     pub(super) fn rest(&mut self) -> Vec<Value> {

@@ -2,6 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
+use serde_json::json;
 
 fn decoder() -> Decoder {
     Decoder::new(endpoint())
@@ -325,5 +326,65 @@ proptest! {
         let single: Vec<_> = pieces.concat().chars().map(String::from).collect();
         prop_assert_eq!(stream(&pieces), stream(&single));
         prop_assert_eq!(stream(&pieces), stream(&[pieces.concat()]));
+    }
+}
+
+/// The stream with a field in every chunk that nobody knows, so that none is plain.
+fn without_plain_chunks(body: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(body);
+    text.replace("data: {", "data: {\"x_unknown\":1,")
+        .replace("data:{", "data:{\"x_unknown\":1,")
+        .into_bytes()
+}
+
+#[test]
+fn a_plain_chunk_is_read_as_any_other() {
+    let mut plain = 0;
+    for (name, body) in FIXTURES {
+        let text = String::from_utf8_lossy(body);
+        let data = text.lines().filter_map(|line| line.strip_prefix("data:"));
+        plain += data
+            .filter(|data| plain::read(data.trim()).is_some())
+            .count();
+        let other = without_plain_chunks(body);
+        assert_eq!(read([&body[..]]), read([&other[..]]), "{name}");
+    }
+    assert!(plain > 20, "{plain}");
+    let more_than_text = [
+        r#"{"choices":[{"index":0,"delta":{"content":""}}]}"#,
+        r#"{"choices":[{"index":0,"delta":{"content":"a","audio":{}}}]}"#,
+        r#"{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}]}"#,
+        r#"{"choices":[{"index":0,"delta":{"content":"a"}}],"usage":{"prompt_tokens":1}}"#,
+        r#"{"choices":[{"index":0,"delta":{"content":"a"}},{"index":1,"delta":{"content":"b"}}]}"#,
+        r#"{"choices":[{"index":0,"delta":{"content":"a"}}],"error":{"message":"no"}}"#,
+        r#"{"choices":[{"index":0,"delta":{"content":"a","reasoning":"b"}}]}"#,
+        r#"{"choices":[{"index":0,"delta":{"content":"a","content":"b"}}]}"#,
+        r#"{"choices":[{"index":0,"delta":{"content":"\ud83d"}}]}"#,
+    ];
+    for data in more_than_text {
+        assert_eq!(plain::read(data), None, "{data}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn plain_chunks_among_others_are_read_as_any_other(
+        chunks in prop::collection::vec((0u64..3, "[a-z<>/ ]{0,6}", 0u8..6), 0..30),
+    ) {
+        let mut body = String::new();
+        for (index, text, kind) in &chunks {
+            let text = if *kind == 5 { "<think>" } else { text };
+            let delta = match kind {
+                0 => json!({"reasoning": text, "content": null}),
+                1 => json!({"content": [{"type": "text", "text": text}]}),
+                _ => json!({"content": text, "role": "assistant"}),
+            };
+            let index = if *kind == 2 { json!(null) } else { json!(index / 2) };
+            let chunk = json!({"id": "1", "choices": [{"index": index, "delta": delta, "finish_reason": null}]});
+            body.push_str(&format!("data: {chunk}\n\n"));
+        }
+        body.push_str("data: [DONE]\n\n");
+        let other = without_plain_chunks(body.as_bytes());
+        prop_assert_eq!(read([body.as_bytes()]), read([&other[..]]));
     }
 }
