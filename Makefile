@@ -16,7 +16,8 @@ SOURCES := $(shell find Cargo.toml Cargo.lock src crates style public xtask 2>/d
 
 TOOLS := eval "$$(scripts/setup.sh env)"
 # Leptos compiles this name in: the same here as in the build, or both build it again.
-PLAIN_CARGO := LEPTOS_OUTPUT_NAME=headwater cargo
+PLAIN := LEPTOS_OUTPUT_NAME=headwater
+PLAIN_CARGO := $(PLAIN) cargo
 FEATURES := --no-default-features --features local
 # The profiles and folders of the build, so that what it compiled is not compiled again.
 BROWSER := --package headwater --lib --no-default-features --features hydrate --target wasm32-unknown-unknown \
@@ -41,7 +42,7 @@ dev: ## Build for debugging, and again at every change, and serve
 setup: ## Install what the build needs; at once when all is there
 	@scripts/setup.sh build
 
-test: ## All checks and tests: format, lints, size, Rust tests, browser tests
+test: ## All checks and tests: format, lints, size, instructions, Rust tests, browser tests
 	@scripts/setup.sh test
 	@$(TOOLS) && cargo fmt --all --check
 	@rm -f $(BUILT) && $(MAKE) --no-print-directory $(BUILT)
@@ -49,6 +50,7 @@ test: ## All checks and tests: format, lints, size, Rust tests, browser tests
 	@$(TOOLS) && $(PLAIN_CARGO) clippy --release --workspace --all-targets $(FEATURES) -- $(LINTS)
 	@$(TOOLS) && $(PLAIN_CARGO) clippy $(BROWSER) -- $(LINTS)
 	@$(TOOLS) && HEADWATER_MOCKS=required $(PLAIN_CARGO) test --release $(FEATURES)
+	@$(TOOLS) && $(PLAIN) scripts/instructions.sh $(FEATURES)
 	@$(TOOLS) && $(PLAIN_CARGO) test --release --package xtask
 	@$(TOOLS) && cd end2end && HEADWATER_BIN=$(SERVER) LEPTOS_SITE_ROOT=$(SITE) npx playwright test
 
