@@ -3,7 +3,10 @@
 //! Where the others deviate from the standard, their scripts in `end2end/differential` say so and
 //! put exactly that right.
 
-use crate::mocks::{node, output, python};
+use crate::{
+    harness::Random,
+    mocks::{node, output, python},
+};
 use headwater_engine::provider::sse::Decoder;
 use serde::Deserialize;
 use std::{fmt::Write, path::Path, process::Command};
@@ -20,23 +23,7 @@ struct Read {
     retry: Option<u64>,
 }
 
-/// Numbers that look random and are the same every time.
-struct Random(u64);
-
 impl Random {
-    fn next(&mut self) -> u64 {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
-    }
-
     fn of<'a>(&mut self, choices: &[&'a [u8]]) -> &'a [u8] {
         choices[self.below(choices.len())]
     }

@@ -182,12 +182,19 @@ pub async fn answer<T: serde::de::DeserializeOwned>(
     response: Response,
 ) -> Result<T, (StatusCode, Error)> {
     let status = response.status();
-    let bytes = response.bytes().await.expect("body");
+    parse(status, &response.bytes().await.expect("body"))
+}
+
+/// The same of a body that was read.
+pub fn parse<T: serde::de::DeserializeOwned>(
+    status: StatusCode,
+    bytes: &[u8],
+) -> Result<T, (StatusCode, Error)> {
     if status.is_success() {
-        return Ok(serde_json::from_slice(&bytes).expect("the documented body"));
+        return Ok(serde_json::from_slice(bytes).expect("the documented body"));
     }
-    let error = serde_json::from_slice(&bytes)
-        .unwrap_or_else(|_| panic!("{status}: {}", String::from_utf8_lossy(&bytes)));
+    let error = serde_json::from_slice(bytes)
+        .unwrap_or_else(|_| panic!("{status}: {}", String::from_utf8_lossy(bytes)));
     Err((status, error))
 }
 
@@ -395,6 +402,25 @@ fn with_defaults(mut program: Command, data: &Path) -> Command {
         .env("HEADWATER_ON_BREAK", "stop")
         .stdin(Stdio::null());
     program
+}
+
+/// Numbers that look random and are the same every time.
+pub struct Random(pub u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        // SplitMix64.
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number from 0 to just below `end`.
+    pub fn below(&mut self, end: usize) -> usize {
+        (self.next() % end as u64) as usize
+    }
 }
 
 /// Checks that a log has one end, and that it is the last entry, whatever was tried.

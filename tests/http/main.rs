@@ -26,6 +26,7 @@ mod guard;
 mod harness;
 mod history;
 mod images;
+mod kills;
 mod llmock;
 mod matrix;
 mod methods;
