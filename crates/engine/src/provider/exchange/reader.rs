@@ -25,6 +25,28 @@ pub(in crate::provider) struct Reader<D> {
     told: bool,
 }
 
+/// Everything that comes of a body that arrives in these chunks, split anywhere.
+pub(in crate::provider) fn read_all<'a, D: Decode>(
+    endpoint: Endpoint,
+    decoder: D,
+    chunks: impl IntoIterator<Item = &'a [u8]>,
+) -> Vec<Result<ProviderEvent, Error>> {
+    let mut reader = Reader::new(endpoint, decoder);
+    let mut out = Ready::new();
+    let mut result = Ok(Flow::More);
+    for chunk in chunks {
+        result = reader.push(chunk, &mut out);
+        if result != Ok(Flow::More) {
+            break;
+        }
+    }
+    if result == Ok(Flow::More) {
+        result = reader.end(&mut out).map(|()| Flow::Done);
+    }
+    let events = out.into_iter().map(Ok);
+    events.chain(result.err().map(Err)).collect()
+}
+
 /// The format of the body. The first character is more reliable than the content type.
 #[derive(Debug)]
 enum Form {

@@ -1,7 +1,7 @@
 //! The rules that every vendor's decoder must keep, tried on recorded streams.
 
 use super::{Folded, Item, endpoint, fold, split};
-use crate::provider::exchange::{Decode, Flow, Ready, reader::Reader};
+use crate::provider::exchange::{Decode, reader::read_all};
 
 /// The files of a vendor, with their names.
 macro_rules! fixtures {
@@ -19,21 +19,7 @@ pub(in crate::provider) fn read<'a, D: Decode>(
     decoder: D,
     chunks: impl IntoIterator<Item = &'a [u8]>,
 ) -> Vec<Item> {
-    let mut reader = Reader::new(endpoint(), decoder);
-    let mut out = Ready::new();
-    let mut result = Ok(Flow::More);
-    for chunk in chunks {
-        result = reader.push(chunk, &mut out);
-        if result != Ok(Flow::More) {
-            break;
-        }
-    }
-    if result == Ok(Flow::More) {
-        result = reader.end(&mut out).map(|()| Flow::Done);
-    }
-    let mut items: Vec<Item> = out.into_iter().map(Ok).collect();
-    items.extend(result.err().map(Err));
-    items
+    read_all(endpoint(), decoder, chunks)
 }
 
 /// What is left of the file with this name.
