@@ -1,22 +1,24 @@
 //! The real program is killed at random moments, again and again over the same folder, while answers
 //! are written, read, stopped, continued and deleted.
 
-use crate::harness::{Api, Process, Random, frames, parse, program};
-use futures::{StreamExt, future::join_all};
+mod client;
+mod files;
+
+use crate::harness::{Process, Random, program};
+use client::{Client, Reader};
+use files::tags;
+use futures::future::join_all;
 use headwater_protocol::{
-    Error, ErrorCode, RunId, Started, Status, Stopped,
-    chat::{Answer, Applied, Conversation},
+    ErrorCode, RunId, Started, Status, Stopped,
+    chat::{Answer, Conversation},
 };
-use reqwest::StatusCode;
-use serde::de::DeserializeOwned;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     ops::ControlFlow,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Stdio,
     time::Duration,
 };
-use tokio::task::JoinHandle;
 
 /// How often the program is killed. `make bench` does it 1,000 times.
 const KILLS: usize = 30;
@@ -32,18 +34,14 @@ const SCRIPT: &str = r#"
     steps = [{ echo = true }, { end = "stop" }]
 "#;
 
-/// What a server that is killed answers: nothing, or what the documentation says.
-type Told<T> = Option<Result<T, (StatusCode, Error)>>;
-
-/// A reader, and what it saw in the end.
-type Reader = JoinHandle<(RunId, Answer)>;
-
 /// A conversation with one question.
 struct Chat {
     number: usize,
     question: String,
     /// `None` until a server acknowledges it.
     started: Option<Started>,
+    /// Whether an answer was begun by the server that runs now.
+    fresh: bool,
     /// Whether a server was asked to delete it.
     deleting: bool,
     /// What was seen of each run, by readers or in a log that has its end.
@@ -58,6 +56,7 @@ impl Chat {
             number,
             question: (0..words).map(word).collect::<String>().trim().to_owned(),
             started: None,
+            fresh: true,
             deleting: false,
             seen: HashMap::new(),
         }
@@ -73,70 +72,10 @@ impl Chat {
 /// A word that stands in everything of a conversation, and nowhere else. It is short enough for a
 /// token, so the files have it in one piece.
 fn tag(chat: usize) -> String {
-    format!("z{chat:03}z")
+    format!("z{chat:03x}z")
 }
 
-/// A client of a server that may die at any moment.
-#[derive(Clone)]
-struct Client(Api);
-
-impl Client {
-    async fn post<T: DeserializeOwned>(&self, path: &str, form: &[(&str, &str)]) -> Told<T> {
-        let url = format!("{}{path}", self.0.base);
-        let response = self.0.http.post(url).form(form).send().await.ok()?;
-        let status = response.status();
-        Some(parse(status, &response.bytes().await.ok()?))
-    }
-
-    /// A command that is done, unless the server dies before it says so.
-    async fn done<T: DeserializeOwned>(&self, path: &str, of: (&str, &str)) -> Option<T> {
-        let told = self.post(path, &[of]).await;
-        told.map(|done| done.unwrap_or_else(|why| panic!("{path}: {why:?}")))
-    }
-
-    /// Sends a question. The same question is stored once, however often it is sent.
-    async fn start(&self, chat: &mut Chat) -> ControlFlow<()> {
-        let form = [
-            ("text", chat.question.as_str()),
-            ("model", "scripted/again"),
-            ("client_id", &tag(chat.number)),
-        ];
-        let told = self.post("/api/runs/start", &form).await;
-        chat.started = told.map(|started| started.expect("started"));
-        going_on(chat.started.as_ref())
-    }
-
-    async fn load(&self, chat: &Chat) -> Result<Conversation, (StatusCode, Error)> {
-        let id = chat.started.as_ref().expect("acknowledged").conversation;
-        crate::harness::answer(
-            self.0
-                .get(&format!("/api/conversations/load?id={id}"))
-                .await,
-        )
-        .await
-    }
-
-    /// Reads on from what was seen, until the end or the server's death.
-    fn read(&self, run: RunId, mut seen: Answer) -> Reader {
-        let client = self.0.clone();
-        tokio::spawn(async move {
-            let url = format!(
-                "{}/api/runs/events?run={run}&after={}",
-                client.base, seen.seq
-            );
-            if let Ok(response) = client.http.get(url).send().await {
-                let mut frames = frames(response);
-                while let Some((seq, event)) = frames.next().await {
-                    let applied = seen.apply(seq.unwrap_or(0), &event);
-                    assert_ne!(applied, Applied::Gap, "{run} after {}", seen.seq);
-                }
-            }
-            (run, seen)
-        })
-    }
-}
-
-/// Breaks off behind a command that was not answered.
+/// Breaks off after a command that was not answered.
 fn going_on<T>(answered: Option<&T>) -> ControlFlow<()> {
     answered.map_or(ControlFlow::Break(()), |_| ControlFlow::Continue(()))
 }
@@ -149,8 +88,8 @@ struct World {
     number: usize,
     /// Conversations that are gone.
     deleted: Vec<usize>,
-    /// How many answers were found with each status.
-    ends: BTreeMap<String, usize>,
+    /// The answers that were found with each status.
+    ends: BTreeMap<String, HashSet<RunId>>,
 }
 
 impl World {
@@ -188,7 +127,7 @@ impl World {
         let mut process = Process::serve(self.program(), &[]).expect("starts");
         let client = Client(process.api.clone());
         self.check(&client).await;
-        let until = Duration::from_millis(self.random.below(300) as u64);
+        let until = Duration::from_millis(self.random.below(450) as u64);
         let kill = async {
             tokio::time::sleep(until).await;
             process.child.kill().expect("killed");
@@ -233,7 +172,13 @@ impl World {
             readers.push(client.read(run, Answer::default()));
             return ControlFlow::Continue(());
         }
-        let at = self.random.below(count);
+        // Half of the time one whose answer may still be written.
+        let fresh: Vec<usize> = (0..count).filter(|at| self.chats[*at].fresh).collect();
+        let at = match fresh.len() {
+            0 => self.random.below(count),
+            _ if self.random.below(2) == 0 => self.random.below(count),
+            some => fresh[self.random.below(some)],
+        };
         let chat = &mut self.chats[at];
         let started = chat.started.as_ref().expect("acknowledged");
         let (id, run) = (started.conversation.to_string(), started.run.to_string());
@@ -250,7 +195,7 @@ impl World {
                         let more: Started = more;
                         chat.seen.entry(more.run).or_default();
                         readers.push(client.read(more.run, Answer::default()));
-                        chat.started = Some(more);
+                        (chat.started, chat.fresh) = (Some(more), true);
                     }
                     // It is still being written, or is whole.
                     Some(Err((_, error))) => assert_eq!(error.code, ErrorCode::Conflict),
@@ -295,15 +240,13 @@ impl World {
                 }
             }
         }
-        let files = read_all(&self.data());
-        let found = |chat: usize| files.iter().find(|(_, bytes)| has(bytes, &tag(chat)));
+        let found = tags(&self.data());
         for chat in &self.deleted {
-            let left = found(*chat).map(|(name, _)| name);
-            assert_eq!(left, None, "{} is left", tag(*chat));
+            assert_eq!(found.get(&tag(*chat)), None, "{} is left", tag(*chat));
         }
         for chat in &self.chats {
-            let left = found(chat.number);
-            assert!(left.is_some(), "{} is not in any file", tag(chat.number));
+            let tag = tag(chat.number);
+            assert!(found.contains_key(&tag), "{tag} is not in any file");
         }
     }
 
@@ -318,7 +261,7 @@ impl World {
             let run = stored.run.expect("a run");
             let status = stored.status.expect("every run has an end");
             let seen = chat.seen.remove(&run).unwrap_or_default();
-            let log = whole_log(client, run).await;
+            let log = client.whole_log(run).await;
             assert_eq!(log.status, Some(status));
             assert_eq!(log.visible_text(), stored.visible_text());
             let before = seen.visible_text();
@@ -326,9 +269,8 @@ impl World {
                 log.visible_text().starts_with(&before),
                 "seen and lost of {run}: {before}"
             );
-            if seen.status.is_none() {
-                *self.ends.entry(format!("{status:?}")).or_default() += 1;
-            }
+            let status = format!("{status:?}");
+            self.ends.entry(status).or_default().insert(run);
             let (_, resumed) = client.read(run, seen).await.expect("no gap");
             assert_eq!(resumed, log, "read on and read from the beginning");
             chat.seen.insert(run, log);
@@ -340,46 +282,8 @@ impl World {
             assert_eq!(text, chat.question);
         }
         chat.started.as_mut().expect("acknowledged").run = run;
+        chat.fresh = false;
     }
-}
-
-/// The fold of a log, which has one end, and that is the last entry.
-async fn whole_log(client: &Client, run: RunId) -> Answer {
-    let mut answer = Answer::default();
-    let mut ends = Vec::new();
-    let mut frames = client.0.follow(run, 0).await;
-    while let Some((seq, event)) = frames.next().await {
-        let Some(seq) = seq else { continue };
-        assert_eq!(answer.apply(seq, &event), Applied::New);
-        ends.extend(event.is_terminal().then_some(seq));
-    }
-    assert_eq!(
-        ends,
-        [answer.seq],
-        "one end of {run}, and it is the last entry"
-    );
-    answer
-}
-
-/// All files below a folder.
-fn read_all(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            found.extend(read_all(&path));
-        } else if let Ok(bytes) = std::fs::read(&path) {
-            // SQLite and the journal remove files meanwhile.
-            found.push((path, bytes));
-        }
-    }
-    found
-}
-
-fn has(bytes: &[u8], word: &str) -> bool {
-    bytes
-        .windows(word.len())
-        .any(|found| found == word.as_bytes())
 }
 
 #[tokio::test]
@@ -387,10 +291,8 @@ async fn killed_at_any_moment_nothing_that_was_seen_is_lost_and_nothing_deleted_
     let kills = std::env::var("HEADWATER_KILLS").map_or(KILLS, |kills| {
         kills.parse().expect("HEADWATER_KILLS is a number")
     });
-    let seed = u64::from(std::process::id());
-    println!("seed {seed}");
     let mut world = World {
-        random: Random(seed),
+        random: Random(std::process::id().into()),
         folder: tempfile::tempdir().expect("a folder"),
         chats: Vec::new(),
         number: 0,
@@ -407,12 +309,16 @@ async fn killed_at_any_moment_nothing_that_was_seen_is_lost_and_nothing_deleted_
     let last = Process::serve(world.program(), &[]).expect("starts");
     world.check(&Client(last.api.clone())).await;
     println!(
-        "{kills} kills; conversations: {} begun, {} deleted; answers: {:?}",
+        "{kills} kills; conversations: {} begun, {} deleted",
         world.number,
-        world.deleted.len(),
-        world.ends
+        world.deleted.len()
     );
-    let interrupted = world.ends.get("Interrupted").copied();
-    assert!(interrupted.unwrap_or_default() > 0, "the kills hit answers");
+    for (status, answers) in &world.ends {
+        println!("{} answers {status}", answers.len());
+    }
+    assert!(
+        world.ends.contains_key("Interrupted"),
+        "the kills hit answers"
+    );
     assert!(!world.deleted.is_empty(), "something was deleted");
 }
