@@ -58,7 +58,6 @@ same-site: ## Hold that cargo-leptos and `make run` give the same site; builds c
 	@scripts/setup.sh dev
 	@$(TOOLS) && scripts/same-site.sh $(TARGET) $(SITE)
 
-<<<<<<< HEAD
 bench: ## Measure the release side by side with its peers; QUICK=1 for a quick form, sections in ARGS
 	@scripts/setup.sh bench
 	@[[ -x $(SERVER) ]] || rm -f $(BUILT)
@@ -66,11 +65,6 @@ bench: ## Measure the release side by side with its peers; QUICK=1 for a quick f
 	@$(TOOLS) && cargo build --release --package headwater-bench
 	@$(TOOLS) && $(TARGET)/release/headwater-bench --server $(SERVER) --scratch $(TARGET)/bench-data \
 		$(if $(QUICK),--quick) $(if $(QUICK)$(ARGS),--out $(TARGET)/BENCHMARKS.md) $(ARGS)
-=======
-bench: setup ## Run the benchmarks, options in ARGS, and kill the server 1,000 times
-	@$(TOOLS) && $(PLAIN_CARGO) bench --package headwater $(FEATURES) --bench streams -- $(ARGS)
-	@$(TOOLS) && HEADWATER_KILLS=1000 $(PLAIN_CARGO) test --release $(FEATURES) --test http kills -- --nocapture
->>>>>>> instr
 
 # The release: server and site.
 $(BUILT): $(SOURCES)

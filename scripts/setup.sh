@@ -7,10 +7,8 @@
 #   scripts/setup.sh test    what `make test` needs beyond `build`: rustfmt, clippy, Node.js, a
 #                            Chromium, Playwright, the programs of others that the tests talk to,
 #                            and, where they can be had, valgrind and gungraun-runner
-<<<<<<< HEAD
 #   scripts/setup.sh bench   what `make bench` needs beyond `build`: the peers that it measures
-=======
->>>>>>> instr
+
 #   scripts/setup.sh env     print the `export` lines that put these tools on PATH
 #
 # Every tool is first looked for on this machine, then fetched the short way (rustup, GitHub
@@ -541,12 +539,9 @@ install_test_python() {
     test_python_fits || die "The Python packages of the tests do not fit $PYTHON."
 }
 
-<<<<<<< HEAD
 # shellcheck source=scripts/bench-peers.sh
 . "$ROOT/scripts/bench-peers.sh"
 
-=======
->>>>>>> instr
 # They count instructions for the budgets of `make test`, which goes on without them.
 install_instruction_counter() {
     local missing=

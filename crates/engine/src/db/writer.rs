@@ -15,7 +15,10 @@ mod work;
 
 use headwater_protocol::{Error, ErrorCode};
 use rusqlite::Connection;
-use std::sync::{Arc, atomic::AtomicU64};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    thread::JoinHandle,
+};
 pub(crate) use thread::Slow;
 use thread::Thread;
 use tokio::sync::{mpsc, oneshot};
@@ -37,7 +40,10 @@ pub struct Writer {
 
 /// Starts a thread without which nothing can be stored: if it panics, the process ends, and the next
 /// start closes what was being written.
-pub(crate) fn spawn_or_die(name: &'static str, run: impl FnOnce() + Send + 'static) {
+pub(crate) fn spawn_or_die(
+    name: &'static str,
+    run: impl FnOnce() + Send + 'static,
+) -> JoinHandle<()> {
     std::thread::Builder::new()
         .name(name.into())
         .spawn(move || {
@@ -50,7 +56,7 @@ pub(crate) fn spawn_or_die(name: &'static str, run: impl FnOnce() + Send + 'stat
                 std::process::exit(WRITER_FAILED);
             }
         })
-        .expect("the system can start a thread at start-up");
+        .expect("the system can start a thread at start-up")
 }
 
 impl Writer {

@@ -30,9 +30,10 @@ use std::{
     io::{self, ErrorKind},
     mem,
     sync::{
-        Arc, Weak,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
+    thread::JoinHandle,
     time::Duration,
 };
 use thread::Thread;
@@ -59,7 +60,7 @@ pub(super) type Runs = Arc<Mutex<HashMap<RunId, Arc<Live>>>>;
 #[derive(Clone, Debug)]
 pub struct Appender {
     shared: Arc<Shared>,
-    /// Tells the thread that no more can come.
+    /// Ends the thread.
     _open: Arc<Open>,
 }
 
@@ -140,15 +141,21 @@ struct Append {
     batch: Batch,
 }
 
-/// Its end is the end of all handles.
+/// Its end is the end of all handles, and of the thread: whoever opens the folder next finds nobody who
+/// writes in it.
 #[derive(Debug)]
-struct Open(Weak<Shared>);
+struct Open {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
 
 impl Drop for Open {
     fn drop(&mut self) {
-        if let Some(shared) = self.0.upgrade() {
-            shared.inner.lock().closed = true;
-            shared.work.notify_one();
+        self.shared.inner.lock().closed = true;
+        self.shared.work.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // A thread that failed has ended the process.
+            let _ = thread.join();
         }
     }
 }
@@ -195,10 +202,14 @@ impl Appender {
             },
         });
         let thread = Thread::new(shared.clone(), files, runs, writer);
-        spawn_or_die("journal", move || thread.run());
+        let thread = Some(spawn_or_die("journal", move || thread.run()));
+        let open = Open {
+            shared: shared.clone(),
+            thread,
+        };
         Ok(Self {
-            _open: Arc::new(Open(Arc::downgrade(&shared))),
             shared,
+            _open: Arc::new(open),
         })
     }
 
