@@ -8,7 +8,6 @@
 #                            Chromium, Playwright, the programs of others that the tests talk to,
 #                            and, where they can be had, valgrind and gungraun-runner
 #   scripts/setup.sh bench   what `make bench` needs beyond `build`: the peers that it measures
-
 #   scripts/setup.sh env     print the `export` lines that put these tools on PATH
 #
 # Every tool is first looked for on this machine, then fetched the short way (rustup, GitHub
