@@ -6,13 +6,14 @@ import { END, visibleWords } from './recording.mjs';
 /** Milliseconds that a page may stay behind the end of the stream. */
 const PATIENCE = 20_000;
 /** Milliseconds in which a page comes to rest, once it is loaded. */
-const REST = 1_000;
+const REST = 500;
 /** Milliseconds between two looks at a page that is behind. */
 const LOOK = 100;
 /** The element whose children are the blocks of the answer. */
 const ANSWERS = {
   Headwater: '.answer .prose',
   marked: '#answer',
+  nothing: '#answer',
   'react-markdown': '#answer',
   streamdown: '#answer > div',
 };

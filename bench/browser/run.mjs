@@ -12,7 +12,12 @@ import { chromium } from 'playwright-core';
 import { measure } from './measure.mjs';
 import { Player } from './player.mjs';
 
-const PEERS = { marked: 'marked.js', 'react-markdown': 'react-markdown.jsx', streamdown: 'streamdown.jsx' };
+const PEERS = {
+  marked: 'marked.js',
+  nothing: 'nothing.js',
+  'react-markdown': 'react-markdown.jsx',
+  streamdown: 'streamdown.jsx',
+};
 // As in end2end/playwright.config.ts.
 const FLAGS = [
   '--no-sandbox',
