@@ -1,6 +1,5 @@
 // One recording on one page.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { question } from './player.mjs';
 import { END, visibleWords } from './recording.mjs';
 
 /** Milliseconds that a page may stay behind the end of the stream. */
@@ -27,7 +26,8 @@ export async function measure(browser, player, headwater, run) {
   try {
     const page = await context.newPage();
     await page.addInitScript(observe);
-    await open(page, player, headwater, run);
+    const opened = within(PATIENCE, open(page, player, headwater, run).then(() => true));
+    if (!(await opened)) throw new Error('the page does not ask for its stream');
     const client = await context.newCDPSession(page);
     // The thread's processor time: what else the machine does is not counted.
     await client.send('Performance.enable', { timeDomain: 'threadTicks' });
@@ -46,7 +46,7 @@ export async function measure(browser, player, headwater, run) {
       figures: await within(PATIENCE, figures(page, client, before, recording, run)),
     };
   } finally {
-    player.rewind();
+    player.eject();
     await context.close();
   }
 }
@@ -91,12 +91,12 @@ function observe() {
 
 /** Opens the page of a run, which waits for its stream then. */
 async function open(page, player, headwater, run) {
-  player.rewind();
+  const question = player.load(run);
   if (run.page !== 'Headwater') {
-    await page.goto(`${player.url}/${run.page}.html?${question(run)}`);
+    await page.goto(`${player.url}/${run.page}.html?${question}`);
     return player.asked();
   }
-  const body = new URLSearchParams({ text: question(run), model: 'bench/bench' });
+  const body = new URLSearchParams({ text: question, model: 'bench/bench' });
   const response = await fetch(`${headwater}/api/runs/start`, { method: 'POST', body });
   if (!response.ok) throw new Error(`Headwater answers ${response.status}`);
   const { conversation } = await response.json();

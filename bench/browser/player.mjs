@@ -8,17 +8,16 @@ import { recording } from './recording.mjs';
 
 const STREAM = { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-cache' };
 const TYPES = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript' };
-const QUESTION = /recording\.(\d+)\.(\d+)/g;
-
-/** What is asked for in the question of a chat or in an address. */
-export const question = ({ tokens, rate }) => `recording.${tokens}.${rate}`;
+const QUESTION = /recording\.\d+/g;
 
 export class Player {
   #server = createServer((request, response) => {
     this.#answer(request, response).catch((error) => response.destroy(error));
   });
   #recordings = new Map();
-  /** The first request for a stream since `rewind`. */
+  #number = 0;
+  #run;
+  /** The first request for the stream of the run. */
   #request;
   #found;
   #playing;
@@ -26,7 +25,6 @@ export class Player {
   /** `pages`: the folder of the pages. */
   constructor(pages) {
     this.pages = pages;
-    this.rewind();
   }
 
   async listen(port) {
@@ -45,11 +43,21 @@ export class Player {
     return found;
   }
 
-  /** Ends what is played. The next request for a stream is the next to be played. */
-  rewind() {
-    this.#playing?.destroy();
-    this.#playing = undefined;
+  /**
+   * Puts in what `play` plays next. Returns what is to be asked for, in the question of a chat or in
+   * an address.
+   */
+  load(run) {
+    this.#number += 1;
+    this.#run = run;
     this.#request = new Promise((found) => (this.#found = found));
+    return `recording.${this.#number}`;
+  }
+
+  /** Ends what is played, for good: who asks again is refused. */
+  eject() {
+    this.#run = undefined;
+    this.#playing?.destroy();
   }
 
   /** Waits until a stream has been asked for. */
@@ -59,7 +67,8 @@ export class Player {
 
   /** Plays the stream that was asked for. Ends with it, or when its reader has left. */
   async play() {
-    const { response, tokens, rate } = await this.#request;
+    const { tokens, rate } = this.#run;
+    const response = await this.#request;
     this.#playing = response;
     const pieces = this.recording(tokens);
     const begin = performance.now();
@@ -76,10 +85,10 @@ export class Player {
   async #answer(request, response) {
     const url = new URL(request.url, 'http://localhost');
     const asked = url.pathname === '/stream' ? url.search : request.method === 'POST' ? await text(request) : '';
-    const [, tokens, rate] = [...asked.matchAll(QUESTION)].at(-1) ?? [];
-    if (tokens) {
+    const found = asked.match(QUESTION)?.at(-1);
+    if (found && this.#run && found === `recording.${this.#number}`) {
       response.writeHead(200, STREAM).flushHeaders();
-      this.#found({ response, tokens: Number(tokens), rate: Number(rate) });
+      this.#found(response);
     } else if (url.pathname === '/v1/models') {
       response.writeHead(200, { 'Content-Type': 'application/json' });
       response.end(JSON.stringify({ object: 'list', data: [{ id: 'bench', object: 'model' }] }));

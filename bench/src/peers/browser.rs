@@ -56,7 +56,9 @@ pub(crate) struct Figures {
     pub(crate) long_tasks: f64,
     /// The longest of them, in milliseconds.
     pub(crate) longest_task_ms: f64,
-    /// Frames more than 33 ms after the one before.
+    /// Frames.
+    pub(crate) frames: f64,
+    /// Those that came more than 33 ms after the one before.
     pub(crate) late_frames: f64,
     /// Bytes of the script's heap after a collection, and of WebAssembly's memory.
     pub(crate) memory: f64,

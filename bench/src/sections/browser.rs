@@ -130,7 +130,11 @@ fn table(matrix: &[(u32, u32, usize)], session: &Session) -> Table {
                     count(|figures| figures.long_tasks),
                     count(|figures| figures.longest_task_ms)
                 ),
-                count(|figures| figures.late_frames),
+                format!(
+                    "{} of {}",
+                    count(|figures| figures.late_frames),
+                    count(|figures| figures.frames)
+                ),
                 show(|figures| figures.memory / 1e6),
                 shown(took.map(|took| figure(took.median / 1e3))),
                 state(&rounds),
