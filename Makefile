@@ -63,7 +63,7 @@ bench: ## Measure the release side by side with its peers; QUICK=1 for a quick f
 	@[[ -x $(SERVER) ]] || rm -f $(BUILT)
 	@$(MAKE) --no-print-directory $(BUILT)
 	@$(TOOLS) && cargo build --release --package headwater-bench
-	@$(TOOLS) && $(TARGET)/release/headwater-bench --server $(SERVER) --scratch $(TARGET)/bench-data \
+	@$(TOOLS) && LEPTOS_SITE_ROOT=$(SITE) $(TARGET)/release/headwater-bench --server $(SERVER) --scratch $(TARGET)/bench-data \
 		$(if $(QUICK),--quick) $(if $(QUICK)$(ARGS),--out $(TARGET)/BENCHMARKS.md) $(ARGS)
 
 # The release: server and site.

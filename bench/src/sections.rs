@@ -1,6 +1,7 @@
 //! What is measured, each part in a module of its own.
 
 mod aborts;
+mod browser;
 mod capacity;
 mod fanout;
 mod fold;
@@ -36,6 +37,8 @@ pub(crate) enum Section {
     Kill,
     /// The fold of a tool call's arguments
     Fold,
+    /// A long answer on the page in Chromium, beside pages of other renderers
+    Browser,
 }
 
 impl Section {
@@ -51,6 +54,7 @@ impl Section {
         Self::Start,
         Self::Kill,
         Self::Fold,
+        Self::Browser,
     ];
 
     /// Measures it and adds it to the report.
@@ -72,6 +76,7 @@ impl Section {
                 fold::run(bench);
                 Ok(())
             }
+            Self::Browser => browser::run(bench).await,
         }
     }
 }

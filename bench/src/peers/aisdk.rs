@@ -1,12 +1,12 @@
 //! The AI SDK on Node.js, with resumable streams over Valkey.
 
-use super::{Kind, Peer, Setup, source};
+use super::{Kind, Peer, Setup, package_version, source};
 use crate::{
     load::Target,
     machine,
     process::{Process, free_address},
 };
-use std::{fs, path::Path, process::Command};
+use std::{fs, process::Command};
 
 pub(super) async fn start(setup: &Setup) -> Result<Peer, String> {
     let valkey = setup
@@ -70,11 +70,4 @@ pub(super) async fn start(setup: &Setup) -> Result<Peer, String> {
         processes: vec![process, valkey_process],
         _folder: Some(folder),
     })
-}
-
-fn package_version(modules: &Path, name: &str) -> String {
-    let file = modules.join(format!("node_modules/{name}/package.json"));
-    let text = fs::read_to_string(file).unwrap_or_default();
-    let package: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-    package["version"].as_str().unwrap_or_default().to_owned()
 }

@@ -26,11 +26,14 @@ impl Headwater {
     /// # Errors
     /// A sentence, if it cannot be started.
     pub(crate) fn spawn(setup: &Setup, data: &Path) -> Result<Self, String> {
+        Self::spawn_with(setup, data, setup.upstream.address)
+    }
+
+    fn spawn_with(setup: &Setup, data: &Path, provider: SocketAddr) -> Result<Self, String> {
         let address = free_address()?;
         let file = data.with_extension("toml");
         let configuration = format!(
-            "[[provider]]\nname = \"bench\"\nurl = \"http://{}/v1\"\nmodels = [\"bench\"]\n",
-            setup.upstream.address
+            "[[provider]]\nname = \"bench\"\nurl = \"http://{provider}/v1\"\nmodels = [\"bench\"]\n"
         );
         fs::write(&file, configuration).map_err(|error| format!("no configuration: {error}"))?;
         let mut command = Command::new(&setup.server);
@@ -55,7 +58,19 @@ impl Headwater {
     /// # Errors
     /// A sentence with the end of its log.
     pub(crate) async fn start(setup: &Setup, data: &Path) -> Result<Self, String> {
-        let mut started = Self::spawn(setup, data)?;
+        Self::start_with(setup, data, setup.upstream.address).await
+    }
+
+    /// The same with the model at `provider`.
+    ///
+    /// # Errors
+    /// A sentence with the end of its log.
+    pub(crate) async fn start_with(
+        setup: &Setup,
+        data: &Path,
+        provider: SocketAddr,
+    ) -> Result<Self, String> {
+        let mut started = Self::spawn_with(setup, data, provider)?;
         started.process.ready(started.address, "/ready").await?;
         Ok(started)
     }
