@@ -87,6 +87,7 @@ impl Blocks {
     }
 
     /// Makes the open block of text one of reasoning, and ends it: the text was thinking.
+    #[cfg(feature = "local")]
     pub(super) fn was_thought(&mut self, out: &mut Ready) {
         if let Some((index, BlockKind::Text, _)) = self.open {
             let kind = BlockKind::Reasoning;
