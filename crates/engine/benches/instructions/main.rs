@@ -26,7 +26,7 @@ use vendors::{Decoding, anthropic, gemini, ollama, openai, responses};
 
 // The body of an answer becomes events. Each token arrives in a chunk of its own.
 #[library_benchmark]
-#[bench::openai(args = (openai()), config = budget(37_900))] // 29,151
+#[bench::openai(args = (openai()), config = budget(13_800))] // 10,634
 #[bench::responses(args = (responses()), config = budget(22_100))] // 16,928
 #[bench::anthropic(args = (anthropic()), config = budget(15_900))] // 12,176
 #[bench::gemini(args = (gemini()), config = budget(51_700))] // 39,740
