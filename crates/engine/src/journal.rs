@@ -32,6 +32,7 @@ pub(crate) mod faulty;
 pub use files::{File, Files, Folder};
 pub use reader::{Journaled, Left, read};
 
+use crate::packed::varint;
 use headwater_protocol::Seq;
 use std::{
     io::{self, ErrorKind},
@@ -68,6 +69,9 @@ pub struct Journal {
     len: u64,
     /// Whether there may be bytes behind `len`: a write failed half-way.
     torn: bool,
+    /// Kept between two appends, because every token is one: what stands before the entries, and the
+    /// whole record.
+    head: Vec<u8>,
     record: Vec<u8>,
 }
 
@@ -83,6 +87,7 @@ impl Journal {
             number,
             len: 0,
             torn: false,
+            head: Vec::new(),
             record: MAGIC.to_vec(),
         };
         match journal.write_record() {
@@ -120,23 +125,21 @@ impl Journal {
     /// # Errors
     /// Those of the file system. Nothing of the entries is in the journal then.
     pub fn append(&mut self, run: i64, first: Seq, packed: &[u8]) -> io::Result<()> {
-        let mut head = [0; 20];
-        let run = put_varint(&mut head, 0, run.unsigned_abs());
-        let end = put_varint(&mut head, run, first);
-        let length = end + packed.len();
+        self.head.clear();
+        varint::put(&mut self.head, run.unsigned_abs());
+        varint::put(&mut self.head, first);
+        let length = self.head.len() + packed.len();
         if length > MAX_RECORD {
             return Err(io::Error::new(ErrorKind::InvalidInput, "too many entries"));
         }
         let mut checksum = crc32fast::Hasher::new();
-        checksum.update(&head[..end]);
+        checksum.update(&self.head);
         checksum.update(packed);
-        let mut prefix = [0; 10];
-        let prefix_end = put_varint(&mut prefix, 0, length as u64);
         self.record.clear();
-        self.record.extend_from_slice(&prefix[..prefix_end]);
+        varint::put(&mut self.record, length as u64);
         self.record
             .extend_from_slice(&checksum.finalize().to_le_bytes());
-        self.record.extend_from_slice(&head[..end]);
+        self.record.extend_from_slice(&self.head);
         self.record.extend_from_slice(packed);
         self.write_record()
     }
@@ -186,18 +189,6 @@ impl Journal {
         self.len += self.record.len() as u64;
         Ok(())
     }
-}
-
-/// Writes a [varint](https://protobuf.dev/programming-guides/encoding/#varints) at `at`, and returns
-/// where it ends. It has at most ten bytes.
-fn put_varint(out: &mut [u8], mut at: usize, mut value: u64) -> usize {
-    while value >= 0x80 {
-        out[at] = value as u8 | 0x80;
-        value >>= 7;
-        at += 1;
-    }
-    out[at] = value as u8;
-    at + 1
 }
 
 #[cfg(test)]

@@ -14,10 +14,11 @@
 
 mod chunk;
 mod ending;
+pub(crate) mod varint;
 
 pub use chunk::Chunk;
-pub(crate) use ending::interrupted;
 pub use ending::{end, fold, hash};
+pub(crate) use ending::interrupted;
 use headwater_protocol::{BlockNo, Entry, Error, ErrorCode, Event, Seq, SpanNo};
 
 const SAME: u64 = 0;
@@ -67,18 +68,18 @@ impl State {
             Item::Delta { span, block, text } => {
                 let same = (span, block) == (self.span, self.block);
                 let tag = if same { SAME } else { OTHER };
-                put(out, (text.len() as u64) << 2 | tag);
-                put(out, since);
+                varint::put(out, (text.len() as u64) << 2 | tag);
+                varint::put(out, since);
                 if !same {
-                    put(out, u64::from(span));
-                    put(out, u64::from(block));
+                    varint::put(out, u64::from(span));
+                    varint::put(out, u64::from(block));
                     (self.span, self.block) = (span, block);
                 }
                 out.extend_from_slice(text.as_bytes());
             }
             Item::Json(json) => {
-                put(out, (json.len() as u64) << 2 | JSON);
-                put(out, since);
+                varint::put(out, (json.len() as u64) << 2 | JSON);
+                varint::put(out, since);
                 out.extend_from_slice(json);
             }
         }
@@ -316,25 +317,8 @@ impl<'a> Reader<'a> {
     }
 
     fn varint(&mut self) -> Option<u64> {
-        let mut value = 0u64;
-        for shift in (0..70).step_by(7) {
-            let byte = *self.bytes.get(self.offset)?;
-            self.offset += 1;
-            value |= u64::from(byte & 0x7f).checked_shl(shift)?;
-            if byte & 0x80 == 0 {
-                return Some(value);
-            }
-        }
-        None
+        varint::take(self.bytes, &mut self.offset)
     }
-}
-
-fn put(bytes: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        bytes.push((value & 0x7f) as u8 | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
 }
 
 /// The error for bytes that are not a log.

@@ -1,7 +1,7 @@
 //! Reads what a process left behind.
 
 use super::{Files, MAGIC, MAX_RECORD, NOBODY};
-use crate::packed::{self, Packed};
+use crate::packed::{self, Packed, varint};
 use headwater_protocol::{Error, Seq};
 use std::{
     collections::{HashMap, HashSet},
@@ -160,8 +160,8 @@ impl Reader {
         }
         let mut offset = 0;
         let (Some(run), Some(first)) = (
-            varint(&bytes, &mut offset).and_then(|run| i64::try_from(run).ok()),
-            varint(&bytes, &mut offset),
+            varint::take(&bytes, &mut offset).and_then(|run| i64::try_from(run).ok()),
+            varint::take(&bytes, &mut offset),
         ) else {
             return Ok(None);
         };
@@ -183,23 +183,10 @@ impl Reader {
             }
             self.file.read_exact(&mut bytes[place..=place])?;
             if bytes[place] & 0x80 == 0 {
-                let length = varint(&bytes, &mut 0);
+                let length = varint::take(&bytes, &mut 0);
                 return Ok(length.map(|length| (length, place as u64 + 1)));
             }
         }
         Ok(None)
     }
-}
-
-fn varint(bytes: &[u8], offset: &mut usize) -> Option<u64> {
-    let mut value = 0;
-    for shift in (0..64).step_by(7) {
-        let byte = *bytes.get(*offset)?;
-        *offset += 1;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
 }
