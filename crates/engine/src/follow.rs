@@ -5,7 +5,7 @@
 
 use super::{
     log::{Source, frame, live::Head},
-    packed::fold,
+    packed::fold_until,
 };
 use crate::Engine;
 use bytes::{Bytes, BytesMut};
@@ -99,18 +99,22 @@ fn rewound(source: &Source, after: Seq) -> Option<Answer> {
     let Source::Stored(log) = source else {
         return None;
     };
-    let is_shorter = after > log.len();
-    if !is_shorter || fold(log).status != Some(Status::Interrupted) {
+    if after <= log.len() {
         return None;
     }
-    let last = log.len().saturating_sub(1);
-    let entries = log.after(0).take(usize::try_from(last).unwrap_or(0));
-    let mut answer = Answer::default();
-    for entry in entries {
-        answer.apply(entry.seq, &entry.event);
-    }
-    answer.rewound = true;
-    Some(answer)
+    let before = log.len().saturating_sub(1);
+    let last = log.after(before).last()?.event;
+    let Event::RunFinished {
+        status: Status::Interrupted,
+        ..
+    } = last
+    else {
+        return None;
+    };
+    Some(Answer {
+        rewound: true,
+        ..fold_until(log, before)
+    })
 }
 
 fn snapshot_of(answer: Answer) -> Bytes {

@@ -18,7 +18,7 @@ pub(crate) mod varint;
 
 pub use chunk::Chunk;
 pub use ending::{end, fold, hash};
-pub(crate) use ending::interrupted;
+pub(crate) use ending::{fold_until, interrupted};
 use headwater_protocol::{BlockNo, Entry, Error, ErrorCode, Event, Seq, SpanNo};
 
 const SAME: u64 = 0;

@@ -81,14 +81,15 @@ fn close_as(
     {
         why = more.extend(&mut log);
     }
-    let ended = packed::fold(&log).status;
-    let status = match ended {
+    // The missing end changes no text.
+    let answer = packed::fold(&log);
+    let status = match answer.status {
         Some(status) => status,
         None => packed::end(&mut log, why.unwrap_or_else(packed::interrupted)),
     };
-    let text = search::folded(&packed::fold(&log).visible_text());
+    let text = search::folded(&answer.visible_text());
     finish(db, no, &log, status, &text)?;
-    Ok(ended.is_none())
+    Ok(answer.status.is_none())
 }
 
 /// The logs of all open runs, each with what is wrong after its readable part. They are read in one

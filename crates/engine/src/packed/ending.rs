@@ -1,12 +1,20 @@
 //! The fold of a packed log, and the end of one that breaks off.
 
 use super::Packed;
-use headwater_protocol::{Entry, Error, ErrorCode, Event, Status, Timing, Usage, chat::Answer};
+use headwater_protocol::{
+    Entry, Error, ErrorCode, Event, Seq, Status, Timing, Usage, chat::Answer,
+};
 use sha2::{Digest, Sha256};
 
 /// The fold of a packed log.
 pub fn fold(log: &Packed) -> Answer {
-    let entries: Vec<Entry> = log.after(0).collect();
+    fold_until(log, log.len())
+}
+
+/// The fold of the entries up to and with `last`.
+pub(crate) fn fold_until(log: &Packed, last: Seq) -> Answer {
+    let entries = log.after(0).take_while(|entry| entry.seq <= last);
+    let entries: Vec<Entry> = entries.collect();
     Answer::fold(entries.iter().map(|entry| (entry.seq, &entry.event)))
 }
 
