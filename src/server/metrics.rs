@@ -8,7 +8,7 @@ use axum::{
 };
 use headwater_engine::Engine;
 use headwater_protocol::Error;
-use std::sync::Arc;
+use std::{fmt::Display, sync::Arc};
 
 /// `GET /health`: the process answers.
 pub async fn health() -> &'static str {
@@ -34,30 +34,44 @@ fn not_ready(why: &Error) -> Response {
 /// `GET /metrics`: gauges in the
 /// [Prometheus text format](https://prometheus.io/docs/instrumenting/exposition_formats/).
 pub async fn metrics(State(engine): State<Arc<Engine>>) -> impl IntoResponse {
-    let running = engine.log.running().len();
-    let trouble = u8::from(engine.log.appender.trouble().borrow().is_some());
     let journal = engine.log.appender.gauges();
-    let (bytes, files, unsynced) = (journal.bytes, journal.files, journal.unsynced);
-    let last_sync = journal.last_sync.as_secs_f64();
-    let text = format!(
-        "# HELP headwater_runs_running Answers being written now.\n\
-         # TYPE headwater_runs_running gauge\n\
-         headwater_runs_running {running}\n\
-         # HELP headwater_log_blocked Whether the log cannot be written.\n\
-         # TYPE headwater_log_blocked gauge\n\
-         headwater_log_blocked {trouble}\n\
-         # HELP headwater_journal_bytes Length of the journal's newest file.\n\
-         # TYPE headwater_journal_bytes gauge\n\
-         headwater_journal_bytes {bytes}\n\
-         # HELP headwater_journal_files Files of the journal.\n\
-         # TYPE headwater_journal_files gauge\n\
-         headwater_journal_files {files}\n\
-         # HELP headwater_journal_unsynced Appends that wait for a sync before they are shown.\n\
-         # TYPE headwater_journal_unsynced gauge\n\
-         headwater_journal_unsynced {unsynced}\n\
-         # HELP headwater_journal_last_sync_seconds How long the last sync of the journal took.\n\
-         # TYPE headwater_journal_last_sync_seconds gauge\n\
-         headwater_journal_last_sync_seconds {last_sync}\n"
-    );
+    let blocked = engine.log.appender.trouble().borrow().is_some();
+    let text = [
+        gauge(
+            "headwater_runs_running",
+            "Answers being written now.",
+            engine.log.running().len(),
+        ),
+        gauge(
+            "headwater_log_blocked",
+            "Whether the log cannot be written.",
+            u8::from(blocked),
+        ),
+        gauge(
+            "headwater_journal_bytes",
+            "Length of the journal's newest file.",
+            journal.bytes,
+        ),
+        gauge(
+            "headwater_journal_files",
+            "Files of the journal.",
+            journal.files,
+        ),
+        gauge(
+            "headwater_journal_unsynced",
+            "Appends that wait for a sync before they are shown.",
+            journal.unsynced,
+        ),
+        gauge(
+            "headwater_journal_last_sync_seconds",
+            "How long the last sync of the journal took.",
+            journal.last_sync.as_secs_f64(),
+        ),
+    ]
+    .concat();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
+}
+
+fn gauge(name: &str, help: &str, value: impl Display) -> String {
+    format!("# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n")
 }

@@ -19,6 +19,7 @@ pub mod search;
 pub mod settings;
 pub mod writer;
 
+pub(crate) use error::DISK_FULL;
 pub use error::{DbError, Kind, storage};
 
 use crate::files::{private_file, private_folder};

@@ -3,6 +3,10 @@
 use headwater_protocol::{Error, ErrorCode};
 use std::{io, panic::Location, path::PathBuf};
 
+/// What people are told when the disk, or what `--data-limit` allows, is full.
+pub(crate) const DISK_FULL: &str =
+    "The disk is full. Nothing new can be saved until there is room.";
+
 /// Why the database did not do what it was asked to do.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
@@ -106,9 +110,7 @@ impl DbError {
             Self::Sqlite { kind, source, .. } => (kind, source),
         };
         let message = match kind {
-            Kind::Full => {
-                "The disk is full. Nothing new can be saved until there is room.".to_owned()
-            }
+            Kind::Full => DISK_FULL.to_owned(),
             Kind::ReadOnly => {
                 "The database is not writable. Check the permissions of the data folder.".to_owned()
             }

@@ -175,4 +175,4 @@ fn gone() -> Error {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may fail by panic")]
-mod tests;
+pub(crate) mod tests;

@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     Listing, StartRun, Window,
+    db::writer::tests::hold,
     log::live::Live,
     provider::{ChatRequest, Provider, ProviderEvent},
 };
@@ -119,26 +120,9 @@ async fn soon<T>(work: impl Future<Output = T>) -> T {
     done.expect("it does not take that long")
 }
 
-/// Keeps the log's writer busy until the sender is dropped.
-async fn hold(engine: &Arc<Engine>) -> std::sync::mpsc::Sender<()> {
-    let (release, wait) = std::sync::mpsc::channel();
-    let (begun, running) = tokio::sync::oneshot::channel();
-    let writer = engine.log.writer.clone();
-    tokio::spawn(async move {
-        let work = move |_: &rusqlite::Connection| {
-            begun.send(()).unwrap();
-            let _ = wait.recv();
-            Ok(())
-        };
-        writer.write(work).await.unwrap();
-    });
-    running.await.unwrap();
-    release
-}
-
 /// Begins a command and gives it up as soon as it waits for the disk, as a client does that leaves.
 async fn given_up<T>(engine: &Arc<Engine>, command: impl Future<Output = T>) {
-    let release = hold(engine).await;
+    let release = hold(&engine.log.writer).await;
     let mut command = Box::pin(command);
     // Its looks at the database and its own tasks come first.
     let asked = tokio::time::timeout(Duration::from_millis(300), &mut command).await;
@@ -239,7 +223,7 @@ async fn nothing_is_hidden_from_a_branch_that_is_selected_while_an_answer_begins
     let second = engine.retry(first.run, None).await.unwrap();
     provider.answer(&second, &engine, "Another answer").await;
     let id = first.conversation;
-    let release = hold(&engine).await;
+    let release = hold(&engine.log.writer).await;
     let mut start = Box::pin(engine.start(StartRun {
         conversation: Some(id),
         model: Some("dictated/x".into()),
@@ -263,7 +247,7 @@ async fn starts_of_different_conversations_share_a_commit() {
     let folder = tempfile::tempdir().unwrap();
     let (engine, provider) = engine(folder.path());
     let known = answered(&engine, &provider).await;
-    let release = hold(&engine).await;
+    let release = hold(&engine.log.writer).await;
     let more = StartRun {
         conversation: Some(known.conversation),
         ..message("More")

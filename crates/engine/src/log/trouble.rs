@@ -1,5 +1,6 @@
 //! What keeps the log from being written, while something does.
 
+use crate::db::DISK_FULL;
 use headwater_protocol::{Error, ErrorCode};
 use parking_lot::Mutex;
 use std::{
@@ -90,7 +91,7 @@ impl Trouble {
 fn sentence(why: &io::Error) -> Error {
     let message = match why.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-            "The disk is full. Nothing new can be saved until there is room.".to_owned()
+            DISK_FULL.to_owned()
         }
         ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => {
             "The journal is not writable. Check the permissions of the data folder.".to_owned()

@@ -50,7 +50,7 @@ fn noted(db: &Db) -> Vec<String> {
 }
 
 /// Keeps the thread busy until the sender is dropped, so that what is queued meanwhile is one batch.
-async fn hold(writer: &Writer) -> std::sync::mpsc::Sender<()> {
+pub(crate) async fn hold(writer: &Writer) -> std::sync::mpsc::Sender<()> {
     let (release, wait) = std::sync::mpsc::channel();
     let (begun, running) = oneshot::channel();
     let writer = writer.clone();
