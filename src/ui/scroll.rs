@@ -20,6 +20,9 @@ pub(super) struct Scroll {
     pub(super) away: RwSignal<bool>,
     last: StoredValue<i32>,
     chat: Chat,
+    /// Whether the text is followed: while it grows, and until the layout has settled after that.
+    #[cfg(feature = "hydrate")]
+    follows: StoredValue<bool>,
     /// The message at the upper edge and its position. It stays there when the content above it
     /// changes. Not every browser does that itself ([scroll
     /// anchoring](https://developer.mozilla.org/docs/Web/CSS/CSS_scroll_anchoring)), and none does
@@ -38,6 +41,8 @@ impl Scroll {
             last: StoredValue::new(0),
             chat,
             #[cfg(feature = "hydrate")]
+            follows: StoredValue::new(true),
+            #[cfg(feature = "hydrate")]
             anchor: StoredValue::new_local(None),
         };
         scroll.watch(running);
@@ -54,8 +59,6 @@ impl Scroll {
         let left = element.scroll_height() - top - element.client_height();
         let up = top < self.last.get_value();
         self.last.set_value(top);
-        #[cfg(feature = "hydrate")]
-        self.drop_anchor(&element);
         if up && top < EARLY {
             self.chat.show_earlier();
         }
@@ -66,6 +69,11 @@ impl Scroll {
         };
         if away != self.away.get_untracked() {
             self.away.set(away);
+        }
+        // At the end of growing text nothing is held in its place, and each frame scrolls.
+        #[cfg(feature = "hydrate")]
+        if away || !self.follows.get_value() {
+            self.drop_anchor(&element);
         }
     }
 
@@ -84,7 +92,10 @@ impl Scroll {
 
     /// Handles a new size of the column: the reader stays at the end, or at the same words.
     #[cfg(feature = "hydrate")]
-    fn grown(self, follows: bool) {
+    fn grown(self) {
+        let Some(follows) = self.follows.try_get_value() else {
+            return;
+        };
         if follows && self.away.try_get_untracked() == Some(false) {
             return self.pin();
         }
@@ -102,6 +113,18 @@ impl Scroll {
             self.last.set_value(element.scroll_top());
         }
         self.drop_anchor(&element);
+    }
+
+    /// Ends the following, unless the text grows again.
+    #[cfg(feature = "hydrate")]
+    fn settled(self, running: Memo<bool>) {
+        let runs = running.try_get_untracked().unwrap_or_default();
+        self.follows.try_set_value(runs);
+        if let Some(Some(element)) = self.scroller.try_get_untracked()
+            && !runs
+        {
+            self.drop_anchor(&element);
+        }
     }
 
     /// Notes the message at the upper edge.
@@ -128,14 +151,11 @@ impl Scroll {
     fn watch(self, running: Memo<bool>) {
         use wasm_bindgen::{JsCast, prelude::Closure};
 
-        let settling = StoredValue::new(true);
         Effect::new(move |_| {
             let runs = running.get();
-            settling.set_value(true);
+            self.follows.set_value(true);
             if !runs {
-                let settled = move || {
-                    settling.try_set_value(running.try_get_untracked().unwrap_or_default());
-                };
+                let settled = move || self.settled(running);
                 set_timeout(settled, std::time::Duration::from_millis(600));
             }
         });
@@ -143,11 +163,7 @@ impl Scroll {
             let Some(column) = self.column.get() else {
                 return;
             };
-            let grown = Closure::<dyn FnMut()>::new(move || {
-                if let Some(follows) = settling.try_get_value() {
-                    self.grown(follows);
-                }
-            });
+            let grown = Closure::<dyn FnMut()>::new(move || self.grown());
             let Ok(observer) = web_sys::ResizeObserver::new(grown.as_ref().unchecked_ref()) else {
                 return;
             };
