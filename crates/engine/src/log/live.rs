@@ -25,6 +25,10 @@ use tokio::sync::watch;
 /// frame of text costs it less than a hundred small ones, and the server keeps no queue for it.
 const FRAMES: usize = 64;
 
+/// The most bytes of these frames together, unless the newest one alone has more. 64 frames with a
+/// usual token each have half of this.
+const FRAME_BYTES: usize = 16 * 1024;
+
 /// The most bytes of merged frames that one read returns.
 const READ: usize = 64 * 1024;
 
@@ -50,12 +54,32 @@ pub struct Live {
 #[derive(Debug, Default)]
 struct State {
     packed: Packed,
-    /// The frames of the last entries, at most [`FRAMES`].
-    frames: VecDeque<Bytes>,
+    frames: Newest,
     /// The fold of the entries up to `folded`. It catches up when somebody looks, because nobody looks
     /// at most tokens.
     answer: Answer,
     folded: Seq,
+}
+
+/// The frames of the last entries, for readers that keep up.
+#[derive(Debug, Default)]
+struct Newest {
+    /// At most [`FRAMES`].
+    frames: VecDeque<Bytes>,
+    /// The bytes of all of them.
+    bytes: usize,
+}
+
+impl Newest {
+    /// Adds the frames of new entries, and drops the oldest ones.
+    fn extend(&mut self, frames: Vec<Bytes>) {
+        self.bytes += frames.iter().map(Bytes::len).sum::<usize>();
+        self.frames.extend(frames);
+        while self.frames.len() > FRAMES || (self.bytes > FRAME_BYTES && self.frames.len() > 1) {
+            let oldest = self.frames.pop_front().unwrap_or_default();
+            self.bytes -= oldest.len();
+        }
+    }
 }
 
 impl State {
@@ -100,7 +124,7 @@ impl Live {
         let mut state = live.state.lock();
         let newest = stored.len().saturating_sub(FRAMES as Seq);
         let newest: Vec<Entry> = stored.after(newest).collect();
-        state.frames = frames(&newest).into();
+        state.frames.extend(frames(&newest));
         live.head.send_replace(Head {
             seq: stored.len(),
             finished: stored.is_finished(),
@@ -117,8 +141,6 @@ impl Live {
             let mut state = self.lock();
             state.packed.append(&batch.chunk);
             state.frames.extend(batch.frames);
-            let old = state.frames.len().saturating_sub(FRAMES);
-            state.frames.drain(..old);
             state.packed.len()
         };
         self.head.send_modify(|head| {
@@ -184,12 +206,13 @@ impl Live {
         let state = self.lock();
         let head = state.packed.len();
         let behind = usize::try_from(head.saturating_sub(after)).unwrap_or(usize::MAX);
-        let Some(seen) = state.frames.len().checked_sub(behind) else {
+        let newest = &state.frames.frames;
+        let Some(seen) = newest.len().checked_sub(behind) else {
             let (bytes, cursor) = frame::merged(&state.packed, after, READ);
             out.push_back(bytes);
             return cursor;
         };
-        out.extend(state.frames.iter().skip(seen).cloned());
+        out.extend(newest.iter().skip(seen).cloned());
         head.max(after)
     }
 
@@ -241,6 +264,10 @@ mod tests {
     use headwater_protocol::Event;
 
     fn live(entries: u64) -> Live {
+        live_of(entries, |seq| format!("{seq} "))
+    }
+
+    fn live_of(entries: u64, text: impl Fn(u64) -> String) -> Live {
         let id = uuid::Uuid::from_u128(1);
         let live = Live::new(RunId(id), ConversationId(id), 1, 0, Packed::default());
         let entries: Vec<Entry> = (1..=entries)
@@ -250,7 +277,7 @@ mod tests {
                 event: Event::Delta {
                     span: 1,
                     block: 1,
-                    text: format!("{seq} "),
+                    text: text(seq),
                     from: None,
                 },
             })
@@ -294,10 +321,10 @@ mod tests {
     #[test]
     fn only_the_newest_frames_are_kept_and_every_cursor_reads_on() {
         let stored = live(1000);
-        assert_eq!(stored.lock().frames.len(), FRAMES);
+        assert_eq!(stored.lock().frames.frames.len(), FRAMES);
         let id = RunId(uuid::Uuid::from_u128(1));
         let again = Live::new(id, stored.conversation, 1, 0, stored.packed());
-        assert_eq!(again.lock().frames.len(), FRAMES);
+        assert_eq!(again.lock().frames.frames.len(), FRAMES);
         assert_eq!(again.head(), stored.head());
         for live in [stored, again] {
             for after in [0, 900, 935, 936, 937, 999] {
@@ -306,6 +333,30 @@ mod tests {
                 let behind = 1000 - after as usize;
                 let merged = behind > FRAMES;
                 assert_eq!(frames.len(), if merged { 1 } else { behind });
+            }
+        }
+    }
+
+    #[test]
+    fn long_frames_are_kept_up_to_their_bytes_and_the_newest_one_always() {
+        for (length, kept) in [(1000, 15), (FRAME_BYTES / 2, 1), (FRAME_BYTES * 2, 1)] {
+            let live = live_of(50, |_| "z".repeat(length));
+            let state = live.lock();
+            let bytes: usize = state.frames.frames.iter().map(Bytes::len).sum();
+            assert_eq!(state.frames.bytes, bytes, "{length} bytes each");
+            assert_eq!(state.frames.frames.len(), kept, "{length} bytes each");
+            drop(state);
+            for after in 0..50 {
+                let (mut cursor, mut text) = (after, 0);
+                while cursor < 50 {
+                    let (frames, next) = read(&live, cursor);
+                    cursor = next;
+                    let frames = frames.iter();
+                    text += frames
+                        .map(|frame| frame.iter().filter(|byte| **byte == b'z').count())
+                        .sum::<usize>();
+                }
+                assert_eq!(text, length * (50 - after as usize), "after {after}");
             }
         }
     }
