@@ -83,6 +83,8 @@ pub(crate) enum Kind {
     Nginx,
     /// This project.
     Headwater,
+    /// The same with every token on the disk before it is shown.
+    HeadwaterPower,
     /// FastAPI, sse-starlette and LangChain.
     LangChain,
     /// The proxy of LiteLLM.
@@ -102,6 +104,7 @@ impl Kind {
             Self::Direct => "direct",
             Self::Nginx => "nginx",
             Self::Headwater => "Headwater",
+            Self::HeadwaterPower => "Headwater, `--durability power`",
             Self::LangChain => "FastAPI + LangChain",
             Self::LiteLlm => "LiteLLM",
             Self::AiSdk => "AI SDK + resumable-stream + Valkey",
@@ -117,7 +120,9 @@ impl Kind {
             Self::AiSdk => "nothing (resumes from the memory of the process)",
             Self::Headwater => "all that was seen; on the disk at its end",
             Self::DurableMemory => "all that was seen",
-            Self::DurableWal => "all that was seen, on the disk before it is seen",
+            Self::HeadwaterPower | Self::DurableWal => {
+                "all that was seen, on the disk before it is seen"
+            }
         }
     }
 
@@ -129,7 +134,8 @@ impl Kind {
         match self {
             Self::Direct => Ok(direct(setup)),
             Self::Nginx => nginx::start(setup).await,
-            Self::Headwater => headwater::peer(setup).await,
+            Self::Headwater => headwater::peer(setup, self, "process").await,
+            Self::HeadwaterPower => headwater::peer(setup, self, "power").await,
             Self::LangChain => python::langchain(setup).await,
             Self::LiteLlm => python::litellm(setup).await,
             Self::AiSdk => aisdk::start(setup).await,

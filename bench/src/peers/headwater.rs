@@ -26,10 +26,15 @@ impl Headwater {
     /// # Errors
     /// A sentence, if it cannot be started.
     pub(crate) fn spawn(setup: &Setup, data: &Path) -> Result<Self, String> {
-        Self::spawn_with(setup, data, setup.upstream.address)
+        Self::spawn_with(setup, data, setup.upstream.address, "process")
     }
 
-    fn spawn_with(setup: &Setup, data: &Path, provider: SocketAddr) -> Result<Self, String> {
+    fn spawn_with(
+        setup: &Setup,
+        data: &Path,
+        provider: SocketAddr,
+        durability: &str,
+    ) -> Result<Self, String> {
         let address = free_address()?;
         let file = data.with_extension("toml");
         let configuration = format!(
@@ -39,6 +44,7 @@ impl Headwater {
         let mut command = Command::new(&setup.server);
         command
             .args(["--model", "none", "--addr", &address.to_string()])
+            .args(["--durability", durability])
             .arg("--data")
             .arg(data)
             .arg("--config")
@@ -61,6 +67,11 @@ impl Headwater {
         Self::start_with(setup, data, setup.upstream.address).await
     }
 
+    async fn ready(mut self) -> Result<Self, String> {
+        self.process.ready(self.address, "/ready").await?;
+        Ok(self)
+    }
+
     /// The same with the model at `provider`.
     ///
     /// # Errors
@@ -70,9 +81,9 @@ impl Headwater {
         data: &Path,
         provider: SocketAddr,
     ) -> Result<Self, String> {
-        let mut started = Self::spawn_with(setup, data, provider)?;
-        started.process.ready(started.address, "/ready").await?;
-        Ok(started)
+        Self::spawn_with(setup, data, provider, "process")?
+            .ready()
+            .await
     }
 
     /// How it is asked.
@@ -81,12 +92,19 @@ impl Headwater {
     }
 }
 
-pub(super) async fn peer(setup: &Setup) -> Result<Peer, String> {
+/// Starts it with a choice of `--durability`, of which `kind` is the name.
+///
+/// # Errors
+/// A sentence with the end of its log.
+pub(super) async fn peer(setup: &Setup, kind: Kind, durability: &str) -> Result<Peer, String> {
     let folder = setup.folder()?;
-    let started = Headwater::start(setup, &folder.path().join("data")).await?;
+    let (data, provider) = (folder.path().join("data"), setup.upstream.address);
+    let started = Headwater::spawn_with(setup, &data, provider, durability)?
+        .ready()
+        .await?;
     let version = machine::first_line(&setup.server.to_string_lossy(), &["--version"]);
     Ok(Peer {
-        kind: Kind::Headwater,
+        kind,
         version: version.replace("headwater ", ""),
         target: started.target(),
         processes: vec![started.process],

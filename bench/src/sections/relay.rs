@@ -19,10 +19,11 @@ const STREAMS: usize = 100;
 const RATE: u32 = 50;
 
 /// In this order in the tables.
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 9] = [
     Kind::Direct,
     Kind::Nginx,
     Kind::Headwater,
+    Kind::HeadwaterPower,
     Kind::DurableMemory,
     Kind::DurableWal,
     Kind::LangChain,
