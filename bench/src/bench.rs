@@ -21,6 +21,8 @@ pub(crate) struct Bench {
     pub(crate) quick: bool,
     /// What was found.
     pub(crate) report: Report,
+    /// What was typed to measure it.
+    command: String,
     peers: Vec<Peer>,
     versions: BTreeMap<&'static str, (String, &'static str)>,
     load_before: f64,
@@ -73,6 +75,7 @@ impl Bench {
                 upstream,
             },
             quick: arguments.quick,
+            command: command(arguments),
             report,
             peers: Vec::new(),
             versions: BTreeMap::new(),
@@ -145,12 +148,11 @@ impl Bench {
     }
 
     fn head(&self) -> String {
-        let command: Vec<String> = std::env::args().skip(1).collect();
         let form = self.pick("quick form, coarse figures", "full form");
         let mut head = format!(
-            "# Benchmarks\n\nMade by `make bench` ({form}) in {:.0} minutes; `headwater-bench {}`.\n\n",
+            "# Benchmarks\n\nMade by `{}` ({form}) in {:.0} minutes.\n\n",
+            self.command,
             (now() - self.began) as f64 / 60e9,
-            command.join(" ")
         );
         let mut table = Table::new(["machine", ""]);
         for (name, value) in machine::describe() {
@@ -198,4 +200,21 @@ pub(crate) async fn drained(upstream: &Upstream) -> bool {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     upstream.open() == 0
+}
+
+/// The command for `make` that measures the same. It has no folders of this machine in it.
+fn command(arguments: &Arguments) -> String {
+    let mut command = "make bench".to_owned();
+    if arguments.quick {
+        command += " QUICK=1";
+    }
+    let sections = arguments.sections.iter();
+    let sections: Vec<String> = sections
+        .filter_map(clap::ValueEnum::to_possible_value)
+        .map(|section| section.get_name().to_owned())
+        .collect();
+    if !sections.is_empty() {
+        command += &format!(" ARGS=\"{}\"", sections.join(" "));
+    }
+    command
 }
