@@ -110,8 +110,10 @@ impl Response {
     /// `InvalidData` if this is no HTTP; `UnexpectedEof` if the connection ends before the response.
     pub(crate) fn push(&mut self, bytes: &[u8], mut body: impl FnMut(&[u8])) -> io::Result<()> {
         if bytes.is_empty() {
-            self.finished |= matches!(self.framing, Some(Framing::Close));
-            return match self.finished {
+            let ends = !self.finished && matches!(self.framing, Some(Framing::Close));
+            self.finished |= ends;
+            // Whoever reads on behind the end would do so for ever.
+            return match ends {
                 true => Ok(()),
                 false => Err(ErrorKind::UnexpectedEof.into()),
             };

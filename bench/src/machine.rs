@@ -32,12 +32,26 @@ pub(crate) fn place() -> Result<Cores, String> {
     Ok(cores)
 }
 
-/// Raises the number of files that this process and its children may open to the hard limit.
+/// How many files are wanted: readers and upstream of 9,900 streams are in this process.
+const FILES: u64 = 32_768;
+
+/// Raises the number of files that this process and its children may open: to what is wanted where the
+/// system allows it, else to the hard limit.
 pub(crate) fn open_files() -> u64 {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    let _ = setrlimit(Resource::Nofile, limit);
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.map(|most| most.max(FILES));
+    let wanted = Rlimit {
+        current: most,
+        maximum: most,
+    };
+    let hard = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if setrlimit(Resource::Nofile, wanted).is_err() {
+        let _ = setrlimit(Resource::Nofile, hard);
+    }
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 

@@ -10,6 +10,7 @@ use crate::{
     report::Table,
     stats::{figure, percentile},
 };
+use std::time::Duration;
 
 /// Tokens that are there when the readers come, 48 KB of text.
 const TOKENS: u32 = 2_000;
@@ -63,11 +64,16 @@ async fn open(bench: &mut Bench, kind: Kind) -> Result<Opened, String> {
         hold: 120_000,
         ..Prompt::new(TOKENS, 2_000)
     };
-    let opened = peer
-        .target
-        .open(prompt)
-        .await
-        .map_err(|error| error.to_string())?;
+    // What came before may have left many sockets that the server has to close first.
+    let mut tries = 50;
+    let opened = loop {
+        match peer.target.open(prompt).await {
+            Ok(opened) => break opened,
+            Err(error) if tries == 0 => return Err(format!("{}: {error}", kind.name())),
+            Err(_) => tries -= 1,
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
     let whole = opened.follow().await;
     match whole.error {
         None => Ok(opened),
