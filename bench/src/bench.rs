@@ -19,6 +19,8 @@ pub(crate) struct Bench {
     pub(crate) setup: Setup,
     /// Whether rounds are few and short.
     pub(crate) quick: bool,
+    /// How many files a process may open.
+    pub(crate) files: u64,
     /// What was found.
     pub(crate) report: Report,
     /// What was typed to measure it.
@@ -75,6 +77,7 @@ impl Bench {
                 upstream,
             },
             quick: arguments.quick,
+            files,
             command: command(arguments),
             report,
             peers: Vec::new(),

@@ -15,6 +15,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 use tokio::net::{TcpListener, TcpStream};
 
@@ -55,7 +56,12 @@ impl Upstream {
         };
         let server = upstream.clone();
         tokio::spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
+            loop {
+                let Ok((socket, _)) = listener.accept().await else {
+                    // Too many open files, for example: some of them close in a moment.
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    continue;
+                };
                 let server = server.clone();
                 tokio::spawn(async move {
                     let _ = socket.set_nodelay(true);
