@@ -24,7 +24,7 @@ use crate::{
         writer::Writer,
     },
     journal::{self, Durability, Files, Folder},
-    packed::{Packed, fold},
+    packed::{Item, Packed, fold},
 };
 use appender::{Appender, Runs};
 use bytes::Bytes;
@@ -115,6 +115,20 @@ impl Source {
         }
     }
 
+    /// Looks at the next entries after `after`, at most `most`, without a copy. Returns the number of the
+    /// last one.
+    pub(crate) fn look_after(
+        &self,
+        after: Seq,
+        most: usize,
+        look: impl FnMut(Seq, u64, Item<'_>),
+    ) -> Seq {
+        match self {
+            Self::Live(live) => live.with_packed(|packed| look_after(packed, after, most, look)),
+            Self::Stored(packed) => look_after(packed, after, most, look),
+        }
+    }
+
     /// Looks at the fold of all entries so far without a copy.
     pub fn with_answer<R>(&self, look: impl FnOnce(&Answer) -> R) -> R {
         match self {
@@ -130,6 +144,20 @@ impl Source {
             Self::Stored(packed) => fold(packed),
         }
     }
+}
+
+fn look_after(
+    packed: &Packed,
+    after: Seq,
+    most: usize,
+    mut look: impl FnMut(Seq, u64, Item<'_>),
+) -> Seq {
+    let mut last = after;
+    for (seq, at, item) in packed.items_after(after).take(most) {
+        look(seq, at, item);
+        last = seq;
+    }
+    last
 }
 
 /// Reads the log of a run beside the process that writes it, if there is one.
