@@ -29,6 +29,7 @@ const ENGINE: Order = &[
     ("health", &[]),
     ("packed", &[]),
     ("provider", &[]),
+    ("rewrite", &[]),
     ("shutdown", &[]),
     ("journal", &["files", "packed"]),
     ("db", &["files", "journal", "packed", "provider"]),
@@ -39,7 +40,7 @@ const ENGINE: Order = &[
     (
         "runs",
         &[
-            "db", "health", "log", "packed", "prompt", "provider", "tool",
+            "db", "health", "log", "packed", "prompt", "provider", "rewrite", "tool",
         ],
     ),
     ("config", &["clock", "journal", "provider", "runs", "tool"]),
@@ -47,8 +48,8 @@ const ENGINE: Order = &[
     (
         "engine",
         &[
-            "clock", "config", "db", "lock", "log", "packed", "provider", "registry", "runs",
-            "shutdown", "tool",
+            "clock", "config", "db", "lock", "log", "packed", "provider", "registry", "rewrite",
+            "runs", "shutdown", "tool",
         ],
     ),
     ("follow", &["engine", "log", "packed"]),

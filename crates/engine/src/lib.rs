@@ -86,6 +86,7 @@
 //! - [`provider`]: what a model looks like, and the vendors. [`tool`]: what a model may call.
 //! - [`prompt`]: what a model is told of a conversation.
 //! - [`runs`]: one task for each run: attempts, deadlines, recovery.
+//! - [`rewrite`]: changes what is written before it is in the log, such as a mask for secrets.
 //! - [`log`]: order. [`packed`]: a log as bytes. [`follow`]: a cursor on a log.
 //! - [`db`]: the file: schema, connections, and all SQL.
 //! - [`lock`]: one process for each folder. [`shutdown`]: the end.
@@ -107,6 +108,7 @@ pub mod packed;
 pub mod prompt;
 pub mod provider;
 pub mod registry;
+pub mod rewrite;
 pub mod runs;
 pub mod shutdown;
 pub mod tool;

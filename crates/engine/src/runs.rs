@@ -30,7 +30,7 @@ use super::{
     provider::{ChatRequest, Provider},
     tool::Tools,
 };
-use crate::db::images::Images;
+use crate::{db::images::Images, rewrite::Rewrite};
 use attempt::Attempted;
 pub use clock::Deadlines;
 use futures::FutureExt;
@@ -87,6 +87,8 @@ pub struct Job {
     pub tools: Tools,
     /// What to do about failures.
     pub recovery: Recovery,
+    /// What changes the texts before they are in the log.
+    pub rewrite: Option<Arc<dyn Rewrite>>,
     /// What is known of the providers.
     pub health: Arc<Health>,
     /// Cancelled when the server's grace period for running answers is over.
@@ -152,7 +154,7 @@ fn span_of(live: &Live) -> tracing::Span {
 }
 
 async fn write_run(job: Job, log: &Log) {
-    let mut recorder = Recorder::new(job.live.clone(), log);
+    let mut recorder = Recorder::new(job.live.clone(), log).rewriting(job.rewrite.clone());
     // A fault of ours ends this run and nothing else; what was noted before it stays in order.
     let work = AssertUnwindSafe(attempts(&job, &mut recorder)).catch_unwind();
     let outcome = work.await.unwrap_or_else(|_| {

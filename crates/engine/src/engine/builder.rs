@@ -7,6 +7,7 @@ use crate::{
     log::Log,
     provider::Provider,
     registry::Registry,
+    rewrite::Rewrite,
     tool::{Tool, Tools},
 };
 use headwater_protocol::Error;
@@ -23,6 +24,7 @@ pub struct Builder {
     config: Config,
     providers: Vec<(String, Arc<dyn Provider>)>,
     tools: Vec<Arc<dyn Tool>>,
+    rewrite: Option<Arc<dyn Rewrite>>,
     lock: Option<Lock>,
 }
 
@@ -32,6 +34,7 @@ impl Builder {
             config,
             providers: Vec::new(),
             tools: Vec::new(),
+            rewrite: None,
             lock: None,
         }
     }
@@ -47,6 +50,12 @@ impl Builder {
     pub fn tool(mut self, tool: impl Tool) -> Self {
         self.tools.push(Arc::new(tool));
         self
+    }
+
+    /// Changes what models and tools write before it is in the log. The last call counts.
+    pub fn rewrite(self, rewrite: impl Rewrite) -> Self {
+        let rewrite = Some(Arc::new(rewrite) as Arc<dyn Rewrite>);
+        Self { rewrite, ..self }
     }
 
     /// Uses a folder that [`lock::take`] has locked already.
@@ -88,6 +97,7 @@ impl Builder {
         }
         let engine = Arc::new(Engine {
             lock: Some(lock),
+            rewrite: self.rewrite,
             ..Engine::of(log, registry, tools, config)
         });
         tokio::spawn(close_lost(Arc::downgrade(&engine)));

@@ -234,6 +234,7 @@ impl Engine {
             earlier: earlier.cloned().collect(),
             tools: self.tools.clone(),
             recovery: self.recovery,
+            rewrite: self.rewrite.clone(),
             health: self.registry.health.clone(),
             cut: self.shutdown.cut.clone(),
         })

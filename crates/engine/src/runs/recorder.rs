@@ -6,6 +6,7 @@ use crate::{
     log::{Log, appender::Appender, control::Stop, live::Live},
     packed::{State, hash},
     provider::Image,
+    rewrite::{Rewrite, Rewriter},
 };
 use gaps::Gaps;
 use headwater_protocol::{
@@ -28,7 +29,6 @@ const SHOWN_AFTER: Duration = Duration::from_secs(1);
 
 /// The one writer of a run. [`Recorder::note`] collects entries, and [`Recorder::flush`] hands them
 /// to the log together.
-#[derive(Debug)]
 pub struct Recorder {
     live: Arc<Live>,
     appender: Appender,
@@ -43,6 +43,7 @@ pub struct Recorder {
     blocks: BTreeMap<(SpanNo, u32), OpenBlock>,
     /// Images whose blocks are noted and that are not stored yet.
     images: VecDeque<(ImageId, Image)>,
+    rewrite: Option<Arc<dyn Rewrite>>,
     block_count: BlockNo,
     span_count: SpanNo,
     usage: Usage,
@@ -50,12 +51,12 @@ pub struct Recorder {
     gaps: Gaps,
 }
 
-#[derive(Debug)]
 struct OpenBlock {
     block: BlockNo,
     kind: BlockKind,
     /// Bytes of text so far.
     length: u64,
+    rewriter: Option<Box<dyn Rewriter>>,
 }
 
 /// How a span ended.
@@ -109,11 +110,17 @@ impl Recorder {
             held: Held::default(),
             blocks: BTreeMap::new(),
             images: VecDeque::new(),
+            rewrite: None,
             block_count: 0,
             span_count: 0,
             usage: Usage::default(),
             gaps: Gaps::default(),
         }
+    }
+
+    /// Rewrites what is noted from now on.
+    pub fn rewriting(self, rewrite: Option<Arc<dyn Rewrite>>) -> Self {
+        Self { rewrite, ..self }
     }
 
     /// Milliseconds since the run was accepted.
@@ -127,7 +134,15 @@ impl Recorder {
     }
 
     /// Notes an event. Nobody sees it before the next flush is committed.
-    pub fn note(&mut self, event: Event) {
+    pub fn note(&mut self, mut event: Event) {
+        if let Some(rewrite) = &self.rewrite {
+            match &mut event {
+                Event::SpanStarted { input: value, .. }
+                | Event::SpanFinished { output: value, .. }
+                | Event::Custom { data: value, .. } => rewrite.value(value),
+                _ => {}
+            }
+        }
         self.held.count(&event);
         self.seq += 1;
         self.batch.push(Entry {
@@ -178,6 +193,7 @@ impl Recorder {
             block,
             kind,
             length: 0,
+            rewriter: self.rewrite.as_ref().and_then(|all| all.block(kind)),
         };
         self.blocks.insert((span, index), open);
         self.note(Event::BlockStarted {
@@ -201,18 +217,24 @@ impl Recorder {
     /// Notes text of an open block that is no token of a model, such as the output of a tool. Returns
     /// the same as [`Recorder::text`].
     pub fn output(&mut self, span: SpanNo, index: u32, text: String) -> bool {
-        if let Some(open) = self.blocks.get_mut(&(span, index)) {
-            open.length += text.len() as u64;
-            let (block, kind) = (open.block, open.kind);
+        let Some(open) = self.blocks.get_mut(&(span, index)) else {
+            return false;
+        };
+        let text = match &mut open.rewriter {
+            Some(rewriter) => rewriter.push(&text),
+            None => text,
+        };
+        open.length += text.len() as u64;
+        let (block, kind, written) = (open.block, open.kind, !text.is_empty());
+        if written {
             self.note(Event::Delta {
                 span,
                 block,
                 text,
                 from: None,
             });
-            return matches!(kind, BlockKind::Text | BlockKind::Refusal);
         }
-        false
+        written && matches!(kind, BlockKind::Text | BlockKind::Refusal)
     }
 
     /// Notes that an open block is of another kind than it seemed. The same holds for the text of
@@ -236,15 +258,33 @@ impl Recorder {
     }
 
     /// Notes the end of a block. Does nothing if it is not open.
-    pub fn close(&mut self, span: SpanNo, index: u32, value: Value) {
-        if let Some(OpenBlock { block, length, .. }) = self.blocks.remove(&(span, index)) {
-            self.note(Event::BlockFinished {
+    pub fn close(&mut self, span: SpanNo, index: u32, mut value: Value) {
+        let Some(mut open) = self.blocks.remove(&(span, index)) else {
+            return;
+        };
+        // The value of reasoning is a signature of its provider, which must stay as it is.
+        if let (Some(rewrite), false) = (&self.rewrite, open.kind == BlockKind::Reasoning) {
+            rewrite.value(&mut value);
+        }
+        let block = open.block;
+        let rest = open
+            .rewriter
+            .map_or_else(String::new, |mut one| one.finish());
+        open.length += rest.len() as u64;
+        if !rest.is_empty() {
+            self.note(Event::Delta {
                 span,
                 block,
-                length,
-                value,
+                text: rest,
+                from: None,
             });
         }
+        self.note(Event::BlockFinished {
+            span,
+            block,
+            length: open.length,
+            value,
+        });
     }
 
     /// Notes the end of a span and of its open blocks, with its timing.
