@@ -43,13 +43,14 @@ const ENGINE: Order = &[
             "db", "health", "log", "packed", "prompt", "provider", "rewrite", "tool",
         ],
     ),
+    ("observer", &["log", "packed", "provider"]),
     ("config", &["clock", "journal", "provider", "runs", "tool"]),
     ("registry", &["config", "health", "provider", "runs"]),
     (
         "engine",
         &[
-            "clock", "config", "db", "lock", "log", "packed", "provider", "registry", "rewrite",
-            "runs", "shutdown", "tool",
+            "clock", "config", "db", "lock", "log", "observer", "packed", "provider", "registry",
+            "rewrite", "runs", "shutdown", "tool",
         ],
     ),
     ("follow", &["engine", "log", "packed"]),
@@ -218,6 +219,7 @@ const APP: Order = &[
         ],
     ),
     ("cli::doctor", &["cli", "server::config"]),
+    ("cli::inspect", &["cli", "server::config"]),
     ("cli::printed", &["cli"]),
     ("cli::replay", &["cli", "server::config"]),
     (
@@ -273,7 +275,13 @@ const APP: Order = &[
     ),
     (
         "cli::ask",
-        &["cli", "cli::printed", "cli::serve", "server::config"],
+        &[
+            "cli",
+            "cli::inspect",
+            "cli::printed",
+            "cli::serve",
+            "server::config",
+        ],
     ),
     (
         "ui::failure",

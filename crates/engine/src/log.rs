@@ -12,6 +12,7 @@ pub mod appender;
 pub mod batch;
 pub mod control;
 pub mod frame;
+pub(crate) mod gate;
 pub mod live;
 mod trouble;
 

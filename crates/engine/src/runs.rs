@@ -111,7 +111,10 @@ impl Job {
     async fn ended(&self) -> Outcome {
         tokio::select! {
             biased;
-            () = self.live.control.stop.cancelled() => Outcome::Stopped,
+            () = self.live.control.stop.cancelled() => match self.live.control.failure() {
+                Some(error) => Outcome::Vetoed(error.clone()),
+                None => Outcome::Stopped,
+            },
             () = self.cut.cancelled() => Outcome::Cut,
         }
     }
@@ -164,9 +167,32 @@ async fn write_run(job: Job, log: &Log) {
         );
         Outcome::Failed(error.at("writing"))
     });
+    let outcome = match outcome {
+        Outcome::Whole(finish) => match seen_by_observers(&job, &mut recorder).await {
+            Ok(()) => Outcome::Whole(finish),
+            Err(ended) => ended,
+        },
+        other => other,
+    };
     let control = &job.live.control;
     control.note_closed();
     finish(recorder, outcome, control.asked()).await;
+}
+
+/// Waits until the observers that may fail the run have seen all of it.
+async fn seen_by_observers(job: &Job, recorder: &mut Recorder) -> Result<(), Outcome> {
+    let gates = job.live.gates();
+    if gates.iter().all(|gate| !gate.sees_all) {
+        return Ok(());
+    }
+    flush(job, recorder).await?;
+    committed(job, recorder).await?;
+    let seq = job.live.head().seq;
+    for mut gate in gates.into_iter().filter(|gate| gate.sees_all) {
+        unless_ended(job, gate.reached(seq)).await?;
+    }
+    // An error at the last of these entries has been noted by now.
+    unless_ended(job, std::future::ready(())).await
 }
 
 /// Writes the last entry.
@@ -253,7 +279,7 @@ async fn attempts(job: &Job, recorder: &mut Recorder) -> Outcome {
                 (number, so_far, replaces) = (0, SoFar::default(), None);
                 tool_calls::run(job, attempted.span, calls, recorder).await
             }
-            Outcome::Stopped | Outcome::Cut => return attempted.outcome,
+            Outcome::Vetoed(_) | Outcome::Stopped | Outcome::Cut => return attempted.outcome,
         };
         if let Err(ended) = next {
             return ended;

@@ -179,6 +179,7 @@ impl Engine {
             let live = Live::new(started.run, started.conversation, new.no, new.at, first);
             let live = Arc::new(live);
             self.log.begin(live.clone());
+            self.observers.begin(&live);
             (new, live)
         });
         Ok((started, begun))

@@ -1,6 +1,6 @@
 //! How a run is stopped from outside.
 
-use headwater_protocol::Seq;
+use headwater_protocol::{Error, Seq};
 use parking_lot::Mutex;
 use std::{sync::OnceLock, time::Duration};
 use tokio::time::Instant;
@@ -21,6 +21,7 @@ pub struct Control {
     pub(crate) stop: CancellationToken,
     asked: Mutex<Option<(Instant, Option<Seq>)>>,
     closed: OnceLock<Duration>,
+    failure: OnceLock<Error>,
 }
 
 impl Control {
@@ -28,6 +29,19 @@ impl Control {
     pub fn stop(&self, seen: Option<Seq>) {
         self.asked.lock().get_or_insert((Instant::now(), seen));
         self.stop.cancel();
+    }
+
+    /// Ends the run with an error, unless it was asked to stop before.
+    pub(crate) fn fail(&self, why: Error) {
+        if !self.stop.is_cancelled() {
+            let _ = self.failure.set(why);
+            self.stop.cancel();
+        }
+    }
+
+    /// The error that ends the run.
+    pub(crate) fn failure(&self) -> Option<&Error> {
+        self.failure.get()
     }
 
     /// The time from the request to stop until the provider was closed.

@@ -163,10 +163,17 @@ impl Recorder {
         self.held.excess()
     }
 
-    /// Hands the noted entries to the log. Waits for images to be stored, and as long as the disk does
-    /// not take the entries. Dropping the future meanwhile loses nothing: until the log has them, they
-    /// stay noted for the next flush.
+    /// Hands the noted entries to the log. Waits for images to be stored, as long as the disk does not
+    /// take the entries, and for observers that the run waits for. Dropping the future meanwhile loses
+    /// nothing: until the log has them, they stay noted for the next flush.
     pub async fn flush(&mut self) {
+        self.append().await;
+        for mut gate in self.live.gates() {
+            gate.room(self.seq).await;
+        }
+    }
+
+    async fn append(&mut self) {
         if self.batch.is_empty() {
             return;
         }
@@ -323,7 +330,7 @@ impl Recorder {
     /// stopped had on the screen, and in any case what was in the log `SHOWN_AFTER` before.
     pub async fn finish(mut self, status: Status, error: Option<Error>, stop: Option<Stop>) {
         self.keep_last_images().await;
-        self.flush().await;
+        self.append().await;
         self.committed().await;
         let whole = self.live.with_answer(|answer| answer.visible_text());
         let kept = match stop {
@@ -351,7 +358,7 @@ impl Recorder {
             length,
             hash,
         });
-        self.flush().await;
+        self.append().await;
         self.committed().await;
     }
 
