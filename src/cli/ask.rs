@@ -53,13 +53,14 @@ pub(super) async fn ask(
     };
     let mut asker = Asker::new(&address)?;
     let result = asker.ask(&text, model, images).await;
-    if let (true, Some(run)) = (trace, asker.run) {
-        inspect::trace(&config.engine.data, run, std::io::stderr()).await?;
-    }
+    let traced = match (trace, asker.run) {
+        (true, Some(run)) => inspect::trace(&config.engine.data, run, std::io::stderr()).await,
+        _ => Ok(()),
+    };
     if let Some(server) = server {
         server.stop(Duration::ZERO).await;
     }
-    result
+    result.and(traced)
 }
 
 struct Asker {

@@ -1,4 +1,4 @@
-//! An observer of one's own: how long each model took to its first token, and how many it wrote.
+//! An observer of one's own: how long each call of a model took, and how many tokens it wrote.
 //! Run it with `cargo run -p headwater-engine --example custom_observer`.
 
 use headwater_engine::{
@@ -16,13 +16,8 @@ impl Observer for Pace {
     }
 
     async fn model_finished(&self, at: &At<'_>, end: &SpanFinished<'_>) -> Observed {
-        let timing = end.timing.unwrap_or_default();
-        let first = timing.first_token.unwrap_or_default();
-        let (name, took) = (&at.span.name, end.took);
-        println!(
-            "{name}: first token after {first} ms, {} in {took:?}",
-            timing.chunks
-        );
+        let tokens = end.usage.map_or(0, |usage| usage.output);
+        println!("{}: {tokens} tokens in {:?}", at.span.name, end.took);
         Ok(())
     }
 }

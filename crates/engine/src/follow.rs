@@ -118,7 +118,7 @@ impl Engine {
         } else {
             refuse_beyond(&source, after)?;
         }
-        let filtering = Filtering::new(filter, &source, cursor);
+        let filtering = Filtering::new(filter, &source, cursor).await;
         let mut reader = Reader::new(source, cursor, ready, Notices::of(self));
         reader.filtering = Some(filtering);
         Ok(frames(reader))
@@ -281,7 +281,12 @@ impl Reader {
                 Some(filtering) => filtering.read(&self.source, before, &mut self.ready),
                 None => self.source.read(before, &mut self.ready),
             };
-            if !self.ready.is_empty() || self.cursor > before {
+            if !self.ready.is_empty() {
+                continue;
+            }
+            if self.cursor > before {
+                // Nothing of it passed the filter, and there may be much of it.
+                tokio::task::yield_now().await;
                 continue;
             }
             let head = self.source.head();

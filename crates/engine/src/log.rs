@@ -49,6 +49,9 @@ pub const JOURNAL: &str = "journal";
 /// The pause after the first failed try to store a finished run in one piece, and the longest pause.
 const SETTLE_AGAIN: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(30)];
 
+/// The bytes of entries behind which [`Source::look_after`] ends.
+const LOOK: usize = 64 * 1024;
+
 /// The most entries that [`Source::entries_after`] returns.
 const BATCH: usize = 64;
 
@@ -116,8 +119,8 @@ impl Source {
         }
     }
 
-    /// Looks at the next entries after `after`, at most `most`, without a copy. Returns the number of the
-    /// last one.
+    /// Looks at the next entries after `after` without a copy: at most `most`, and no more behind the first
+    /// 64 KiB, because whoever writes the run waits meanwhile. Returns the number of the last one.
     pub(crate) fn look_after(
         &self,
         after: Seq,
@@ -153,10 +156,17 @@ fn look_after(
     most: usize,
     mut look: impl FnMut(Seq, u64, Item<'_>),
 ) -> Seq {
-    let mut last = after;
+    let (mut last, mut bytes) = (after, 0);
     for (seq, at, item) in packed.items_after(after).take(most) {
+        bytes += match item {
+            Item::Delta { text, .. } => text.len(),
+            Item::Json(json) => json.len(),
+        };
         look(seq, at, item);
         last = seq;
+        if bytes >= LOOK {
+            break;
+        }
     }
     last
 }

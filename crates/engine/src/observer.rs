@@ -1,8 +1,9 @@
 //! Observers: code of one's own that sees what runs do.
 //!
 //! An observer is one more cursor on the log of a run. It reads what is stored already, on a thread of
-//! its own, so it never delays a token, and it has no queue that could grow: what it has not seen yet is
-//! in the log. Implement the methods of [`Observer`] that matter, and hand it to
+//! its own, so it never delays a token, and it has no queue of entries: what it has not seen yet is in the
+//! log. An observer of all runs that stands still keeps the logs of at most 1,024 runs in memory; the next ones
+//! are not shown to it. Implement the methods of [`Observer`] that matter, and hand it to
 //! [`Builder::observer`](crate::engine::Builder::observer) for all runs, or to
 //! [`Engine::observe`](crate::Engine::observe) for one, which may have ended long ago; [`replay`] needs no engine.
 //!
@@ -122,7 +123,7 @@ pub trait Observer: Send + Sync + 'static {
         nothing()
     }
 
-    /// A run ended. Nothing comes after it.
+    /// A run ended. Only its error, and what was missed, may come after it.
     fn run_finished(
         &self,
         run: &Run,
@@ -170,7 +171,8 @@ pub trait Observer: Send + Sync + 'static {
         nothing()
     }
 
-    /// A model has asked for a tool. `arguments` are those that can be read, or null.
+    /// A model has asked for a tool. `arguments` are those that can be read, or null, as they are where the
+    /// model was broken off.
     fn tool_called(
         &self,
         at: &At<'_>,
@@ -246,7 +248,8 @@ pub trait Observer: Send + Sync + 'static {
         nothing()
     }
 
-    /// Every entry of the log, as it is. Only with [`Interest::ENTRIES`].
+    /// Every entry of the log, as it is; of an observer that is behind, deltas that follow each other are
+    /// one. [`Options::only`] does not matter. Only with [`Interest::ENTRIES`].
     fn entry(&self, entry: &Entry) -> impl Future<Output = Observed> + Send {
         let _ = entry;
         nothing()

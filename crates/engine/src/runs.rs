@@ -43,7 +43,7 @@ use recorder::Recorder;
 use recovery::{Recovery, SoFar, Step};
 use serde_json::{Value, json};
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tool_calls::RequestedCall;
 use tracing::Instrument;
@@ -179,6 +179,9 @@ async fn write_run(job: Job, log: &Log) {
     finish(recorder, outcome, control.asked()).await;
 }
 
+/// How long a run waits at its end for observers that may fail it.
+const OBSERVED: Duration = Duration::from_millis(if cfg!(test) { 300 } else { 30_000 });
+
 /// Waits until the observers that may fail the run have seen all of it.
 async fn seen_by_observers(job: &Job, recorder: &mut Recorder) -> Result<(), Outcome> {
     let gates = job.live.gates();
@@ -188,8 +191,16 @@ async fn seen_by_observers(job: &Job, recorder: &mut Recorder) -> Result<(), Out
     flush(job, recorder).await?;
     committed(job, recorder).await?;
     let seq = job.live.head().seq;
-    for mut gate in gates.into_iter().filter(|gate| gate.sees_all) {
-        unless_ended(job, gate.reached(seq)).await?;
+    let seen = async {
+        for mut gate in gates.into_iter().filter(|gate| gate.sees_all) {
+            gate.reached(seq).await;
+        }
+    };
+    if unless_ended(job, timeout(OBSERVED, seen)).await?.is_err() {
+        let sentence = "An observer that this answer has to wait for did not come to its end.";
+        return Err(Outcome::Vetoed(
+            Error::new(ErrorCode::Internal, sentence).at("observing"),
+        ));
     }
     // An error at the last of these entries has been noted by now.
     unless_ended(job, std::future::ready(())).await

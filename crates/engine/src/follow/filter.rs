@@ -36,13 +36,21 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// Whether a list of words is a parameter of this name.
+    fn is_list(name: &str) -> bool {
+        let of = name
+            .strip_prefix("include_")
+            .or_else(|| name.strip_prefix("exclude_"));
+        of.is_some_and(|of| matches!(of, "kinds" | "names" | "tags"))
+    }
+
     /// Reads a filter from the parameters of an address: `include_kinds`, `exclude_kinds`,
     /// `include_names`, `exclude_names`, `include_tags` and `exclude_tags`, each with one or more words
     /// between commas and as often as needed; `span` and `depth`, each a number. Others are passed over.
     /// `None` if there is none of them.
     ///
     /// # Errors
-    /// `invalid_request`, with a sentence that names the parameter.
+    /// `invalid_request` for an empty list, an unknown kind or no number, with a sentence that says which.
     pub fn from_query<'a>(
         parameters: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Option<Self>, Error> {
@@ -52,6 +60,10 @@ impl Filter {
                 .split(',')
                 .map(str::trim)
                 .filter(|word| !word.is_empty());
+            if Self::is_list(name) && words.clone().next().is_none() {
+                let sentence = format!("The parameter “{name}” is empty.");
+                return Err(Error::new(ErrorCode::InvalidRequest, sentence));
+            }
             match name {
                 "include_kinds" => filter.include_kinds.extend(kinds(words)?),
                 "exclude_kinds" => filter.exclude_kinds.extend(kinds(words)?),
@@ -130,7 +142,7 @@ pub(super) struct Filtering {
 
 impl Filtering {
     /// A filter that has seen the entries up to `after`.
-    pub(super) fn new(filter: Filter, source: &Source, after: Seq) -> Self {
+    pub(super) async fn new(filter: Filter, source: &Source, after: Seq) -> Self {
         let mut filtering = Self {
             filter,
             spans: HashMap::new(),
@@ -145,6 +157,7 @@ impl Filtering {
                 break;
             }
             seen = last;
+            tokio::task::yield_now().await;
         }
         filtering
     }
@@ -392,7 +405,9 @@ mod tests {
                     wanted.extend(frame(place + 1, event));
                 }
             }
-            let mut filtering = Filtering::new(filter, &source, after as Seq);
+            let filtering = Filtering::new(filter, &source, after as Seq);
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let mut filtering = runtime.block_on(filtering);
             let (mut cursor, mut out) = (after as Seq, VecDeque::new());
             while cursor < events.len() as Seq {
                 cursor = filtering.read(&source, cursor, &mut out);
@@ -430,6 +445,8 @@ mod tests {
         for (name, value) in [
             ("include_kinds", "llm"),
             ("exclude_kinds", "unknown"),
+            ("include_kinds", ""),
+            ("exclude_tags", " , "),
             ("span", "x"),
             ("depth", "-1"),
         ] {

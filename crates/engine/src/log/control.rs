@@ -27,13 +27,17 @@ pub struct Control {
 impl Control {
     /// Asks for a stop. Only the first request counts.
     pub fn stop(&self, seen: Option<Seq>) {
-        self.asked.lock().get_or_insert((Instant::now(), seen));
+        let mut asked = self.asked.lock();
+        if self.failure.get().is_none() {
+            asked.get_or_insert((Instant::now(), seen));
+        }
         self.stop.cancel();
     }
 
     /// Ends the run with an error, unless it was asked to stop before.
     pub(crate) fn fail(&self, why: Error) {
-        if !self.stop.is_cancelled() {
+        let asked = self.asked.lock();
+        if asked.is_none() && !self.stop.is_cancelled() {
             let _ = self.failure.set(why);
             self.stop.cancel();
         }

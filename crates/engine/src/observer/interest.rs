@@ -3,8 +3,9 @@
 use headwater_protocol::SpanKind;
 use std::ops::BitOr;
 
-/// A set of kinds of what happens. Nothing is built for an observer that it does not want to see: the
-/// text of a token, for example, is not even copied.
+/// A set of kinds of what happens. What an observer does not want to see is not built for it: text is not
+/// even copied, and an observer that wants none is not woken by it. Of the other entries, which are few, it
+/// reads what it has to know of the spans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interest(u16);
 

@@ -19,7 +19,17 @@ use headwater_protocol::{
     BlockKind, BlockNo, Entry, Error, ErrorCode, Event, Seq, SpanNo, Stage, ToolCall,
     chat::beginning,
 };
-use std::{collections::HashMap, mem, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    collections::HashMap,
+    mem,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
@@ -33,6 +43,10 @@ const LARGE_BATCH: usize = 4096;
 
 /// The most bytes of text that come as one.
 const MERGED: usize = 64 * 1024;
+
+/// The most runs that an observer of all runs follows at once. One that stands still would keep the logs
+/// of all that come, so those beyond are not shown to it.
+const MOST_RUNS: usize = if cfg!(test) { 4 } else { 1024 };
 
 /// The most bytes of an observer's error that a person is shown.
 const MAX_ERROR: usize = 500;
@@ -71,6 +85,10 @@ struct Registered {
     observer: Arc<dyn AnyObserver>,
     options: Options,
     thread: mpsc::UnboundedSender<Observing>,
+    /// How many runs it follows.
+    open: Arc<watch::Sender<usize>>,
+    /// How many runs it was not shown.
+    passed_over: Arc<AtomicU64>,
 }
 
 impl Default for Observers {
@@ -89,6 +107,8 @@ impl Observers {
             observer: Arc::new(observer),
             options,
             thread: thread()?,
+            open: Arc::new(watch::Sender::new(0)),
+            passed_over: Arc::default(),
         });
         Ok(())
     }
@@ -96,9 +116,20 @@ impl Observers {
     /// Lets all of them follow a run that begins.
     pub(crate) fn begin(&self, live: &Arc<Live>) {
         for one in &self.all {
+            if *one.open.borrow() >= MOST_RUNS {
+                let before = one.passed_over.fetch_add(1, Ordering::Relaxed);
+                if before == 0 {
+                    tracing::warn!(
+                        runs = MOST_RUNS,
+                        "an observer follows too many runs and is not shown the next ones"
+                    );
+                }
+                continue;
+            }
             let source = Source::Live(live.clone());
             let (observer, options) = (one.observer.clone(), one.options.clone());
-            let (observing, _) = Observing::new(observer, options, source, &self.active);
+            let active = [&self.active, &one.open].map(Active::new);
+            let (observing, _) = Observing::new(observer, options, source, active.into());
             // The thread lives as long as this.
             let _ = one.thread.send(observing);
         }
@@ -120,7 +151,8 @@ pub(crate) fn watch_alone(
     observers: &Observers,
 ) -> Result<Observation, Error> {
     let thread = thread()?;
-    let (observing, done) = Observing::new(Arc::new(observer), options, source, &observers.active);
+    let active = vec![Active::new(&observers.active)];
+    let (observing, done) = Observing::new(Arc::new(observer), options, source, active);
     let _ = thread.send(observing);
     Ok(Observation(done))
 }
@@ -195,7 +227,7 @@ enum Piece {
     Event {
         seq: Seq,
         ms: u64,
-        event: Event,
+        event: Box<Event>,
         /// The block that it ends.
         block: Option<Block>,
     },
@@ -226,7 +258,7 @@ impl Piece {
             Self::Event { seq, ms, event, .. } => Entry {
                 seq: *seq,
                 at: *ms,
-                event: event.clone(),
+                event: (**event).clone(),
             },
             Self::Text {
                 seq,
@@ -269,7 +301,9 @@ struct Observing {
     /// What was merged since the observer was told of it.
     merged: u64,
     done: Option<oneshot::Sender<Summary>>,
-    _active: Active,
+    /// The observer's name, as it has told it.
+    name: String,
+    _active: Vec<Active>,
 }
 
 impl Observing {
@@ -277,7 +311,7 @@ impl Observing {
         observer: Arc<dyn AnyObserver>,
         options: Options,
         source: Source,
-        active: &Arc<watch::Sender<usize>>,
+        active: Vec<Active>,
     ) -> (Self, oneshot::Receiver<Summary>) {
         let (done, finished) = oneshot::channel();
         let mut gate = None;
@@ -297,7 +331,8 @@ impl Observing {
             gate = Some(sender);
         }
         let observing = Self {
-            interest: observer.interest(),
+            interest: Interest::NONE,
+            name: String::new(),
             observer,
             options,
             cursor: 0,
@@ -309,13 +344,36 @@ impl Observing {
             summary: Summary::default(),
             merged: 0,
             done: Some(done),
-            _active: Active::new(active),
+            _active: active,
         };
         (observing, finished)
     }
 
-    /// Follows the run to its end, or until the observer leaves it.
+    /// Follows the run and tells what came of it. All code of the observer is called from here, so none of
+    /// it can end anything else.
     async fn run(mut self) {
+        let followed = AssertUnwindSafe(self.follow()).catch_unwind().await;
+        if let Err(panic) = followed {
+            self.note(Err(panicked(&*panic)));
+        }
+        if self.summary.failed > 1 {
+            let (observer, failed) = (&self.name, self.summary.failed);
+            tracing::warn!(
+                observer,
+                failed,
+                "an observer failed several times in a run"
+            );
+        }
+        if let Some(done) = self.done.take() {
+            // Perhaps nobody asked.
+            let _ = done.send(mem::take(&mut self.summary));
+        }
+    }
+
+    /// Follows the run to its end, or until the observer leaves it.
+    async fn follow(&mut self) {
+        self.name = self.observer.name().to_owned();
+        self.interest = self.observer.interest();
         let mut watch = self.watch();
         loop {
             let head = self.source.head();
@@ -331,11 +389,8 @@ impl Observing {
             let is_behind = behind > self.options.queue();
             if is_behind && self.options.overflow == Overflow::Detach {
                 let lost = head.seq - self.cursor;
-                tracing::warn!(
-                    observer = self.observer.name(),
-                    behind = lost,
-                    "an observer is too slow and leaves its run"
-                );
+                let observer = &self.name;
+                tracing::warn!(observer, lost, "an observer is too slow and leaves its run");
                 self.learn_run();
                 self.tell_missed(lost).await;
                 break;
@@ -349,27 +404,18 @@ impl Observing {
             }
             self.reached(last);
         }
-        if self.summary.failed > 1 {
-            tracing::warn!(
-                observer = self.observer.name(),
-                failed = self.summary.failed,
-                "an observer failed several times in a run"
-            );
-        }
-        if let Some(done) = self.done.take() {
-            // Perhaps nobody asked.
-            let _ = done.send(mem::take(&mut self.summary));
-        }
     }
 
-    /// What tells of more. Whoever wants no text is not woken by every token, unless the run waits for it.
+    /// What tells of more. Whoever wants no text is not woken by every token, unless it matters how far
+    /// behind it is.
     fn watch(&self) -> Option<watch::Receiver<Head>> {
         let text = [Interest::TOKENS, Interest::TOOL_OUTPUT, Interest::ENTRIES];
         let Source::Live(live) = &self.source else {
             return None;
         };
         let wants_text = text.into_iter().any(|one| self.interest.has(one));
-        Some(match wants_text || self.gate.is_some() {
+        let may_leave = self.options.overflow == Overflow::Detach;
+        Some(match wants_text || may_leave || self.gate.is_some() {
             true => live.watch(),
             false => live.watch_events(),
         })
@@ -396,7 +442,7 @@ impl Observing {
                     pieces.push(Piece::Event {
                         seq,
                         ms,
-                        event,
+                        event: Box::new(event),
                         block,
                     });
                     return;
@@ -661,8 +707,10 @@ impl Observing {
     /// Notes what an observer's method returned.
     fn note(&mut self, told: Observed) {
         let Err(why) = told else { return };
-        let observer = self.observer.name();
-        let sentence = beginning(&why.to_string(), MAX_ERROR).to_owned();
+        let observer = &self.name;
+        let said = std::panic::catch_unwind(AssertUnwindSafe(|| why.to_string()));
+        let said = said.unwrap_or_else(|_| "an error that cannot be told".to_owned());
+        let sentence = beginning(&said, MAX_ERROR).to_owned();
         self.summary.failed += 1;
         if self.summary.error.is_none() {
             tracing::warn!(observer, why = sentence, "an observer failed");
@@ -707,15 +755,17 @@ async fn call(observer: &dyn AnyObserver, told: Told<'_>) -> Observed {
     let called = AssertUnwindSafe(async { observer.tell(told).await });
     match called.catch_unwind().await {
         Ok(result) => result,
-        Err(panic) => {
-            let said = panic
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or_else(|| panic.downcast_ref::<&str>().copied())
-                .unwrap_or("without a word");
-            Err(format!("it panicked: {said}").into())
-        }
+        Err(panic) => Err(panicked(&*panic)),
     }
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Box<dyn std::error::Error + Send + Sync> {
+    let said = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("without a word");
+    format!("it panicked: {said}").into()
 }
 
 /// Waits for more than `cursor` entries, or for the end of the run.

@@ -9,8 +9,8 @@ pub enum OnError {
     /// It is logged and counted, and the observer goes on.
     #[default]
     Ignore,
-    /// The run fails with it. Such a run does not end well before the observer has seen all but its
-    /// last entry.
+    /// The run fails with it. Such a run does not end well before the observer has seen all but its last
+    /// entry, unless it has left the run; after 30 seconds of waiting, the run fails.
     FailRun,
 }
 
@@ -20,7 +20,7 @@ pub enum Overflow {
     /// Tokens of a block that follow each other come as one. Nothing is lost.
     #[default]
     Coalesce,
-    /// The observer leaves the run.
+    /// The observer leaves the run, and is told of nothing that comes.
     Detach,
     /// The run waits for the observer. The only choice that slows tokens.
     Block,

@@ -713,3 +713,97 @@ async fn a_stop_does_not_wait_for_an_observer() {
     });
     done.await;
 }
+
+/// Stands still at the beginning of each run until it may go on.
+#[derive(Clone)]
+struct Stuck {
+    free: Arc<tokio::sync::Semaphore>,
+    runs: Arc<AtomicU64>,
+}
+
+impl Default for Stuck {
+    fn default() -> Self {
+        Self {
+            free: Arc::new(tokio::sync::Semaphore::new(0)),
+            runs: Arc::default(),
+        }
+    }
+}
+
+impl Observer for Stuck {
+    async fn run_started(&self, _: &Run) -> Observed {
+        self.runs.fetch_add(1, Ordering::SeqCst);
+        let _ = self.free.acquire().await?;
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_run_does_not_wait_for_ever_for_an_observer_that_may_fail_it() {
+    let stuck = Stuck::default();
+    let options = Options::default().on_error(OnError::FailRun);
+    let (engine, _folder) = engine(|builder| builder.observer_with(stuck.clone(), options));
+    let run = start(&engine, "words").await;
+    let answer = end(&engine, run).await;
+    assert_eq!(answer.status, Some(Status::Error));
+    assert!(
+        answer
+            .error
+            .unwrap()
+            .message
+            .contains("did not come to its end")
+    );
+    stuck.free.add_permits(1);
+    soon(engine.observed()).await;
+}
+
+#[tokio::test]
+async fn an_observer_that_stands_still_keeps_so_many_runs_and_no_more() {
+    let stuck = Stuck::default();
+    let (engine, _folder) = engine(|builder| builder.observer(stuck.clone()));
+    for _ in 0..6 {
+        let run = start(&engine, "words").await;
+        assert_eq!(end(&engine, run).await.status, Some(Status::Ok));
+    }
+    stuck.free.add_permits(6);
+    soon(engine.observed()).await;
+    assert_eq!(stuck.runs.load(Ordering::SeqCst), 4);
+    let run = start(&engine, "words").await;
+    end(&engine, run).await;
+    soon(engine.observed()).await;
+    assert_eq!(stuck.runs.load(Ordering::SeqCst), 5);
+}
+
+#[tokio::test]
+async fn an_observer_without_interest_in_text_is_not_too_slow_for_text() {
+    let recording = Recording::of(Interest::MODELS);
+    let options = Options::default().overflow(Overflow::Detach, 190);
+    let (engine, _folder) = engine(|builder| builder.observer_with(recording.clone(), options));
+    let run = start(&engine, "slow").await;
+    end(&engine, run).await;
+    soon(engine.observed()).await;
+    let lines = recording.lines();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[1].starts_with("model finished"));
+}
+
+#[tokio::test]
+async fn nothing_of_an_observer_can_end_more_than_itself() {
+    struct Uninteresting;
+    impl Observer for Uninteresting {
+        fn interest(&self) -> Interest {
+            panic!("as a test wants it")
+        }
+    }
+    let (engine, _folder) = engine(|builder| builder.observer(Uninteresting));
+    let run = start(&engine, "words").await;
+    assert_eq!(end(&engine, run).await.status, Some(Status::Ok));
+    let summary = see(Uninteresting, Options::default(), &everything()).await;
+    assert_eq!(summary.failed, 1);
+
+    let choosy = Options::default().only(|_| panic!("as a test wants it"));
+    let summary = see(Recording::default(), choosy, &everything()).await;
+    assert_eq!(summary.failed, 1);
+    let why = summary.error.unwrap();
+    assert!(why.contains("as a test wants it"), "{why}");
+}

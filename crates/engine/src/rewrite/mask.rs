@@ -41,7 +41,11 @@ const KEYS: [(&str, usize); 15] = [
 const LONGEST: usize = 256;
 
 /// Hides keys in the forms of known vendors, and words of one's own, in everything that models and tools
-/// write. The end of a text is held back as long as it may be the beginning of a secret.
+/// write. The end of a text is held back as long as it may be the beginning of a secret; where an answer
+/// breaks off there, the beginning is hidden as well. Arguments of calls come when they are whole, because
+/// a secret may be written with escapes in them.
+///
+/// A secret whose halves are in two attempts or in two blocks is not known as one.
 #[derive(Clone, Debug, Default)]
 pub struct Mask {
     words: Vec<String>,
@@ -68,6 +72,14 @@ impl Mask {
         self
     }
 
+    /// A whole text without its secrets.
+    fn hidden(self: &Arc<Self>, text: &str) -> String {
+        let mut masking = self.text();
+        let mut hidden = masking.push(text);
+        hidden += &masking.finish();
+        hidden
+    }
+
     fn text(self: &Arc<Self>) -> Masking {
         Masking {
             mask: self.clone(),
@@ -79,8 +91,15 @@ impl Mask {
 }
 
 impl Rewrite for Mask {
-    fn block(&self, _: BlockKind) -> Option<Box<dyn Rewriter>> {
-        Some(Box::new(Arc::new(self.clone()).text()))
+    fn block(&self, kind: BlockKind) -> Option<Box<dyn Rewriter>> {
+        let mask = Arc::new(self.clone());
+        Some(match kind {
+            BlockKind::ToolInput => Box::new(Arguments {
+                mask,
+                held: String::new(),
+            }),
+            _ => Box::new(mask.text()),
+        })
     }
 
     fn value(&self, value: &mut Value) {
@@ -91,15 +110,59 @@ impl Rewrite for Mask {
 
 fn hide_in(mask: &Arc<Mask>, value: &mut Value) {
     match value {
-        Value::String(text) => {
-            let mut masking = mask.text();
-            let mut hidden = masking.push(text);
-            hidden += &masking.finish();
-            *text = hidden;
-        }
+        Value::String(text) => *text = mask.hidden(text),
         Value::Array(items) => items.iter_mut().for_each(|item| hide_in(mask, item)),
-        Value::Object(fields) => fields.values_mut().for_each(|item| hide_in(mask, item)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        Value::Object(fields) => {
+            let whole = std::mem::take(fields).into_iter();
+            fields.extend(whole.map(|(name, mut item)| {
+                hide_in(mask, &mut item);
+                (mask.hidden(&name), item)
+            }));
+        }
+        Value::Number(number) => {
+            let text = number.to_string();
+            let hidden = mask.hidden(&text);
+            if hidden != text {
+                *value = Value::String(hidden);
+            }
+        }
+        Value::Null | Value::Bool(_) => {}
+    }
+}
+
+/// The arguments of a call, which are JSON if the model made no mistake.
+struct Arguments {
+    mask: Arc<Mask>,
+    held: String,
+}
+
+impl Rewriter for Arguments {
+    fn push(&mut self, text: &str) -> String {
+        self.held.push_str(text);
+        String::new()
+    }
+
+    fn finish(&mut self) -> String {
+        let held = std::mem::take(&mut self.held);
+        let Ok(before) = serde_json::from_str::<Value>(&held) else {
+            return self.mask.hidden(&held);
+        };
+        let mut value = before.clone();
+        hide_in(&self.mask, &mut value);
+        // As the model wrote them, if there is nothing to hide.
+        if value == before {
+            held
+        } else {
+            value.to_string()
+        }
+    }
+
+    fn break_off(&mut self) -> String {
+        // Half of them is of no use to anybody, and nobody can say what is in it.
+        match std::mem::take(&mut self.held).is_empty() {
+            true => String::new(),
+            false => HIDDEN.to_owned(),
+        }
     }
 }
 
@@ -116,8 +179,10 @@ struct Masking {
 
 /// What stands at a place of the text.
 enum Found {
-    /// A secret of so many bytes.
-    Secret(usize),
+    /// A word of so many bytes.
+    Word(usize),
+    /// A key of so many bytes, which may go on.
+    Key(usize),
     /// Perhaps the beginning of one.
     Perhaps,
     Nothing,
@@ -138,12 +203,13 @@ impl Masking {
                 continue;
             }
             self.inside = false;
-            match self.look(place, is_end) {
-                Found::Secret(length) => {
+            let found = self.look(place, is_end);
+            match found {
+                Found::Word(length) | Found::Key(length) => {
                     out.push_str(HIDDEN);
                     place += length;
                     self.last = Some(']');
-                    self.inside = length > LONGEST;
+                    self.inside = matches!(found, Found::Key(_)) && place == self.held.len();
                 }
                 Found::Perhaps => break,
                 Found::Nothing => {
@@ -165,7 +231,7 @@ impl Masking {
                 return if perhaps {
                     Found::Perhaps
                 } else {
-                    Found::Secret(word.len())
+                    Found::Word(word.len())
                 };
             }
             // A longer word that may still come is waited for.
@@ -182,7 +248,7 @@ impl Masking {
                 let whole = length.is_some() || is_end;
                 let length = length.unwrap_or(tail.len());
                 if length > LONGEST || (whole && length >= least) {
-                    return Found::Secret(prefix.len() + length);
+                    return Found::Key(prefix.len() + length);
                 }
                 perhaps |= !whole;
             }
@@ -203,9 +269,18 @@ impl Rewriter for Masking {
     fn finish(&mut self) -> String {
         self.write(true)
     }
+
+    fn break_off(&mut self) -> String {
+        // A letter or two begin many words, and tell little of a secret.
+        match self.held.chars().count() {
+            0..3 => self.finish(),
+            _ => HIDDEN.to_owned(),
+        }
+    }
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panic")]
 mod tests {
     use super::*;
     use proptest::prelude::*;
@@ -257,6 +332,43 @@ mod tests {
                 "{text}, letter by letter"
             );
         }
+    }
+
+    #[test]
+    fn a_text_that_breaks_off_in_a_secret_does_not_show_its_beginning() {
+        for (text, expected) in [
+            ("It is bluebi", "It is [hidden]"),
+            ("It is sk-abcde", "It is [hidden]"),
+            ("It is over", "It is over"),
+        ] {
+            let mut masking = Arc::new(mask()).text();
+            let shown = masking.push(text) + &masking.break_off();
+            assert_eq!(shown, expected);
+        }
+    }
+
+    #[test]
+    fn arguments_are_masked_whatever_escapes_they_are_written_with() {
+        for (written, expected) in [
+            (
+                r#"{"a": "line\nsk-abcdefghijklmnop"}"#,
+                r#"{"a":"line\n[hidden]"}"#,
+            ),
+            (
+                r#"{"blue": "\u0062luebird", "n": 1}"#,
+                r#"{"[hidden]":"[hidden]","n":1}"#,
+            ),
+            (r#"{ "a" :  "green" }"#, r#"{ "a" :  "green" }"#),
+            (r#"{"a": "sk-abcdefghijklmnop"#, r#"{"a": "[hidden]"#),
+        ] {
+            let mut rewriter = mask().block(BlockKind::ToolInput).unwrap();
+            assert_eq!(rewriter.push(&written[..5]), "");
+            let shown = rewriter.push(&written[5..]) + &rewriter.finish();
+            assert_eq!(shown, expected, "{written}");
+        }
+        let mut value = serde_json::json!({ "n": 4711, "m": 12 });
+        Mask::default().word("4711").value(&mut value);
+        assert_eq!(value, serde_json::json!({ "n": "[hidden]", "m": 12 }));
     }
 
     #[test]

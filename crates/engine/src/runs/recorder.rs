@@ -6,7 +6,7 @@ use crate::{
     log::{Log, appender::Appender, control::Stop, live::Live},
     packed::{State, hash},
     provider::Image,
-    rewrite::{Rewrite, Rewriter},
+    rewrite::{self, Rewrite, Rewriter},
 };
 use gaps::Gaps;
 use headwater_protocol::{
@@ -135,13 +135,8 @@ impl Recorder {
 
     /// Notes an event. Nobody sees it before the next flush is committed.
     pub fn note(&mut self, mut event: Event) {
-        if let Some(rewrite) = &self.rewrite {
-            match &mut event {
-                Event::SpanStarted { input: value, .. }
-                | Event::SpanFinished { output: value, .. }
-                | Event::Custom { data: value, .. } => rewrite.value(value),
-                _ => {}
-            }
+        if let Some(all) = &self.rewrite {
+            rewrite_facts(&**all, &mut event);
         }
         self.held.count(&event);
         self.seq += 1;
@@ -265,18 +260,28 @@ impl Recorder {
     }
 
     /// Notes the end of a block. Does nothing if it is not open.
-    pub fn close(&mut self, span: SpanNo, index: u32, mut value: Value) {
+    pub fn close(&mut self, span: SpanNo, index: u32, value: Value) {
+        self.close_block(span, index, value, false);
+    }
+
+    fn close_block(&mut self, span: SpanNo, index: u32, mut value: Value, breaks_off: bool) {
         let Some(mut open) = self.blocks.remove(&(span, index)) else {
             return;
         };
-        // The value of reasoning is a signature of its provider, which must stay as it is.
-        if let (Some(rewrite), false) = (&self.rewrite, open.kind == BlockKind::Reasoning) {
-            rewrite.value(&mut value);
+        match &self.rewrite {
+            Some(all) if open.kind == BlockKind::Reasoning => {
+                rewrite::reasoning(&**all, &mut value);
+            }
+            Some(all) => all.value(&mut value),
+            None => {}
         }
         let block = open.block;
         let rest = open
             .rewriter
-            .map_or_else(String::new, |mut one| one.finish());
+            .map_or_else(String::new, |mut one| match breaks_off {
+                true => one.break_off(),
+                false => one.finish(),
+            });
         open.length += rest.len() as u64;
         if !rest.is_empty() {
             self.note(Event::Delta {
@@ -312,7 +317,7 @@ impl Recorder {
         let mut open: Vec<(BlockNo, u32)> = open.map(|(key, open)| (open.block, key.1)).collect();
         open.sort_unstable();
         for (_, index) in open {
-            self.close(span, index, Value::Null);
+            self.close_block(span, index, Value::Null, end.status != Status::Ok);
         }
         self.usage = self.usage.plus(end.usage);
         self.note(Event::SpanFinished {
@@ -380,5 +385,39 @@ impl Recorder {
         self.timing.last_token = Some(now);
         self.timing.chunks += 1;
         self.gaps.token(now);
+    }
+}
+
+/// Rewrites what an event says beside the text of blocks. The name of a tool in a call stays, because the
+/// tool is found by it.
+fn rewrite_facts(all: &dyn Rewrite, event: &mut Event) {
+    match event {
+        Event::SpanStarted { name, input, .. } => {
+            rewrite::text(all, name);
+            all.value(input);
+        }
+        Event::SpanFinished {
+            output,
+            finish,
+            error,
+            ..
+        } => {
+            all.value(output);
+            if let Some(finish) = finish {
+                rewrite::text(all, &mut finish.word);
+            }
+            if let Some(error) = error {
+                rewrite::text(all, &mut error.message);
+            }
+        }
+        Event::RunFinished {
+            error: Some(error), ..
+        }
+        | Event::Progress {
+            stage: Stage::Retrying { error, .. },
+            ..
+        } => rewrite::text(all, &mut error.message),
+        Event::Custom { data, .. } => all.value(data),
+        _ => {}
     }
 }

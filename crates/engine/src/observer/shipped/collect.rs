@@ -8,8 +8,11 @@ use std::{
     sync::Arc,
 };
 
-/// Adds up the tokens of each model, attempts that failed and calls that were replaced among them.
-/// A clone sees the same counts.
+/// The most models that are told apart. Their names are whatever clients ask for.
+const MOST_MODELS: usize = 1000;
+
+/// Adds up the tokens of each model, attempts that failed and calls that were replaced among them. Beyond
+/// 1,000 models, the others are `other`. A clone sees the same counts.
 #[derive(Clone, Debug, Default)]
 pub struct UsageByModel(Arc<Mutex<BTreeMap<String, Usage>>>);
 
@@ -28,7 +31,9 @@ impl Observer for UsageByModel {
     async fn model_finished(&self, at: &At<'_>, end: &SpanFinished<'_>) -> Observed {
         if let Some(usage) = end.usage {
             let mut totals = self.0.lock();
-            let total = totals.entry(at.span.name.clone()).or_default();
+            let is_known = totals.contains_key(&at.span.name) || totals.len() < MOST_MODELS;
+            let name = if is_known { &at.span.name } else { "other" };
+            let total = totals.entry(name.to_owned()).or_default();
             *total = total.plus(usage);
         }
         Ok(())

@@ -10,7 +10,7 @@ use std::{
 };
 
 /// Writes every entry as a line of JSON: `{"seq":1,"at":0,"event":{…}}`, as `headwater replay --events`
-/// prints it.
+/// prints it. Deltas that an observer gets as one are one line, whose `from` is the number of the first.
 #[derive(Debug)]
 pub struct JsonLines<W>(Mutex<W>);
 
@@ -40,7 +40,9 @@ impl<W: Write + Send + 'static> Observer for JsonLines<W> {
     async fn entry(&self, entry: &Entry) -> Observed {
         let mut line = serde_json::to_vec(entry)?;
         line.push(b'\n');
+        let mut out = self.0.lock();
         // One write for a line: others may write to the same file.
-        Ok(self.0.lock().write_all(&line)?)
+        out.write_all(&line)?;
+        Ok(out.flush()?)
     }
 }

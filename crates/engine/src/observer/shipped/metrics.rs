@@ -3,13 +3,14 @@
 use crate::observer::{
     At, Interest, Observed, Observer, Run, RunFinished, SpanFinished, gen_ai as names,
 };
-use headwater_protocol::{Error, Status};
+use headwater_protocol::{Error, Status, Usage};
+use parking_lot::Mutex;
 use prometheus_client::{
     encoding::text::encode_registry,
     metrics::{counter::Counter, family::Family, histogram::Histogram},
     registry::{Registry, Unit},
 };
-use std::{fmt, sync::Arc};
+use std::{collections::HashSet, fmt, sync::Arc};
 
 type Labels = Vec<(&'static str, String)>;
 type Histograms = Family<Labels, Histogram>;
@@ -26,7 +27,9 @@ type Histograms = Family<Labels, Histogram>;
 /// | `gen_ai_client_operation_time_to_first_chunk_seconds` | provider, model |
 /// | `headwater_runs_total` | `status` |
 ///
-/// A clone has the same counts.
+/// The time to the first chunk is that of the first call of a run. Names come from clients and models, so
+/// only the first 256 of them have labels of their own, and the others are `other`. A clone has the same
+/// counts.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Arc<Registry>,
@@ -34,7 +37,15 @@ pub struct Metrics {
     durations: Histograms,
     first_chunks: Histograms,
     runs: Family<Labels, Counter>,
+    /// The names that have labels of their own.
+    named: Arc<Mutex<HashSet<String>>>,
 }
+
+/// The longest name that has labels of its own, in bytes.
+const MAX_NAME: usize = 100;
+
+/// The most names of models and tools that have labels of their own: each is some dozen lines of text.
+const MOST_NAMES: usize = 256;
 
 fn tokens() -> Histogram {
     Histogram::new(names::TOKEN_BUCKETS)
@@ -52,6 +63,7 @@ impl Default for Metrics {
             durations: Family::new_with_constructor(seconds),
             first_chunks: Family::new_with_constructor(seconds),
             runs: Family::default(),
+            named: Arc::default(),
         };
         let mut registry = Registry::default();
         registry.register(
@@ -86,6 +98,19 @@ impl Metrics {
         // Writing to memory does not fail.
         let _ = encode_registry(&mut text, &self.registry);
         text
+    }
+
+    /// The name, if it may have labels of its own.
+    fn name<'a>(&self, name: &'a str) -> &'a str {
+        let mut named = self.named.lock();
+        let is_new = !named.contains(name);
+        if is_new && (named.len() >= MOST_NAMES || name.len() > MAX_NAME) {
+            return "other";
+        }
+        if is_new {
+            named.insert(name.to_owned());
+        }
+        name
     }
 
     fn duration(&self, mut labels: Labels, end: &SpanFinished<'_>) {
@@ -128,8 +153,8 @@ impl Observer for Metrics {
     }
 
     async fn model_finished(&self, at: &At<'_>, end: &SpanFinished<'_>) -> Observed {
-        let labels = model(&at.span.name);
-        if let Some(usage) = end.usage {
+        let labels = model(self.name(&at.span.name));
+        if let Some(usage) = end.usage.filter(|usage| *usage != Usage::default()) {
             for (kind, count) in [("input", usage.input), ("output", usage.output)] {
                 let mut labels = labels.clone();
                 labels.push((names::TOKEN_TYPE, kind.to_owned()));
@@ -148,7 +173,7 @@ impl Observer for Metrics {
     async fn tool_finished(&self, at: &At<'_>, end: &SpanFinished<'_>) -> Observed {
         let labels = vec![
             (names::OPERATION, names::EXECUTE_TOOL.to_owned()),
-            (names::TOOL, at.span.name.clone()),
+            (names::TOOL, self.name(&at.span.name).to_owned()),
         ];
         self.duration(labels, end);
         Ok(())

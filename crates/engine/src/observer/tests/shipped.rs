@@ -67,10 +67,24 @@ async fn lines_of_json_are_the_log() {
         see(lines, Options::default(), &everything()).await;
     }
     let text = std::fs::read_to_string(&path).unwrap();
-    let entries = text.lines().map(|line| serde_json::from_str::<Entry>(line));
+    let entries = text.lines().map(serde_json::from_str::<Entry>);
     let entries: Vec<Entry> = entries.collect::<Result<_, _>>().unwrap();
     let events: Vec<Event> = entries.into_iter().map(|entry| entry.event).collect();
     assert_eq!(events, [everything(), everything()].concat());
+}
+
+fn broken_and_continued() -> Vec<Event> {
+    vec![
+        run_started(),
+        span(1, 0, SpanKind::ChatModel, "openai/x"),
+        block(1, 1, BlockKind::Text),
+        delta(1, 1, "Half "),
+        finished(1, Some("The connection broke.")),
+        span(2, 0, SpanKind::ChatModel, "openai/x"),
+        block(2, 2, BlockKind::Text),
+        delta(2, 2, "and half."),
+        finished(2, None),
+    ]
 }
 
 #[tokio::test]
@@ -82,11 +96,11 @@ async fn the_final_answer_is_that_of_the_last_model_without_a_call() {
         (everything()[..37].to_vec(), Status::Ok, None),
         // No model at all.
         (everything()[..3].to_vec(), Status::Ok, None),
+        // An answer that broke off and went on.
+        (broken_and_continued(), Status::Ok, Some("Half and half.")),
     ];
     for (mut events, status, answer) in cases {
-        if matches!(events.last(), Some(Event::RunFinished { .. })) {
-            events.pop();
-        }
+        events.retain(|event| !event.is_terminal());
         events.push(run_finished(status));
         let heard = Arc::new(Mutex::new(Vec::new()));
         let ear = heard.clone();
@@ -230,4 +244,22 @@ async fn metrics_are_histograms_with_the_names_of_opentelemetry() {
         assert!(text.lines().any(|one| one == line), "{line}\n{text}");
     }
     assert!(!text.contains("EOF"), "others may follow");
+}
+
+#[tokio::test]
+async fn metrics_have_labels_for_so_many_names_and_no_more() {
+    let metrics = Metrics::default();
+    let mut events = vec![run_started()];
+    for number in 1..=300 {
+        events.push(span(number, 0, SpanKind::Tool, &format!("tool-{number}")));
+        events.push(finished(number, None));
+    }
+    events.push(run_finished(Status::Ok));
+    see(metrics.clone(), Options::default(), &events).await;
+    let text = metrics.text();
+    let counts = text
+        .lines()
+        .filter(|line| line.contains("duration_seconds_count"));
+    assert_eq!(counts.count(), 257);
+    assert!(text.contains("gen_ai_tool_name=\"other\"} 44"), "{text}");
 }
