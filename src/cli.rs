@@ -1,7 +1,8 @@
-//! The command line: `serve`, `ask`, `replay`, `doctor`.
+//! The command line: `serve`, `ask`, `replay`, `inspect`, `doctor`.
 
 mod ask;
 mod doctor;
+mod inspect;
 mod logging;
 mod printed;
 mod replay;
@@ -37,6 +38,9 @@ enum Command {
         /// Image to attach (PNG, JPEG, WebP or GIF); can be repeated
         #[arg(short, long, value_name = "FILE")]
         image: Vec<PathBuf>,
+        /// Print what the run did, and when, to standard error once it has ended
+        #[arg(long)]
+        trace: bool,
     },
     /// Print a stored answer at the pace at which it was written
     Replay {
@@ -48,6 +52,11 @@ enum Command {
         /// Print the events as JSON, one per line
         #[arg(long)]
         events: bool,
+    },
+    /// Print what the run of a stored answer did, and when
+    Inspect {
+        /// Identifier of the run, as in its event stream and in the receipt of the answer
+        run: RunId,
     },
     /// Check the model file, the data folder, the address and the providers
     Doctor,
@@ -71,8 +80,14 @@ pub async fn run(cli: Cli) -> ExitCode {
 async fn command(config: Config, command: Command) -> Result<(), Error> {
     match command {
         Command::Serve => serve::serve(config).await,
-        Command::Ask { text, with, image } => ask::ask(config, text.join(" "), with, image).await,
+        Command::Ask {
+            text,
+            with,
+            image,
+            trace,
+        } => ask::ask(config, text.join(" "), with, image, trace).await,
         Command::Replay { run, speed, events } => replay::replay(&config, run, speed, events).await,
+        Command::Inspect { run } => inspect::inspect(&config, run).await,
         Command::Doctor => doctor::doctor(config).await,
     }
 }

@@ -1,15 +1,20 @@
-//! What the server does for [`run_events`](super::run_events): the cursor from the request, the
-//! headers of the answer.
+//! What the server does for [`run_events`](super::run_events): the cursor and the filter from the request,
+//! the headers of the answer.
 
 use super::{ApiError, SseBody};
 use crate::server;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::{
+    extract::RawQuery,
+    http::{HeaderMap, HeaderName, HeaderValue, header},
+};
+use headwater_engine::follow::Filter;
 use headwater_protocol::{Error, ErrorCode, RunId, Seq};
 use leptos::prelude::use_context;
 use leptos_axum::ResponseOptions;
 
 /// The body of `GET /api/runs/events`, with the cursor from the query or the `Last-Event-ID`
-/// header, whichever is later: a browser that reconnects by itself repeats the old query.
+/// header, whichever is later: a browser that reconnects by itself repeats the old query. The query may
+/// have a [`Filter`]; then there is no snapshot.
 ///
 /// # Errors
 /// `not_found`; `conflict` if the cursor is beyond the log's head; `invalid_request`.
@@ -21,9 +26,11 @@ pub(super) async fn follow_from_request(
     let engine = server::engine()?;
     let headers: HeaderMap = leptos_axum::extract().await.unwrap_or_default();
     let last = headers.get("last-event-id").map(parse_cursor).transpose()?;
-    let frames = engine
-        .event_stream(run, last.max(after).unwrap_or(0), snapshot)
-        .await?;
+    let after = last.max(after).unwrap_or(0);
+    let body = match filter().await? {
+        Some(filter) => SseBody::new(engine.filtered_event_stream(run, after, filter).await?),
+        None => SseBody::new(engine.event_stream(run, after, snapshot).await?),
+    };
     if let Some(response) = use_context::<ResponseOptions>() {
         // Whatever stands between must neither keep, nor change, nor collect these bytes.
         response.insert_header(
@@ -35,7 +42,17 @@ pub(super) async fn follow_from_request(
             HeaderValue::from_static("no"),
         );
     }
-    Ok(SseBody::new(frames))
+    Ok(body)
+}
+
+/// The filter of the request. It is read here and not as an argument, because the page never sends one.
+async fn filter() -> Result<Option<Filter>, Error> {
+    let query = leptos_axum::extract().await;
+    let query = query.map_or_else(|_| None, |RawQuery(query)| query);
+    let query = query.unwrap_or_default();
+    let parameters: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
+    let parameters = parameters.iter().map(|(name, value)| (&**name, &**value));
+    Filter::from_query(parameters)
 }
 
 fn parse_cursor(value: &HeaderValue) -> Result<Seq, Error> {

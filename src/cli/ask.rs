@@ -1,7 +1,7 @@
 //! `headwater ask`: the smallest reader. It starts a run and follows it with a cursor. If no server
 //! is running, it starts one.
 
-use super::{logging, printed::Printed, serve::Server};
+use super::{inspect, logging, printed::Printed, serve::Server};
 use crate::server::config::Config;
 use futures::StreamExt;
 use headwater_engine::{
@@ -9,7 +9,7 @@ use headwater_engine::{
     provider::sse::Decoder,
 };
 use headwater_protocol::{
-    Error, ErrorCode, Event, IMAGES, ImageId, Stage, Started, Status, chat::Applied,
+    Error, ErrorCode, Event, IMAGES, ImageId, RunId, Stage, Started, Status, chat::Applied,
 };
 use std::{
     io::{IsTerminal, Stdout},
@@ -32,6 +32,7 @@ pub(super) async fn ask(
     text: String,
     model: Option<String>,
     images: Vec<PathBuf>,
+    trace: bool,
 ) -> Result<(), Error> {
     logging::init(config.log_format, "error");
     // Read before anything is started, because a wrong file name is the most likely mistake.
@@ -50,11 +51,16 @@ pub(super) async fn ask(
             (server.address.clone(), Some(server))
         }
     };
-    let result = Asker::new(&address)?.ask(&text, model, images).await;
+    let mut asker = Asker::new(&address)?;
+    let result = asker.ask(&text, model, images).await;
+    let traced = match (trace, asker.run) {
+        (true, Some(run)) => inspect::trace(&config.engine.data, run, std::io::stderr()).await,
+        _ => Ok(()),
+    };
     if let Some(server) = server {
         server.stop(Duration::ZERO).await;
     }
-    result
+    result.and(traced)
 }
 
 struct Asker {
@@ -62,6 +68,8 @@ struct Asker {
     address: String,
     /// Whether the state can be shown, because standard error is a terminal.
     shows_state: bool,
+    /// The run that answers.
+    run: Option<RunId>,
 }
 
 impl Asker {
@@ -76,11 +84,12 @@ impl Asker {
             http,
             address: address.to_owned(),
             shows_state,
+            run: None,
         })
     }
 
     async fn ask(
-        &self,
+        &mut self,
         text: &str,
         model: Option<String>,
         images: Vec<Vec<u8>>,
@@ -109,6 +118,7 @@ impl Asker {
             .await
             .map_err(unreachable)?;
         let started: Started = answer_of(response).await?;
+        self.run = Some(started.run);
         let mut printed = Printed::new(std::io::stdout());
         let mut tries = 0;
         while printed.answer().status.is_none() {

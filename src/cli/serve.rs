@@ -5,6 +5,7 @@ use crate::server::{config::Config, connections, guard::Hosts, router};
 use headwater_engine::{
     Engine,
     lock::{self, Holder, Lock},
+    observer::Metrics,
     shutdown,
 };
 use headwater_protocol::{Error, ErrorCode};
@@ -21,6 +22,9 @@ use tokio::net::{TcpListener, TcpSocket};
 /// server that restarts come back in the same moment, and one that finds no place tries again only
 /// after a second.
 const BACKLOG: u32 = 4096;
+
+/// How long observers may take to see the ends of the last runs.
+const OBSERVED: Duration = Duration::from_secs(2);
 
 /// How long connections may take to close once no run is left.
 const CLOSE: Duration = Duration::from_secs(4);
@@ -74,9 +78,14 @@ impl Server {
         let listener = bind(config.addr)?;
         let local = listener.local_addr().unwrap_or(config.addr);
         let address = format!("http://{}", reachable(local));
-        let engine = Engine::builder(config.engine.clone()).locked(lock).open()?;
+        let metrics = Metrics::default();
+        let engine = Engine::builder(config.engine.clone())
+            .locked(lock)
+            .observer(metrics.clone())
+            .open()?;
         let routes = router(
             engine.clone(),
+            metrics,
             leptos_options(local),
             Hosts::new(&config.allow_hosts, local.ip()),
         );
@@ -95,6 +104,12 @@ impl Server {
     /// closes all streams. Returns the number of interrupted answers.
     pub(super) async fn stop(self, grace: Duration) -> usize {
         let interrupted = self.engine.shutdown.run(grace).await;
+        if tokio::time::timeout(OBSERVED, self.engine.observed())
+            .await
+            .is_err()
+        {
+            tracing::warn!("an observer has not seen the ends of all answers");
+        }
         if tokio::time::timeout(CLOSE, self.task).await.is_err() {
             tracing::warn!("some connections did not close in time");
         }

@@ -6,7 +6,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use headwater_engine::Engine;
+use headwater_engine::{Engine, observer::Metrics};
 use headwater_protocol::Error;
 use std::{fmt::Display, sync::Arc};
 
@@ -31,9 +31,12 @@ fn not_ready(why: &Error) -> Response {
     response
 }
 
-/// `GET /metrics`: gauges in the
+/// `GET /metrics`: gauges, and the histograms of [`Metrics`], in the
 /// [Prometheus text format](https://prometheus.io/docs/instrumenting/exposition_formats/).
-pub async fn metrics(State(engine): State<Arc<Engine>>) -> impl IntoResponse {
+pub async fn metrics(
+    State(engine): State<Arc<Engine>>,
+    State(histograms): State<Metrics>,
+) -> impl IntoResponse {
     let journal = engine.log.appender.gauges();
     let blocked = engine.log.appender.trouble().borrow().is_some();
     let text = [
@@ -67,6 +70,7 @@ pub async fn metrics(State(engine): State<Arc<Engine>>) -> impl IntoResponse {
             "How long the last sync of the journal took.",
             journal.last_sync.as_secs_f64(),
         ),
+        histograms.text(),
     ]
     .concat();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)

@@ -15,17 +15,23 @@ use axum::{
     middleware,
     routing::{get, post},
 };
-use headwater_engine::Engine;
+use headwater_engine::{Engine, observer::Metrics};
 use headwater_protocol::IMAGES;
 use leptos::{config::LeptosOptions, prelude::provide_context};
 use leptos_axum::{AxumRouteListing, LeptosRoutes, generate_route_list};
 use std::sync::{Arc, OnceLock};
 
-/// The whole server over an engine. `hosts` are the names that it answers under.
-pub fn router(engine: Arc<Engine>, leptos: LeptosOptions, hosts: Hosts) -> Router {
+/// The whole server over an engine. `metrics` is an observer of it, `hosts` are the names that it answers under.
+pub fn router(
+    engine: Arc<Engine>,
+    metrics: Metrics,
+    leptos: LeptosOptions,
+    hosts: Hosts,
+) -> Router {
     let routes = page_routes();
     let state = AppState {
         engine: engine.clone(),
+        metrics,
         leptos,
     };
     let context = {

@@ -1,7 +1,7 @@
 //! The state that handlers share.
 
 use axum::extract::FromRef;
-use headwater_engine::Engine;
+use headwater_engine::{Engine, observer::Metrics};
 use headwater_protocol::{Error, ErrorCode};
 use leptos::{config::LeptosOptions, prelude::use_context};
 use std::sync::Arc;
@@ -20,6 +20,8 @@ pub fn engine() -> Result<Arc<Engine>, Error> {
 pub struct AppState {
     /// The engine that does all commands.
     pub engine: Arc<Engine>,
+    /// Counts and times of models, tools and runs.
+    pub metrics: Metrics,
     /// Where the files of the page are.
     pub leptos: LeptosOptions,
 }
@@ -27,6 +29,12 @@ pub struct AppState {
 impl FromRef<AppState> for LeptosOptions {
     fn from_ref(state: &AppState) -> Self {
         state.leptos.clone()
+    }
+}
+
+impl FromRef<AppState> for Metrics {
+    fn from_ref(state: &AppState) -> Self {
+        state.metrics.clone()
     }
 }
 

@@ -9,6 +9,7 @@ use headwater::server::{
 use headwater_engine::{
     Config, Engine,
     config::{Kind, ProviderConfig, Script},
+    observer::Metrics,
     provider::sse::Decoder,
 };
 use headwater_protocol::{
@@ -219,13 +220,15 @@ impl InProcess {
         let data = tempfile::tempdir().expect("folder");
         let mut config = config(data.path());
         change(&mut config);
-        let engine = Engine::open(&config).expect("opens");
+        let metrics = Metrics::default();
+        let engine = Engine::builder(config).observer(metrics.clone());
+        let engine = engine.open().expect("opens");
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
             .await
             .expect("port");
         let address = listener.local_addr().expect("address");
         let options = LeptosOptions::builder().output_name("headwater").build();
-        let routes = router(engine.clone(), options, Hosts::default());
+        let routes = router(engine.clone(), metrics, options, Hosts::default());
         let ended = engine.shutdown.cut.clone();
         tokio::spawn(connections::serve(listener, routes, limits, ended));
         let api = Api::new(&format!("http://{address}"));

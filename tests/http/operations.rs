@@ -1,6 +1,6 @@
 //! What the program says about itself on standard error, as whoever runs it reads it.
 
-use crate::harness::{Process, program};
+use crate::harness::{InProcess, Process, program};
 use serde_json::Value;
 use std::path::Path;
 
@@ -141,4 +141,34 @@ fn a_refusal_to_start_is_a_line_of_the_log_that_was_chosen() {
     let wrong = Process::try_start(data.path(), &["--log-format", "xml"]).err();
     let wrong = wrong.expect("refused");
     assert!(wrong.contains("text") && wrong.contains("json"), "{wrong}");
+}
+
+#[tokio::test]
+async fn metrics_count_the_tokens_and_times_of_every_model() {
+    let server = InProcess::start().await;
+    for scenario in ["hello", "hello", "error-before-auth"] {
+        let started = server.api.start(scenario, "Hello").await;
+        server.api.fold(started.run).await;
+    }
+    server.engine.observed().await;
+    let text = server.api.text("/metrics").await;
+    let model = |name| {
+        format!(
+            "gen_ai_operation_name=\"chat\",gen_ai_provider_name=\"scripted\",\
+             gen_ai_request_model=\"{name}\""
+        )
+    };
+    let (hello, failed) = (model("hello"), model("error-before-auth"));
+    for line in [
+        format!("gen_ai_client_token_usage_count{{{hello},gen_ai_token_type=\"output\"}} 2"),
+        format!("gen_ai_client_operation_duration_seconds_count{{{hello}}} 2"),
+        format!("gen_ai_client_operation_time_to_first_chunk_seconds_count{{{hello}}} 2"),
+        format!(
+            "gen_ai_client_operation_duration_seconds_count{{{failed},error_type=\"authentication\"}} 1"
+        ),
+        "headwater_runs_total{status=\"ok\"} 2".to_owned(),
+        "headwater_runs_total{status=\"error\"} 1".to_owned(),
+    ] {
+        assert!(text.lines().any(|one| one == line), "{line}\n{text}");
+    }
 }

@@ -141,3 +141,46 @@ async fn ask_ends_with_the_text_that_was_kept() {
         "{printed:?} does not end with {kept:?}"
     );
 }
+
+#[test]
+fn ask_and_inspect_print_what_a_run_did_and_when() {
+    let data = tempfile::tempdir().expect("folder");
+    let path = script(data.path());
+    let asked = ["ask", "--trace", "--with", "scripted/breaks", "Go"];
+    let output = run(data.path(), &path, &asked);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let lines: Vec<&str> = said.lines().filter(|line| line.contains(" ms  ")).collect();
+    let ends = [
+        "scripted/breaks",
+        "▸ model scripted/breaks",
+        ": It broke.",
+        ": It broke.",
+        "▸ model scripted/breaks, in place of span 1",
+    ];
+    assert_eq!(lines.len(), ends.len() + 2, "{said}");
+    for (line, end) in lines.iter().zip(ends) {
+        assert!(line.ends_with(end), "{line}");
+    }
+    assert!(
+        lines[5].contains("◂ model scripted/breaks: ok after "),
+        "{said}"
+    );
+    assert!(lines[6].contains("ok after "), "{said}");
+
+    let log = headwater_engine::db::Db::open_to_read(data.path());
+    let id: Vec<u8> = log
+        .expect("opened")
+        .read_now(|db| Ok(db.query_row("SELECT id FROM run", [], |row| row.get(0))?))
+        .expect("one run");
+    let id = uuid::Uuid::from_slice(&id)
+        .expect("an identifier")
+        .to_string();
+    let inspected = run(data.path(), &path, &["inspect", &id]);
+    assert_eq!(stdout(&inspected).lines().collect::<Vec<_>>(), lines);
+    let unknown = run(
+        data.path(),
+        &path,
+        &["inspect", "00000000-0000-0000-0000-000000000001"],
+    );
+    assert!(!unknown.status.success());
+}

@@ -1,10 +1,11 @@
 //! Tools: called, told back in every vendor's words, and ended with the run that called them.
 
 use crate::{
-    harness::{InProcess, Process, ends_once, provider, stored},
+    harness::{InProcess, Process, ends_once, frames, provider, stored},
     upstream::{Reply, Upstream},
     vendors::{ALL, TEXT},
 };
+use futures::StreamExt;
 use headwater_engine::Config;
 use headwater_engine::{
     config::Script,
@@ -454,4 +455,59 @@ async fn a_tool_cannot_read_the_keys_of_the_server() {
     let (_, text, _) = outputs(&answer)[0];
     assert!(text.starts_with("1\n"), "its own it can read: {text}");
     assert!(text.contains("Permission denied"), "{text}");
+}
+
+#[tokio::test]
+async fn a_reader_can_have_the_frames_of_some_spans_only() {
+    let script = r#"
+        [[scenario]]
+        name = "calls"
+        steps = [
+            { text = "Let me look." },
+            { tool = "search", id = "call_1", arguments = '{}' },
+            { end = "tool_calls" },
+            { text = "Done." },
+        ]
+    "#;
+    let server = server(vec![tool("search", "echo found")], script).await;
+    let (started, answer) = ask(&server, "calls").await;
+    let is_tool = |event: &Event| {
+        let span = event.span();
+        span.is_none_or(|span| {
+            let known = answer.spans.iter().find(|known| known.span == span);
+            known.is_some_and(|known| known.kind == SpanKind::Tool)
+        })
+    };
+    let read = async |query: &str| -> Vec<(Option<Seq>, Event)> {
+        let path = format!("/api/runs/events?run={}{query}", started.run);
+        frames(server.api.get(&path).await).collect().await
+    };
+    let log = stored(&server.engine, started.run).await;
+    let whole = log
+        .iter()
+        .map(|entry| (Some(entry.seq), entry.event.clone()));
+    let whole: Vec<_> = whole.collect();
+    for (query, wanted) in [
+        ("&include_kinds=tool", true),
+        ("&include_names=search", true),
+        ("&exclude_kinds=tool", false),
+        ("&exclude_names=search&snapshot=true", false),
+    ] {
+        let found = read(query).await;
+        assert!(matches!(found[0], (None, Event::Ping { .. })));
+        let kept = whole
+            .iter()
+            .filter(|(_, event)| event.span().is_none() || is_tool(event) == wanted);
+        let kept: Vec<_> = kept.cloned().collect();
+        assert!(kept.len() > 4 && kept.len() < whole.len());
+        assert_eq!(found[1..], kept, "{query}");
+        // The same from the middle.
+        let (middle, _) = kept[2];
+        let rest = read(&format!("{query}&after={}", middle.expect("a number"))).await;
+        assert_eq!(rest[1..], kept[3..], "{query}");
+    }
+    let path = format!("/api/runs/events?run={}&include_kinds=llm", started.run);
+    let refused = server.api.get(&path).await;
+    assert_eq!(refused.status(), 400);
+    assert!(refused.text().await.expect("a body").contains("chat_model"));
 }

@@ -29,6 +29,7 @@ const ENGINE: Order = &[
     ("health", &[]),
     ("packed", &[]),
     ("provider", &[]),
+    ("rewrite", &[]),
     ("shutdown", &[]),
     ("journal", &["files", "packed"]),
     ("db", &["files", "journal", "packed", "provider"]),
@@ -39,16 +40,17 @@ const ENGINE: Order = &[
     (
         "runs",
         &[
-            "db", "health", "log", "packed", "prompt", "provider", "tool",
+            "db", "health", "log", "packed", "prompt", "provider", "rewrite", "tool",
         ],
     ),
+    ("observer", &["log", "packed", "provider"]),
     ("config", &["clock", "journal", "provider", "runs", "tool"]),
     ("registry", &["config", "health", "provider", "runs"]),
     (
         "engine",
         &[
-            "clock", "config", "db", "lock", "log", "packed", "provider", "registry", "runs",
-            "shutdown", "tool",
+            "clock", "config", "db", "lock", "log", "observer", "packed", "provider", "registry",
+            "rewrite", "runs", "shutdown", "tool",
         ],
     ),
     ("follow", &["engine", "log", "packed"]),
@@ -217,6 +219,7 @@ const APP: Order = &[
         ],
     ),
     ("cli::doctor", &["cli", "server::config"]),
+    ("cli::inspect", &["cli", "server::config"]),
     ("cli::printed", &["cli"]),
     ("cli::replay", &["cli", "server::config"]),
     (
@@ -272,7 +275,13 @@ const APP: Order = &[
     ),
     (
         "cli::ask",
-        &["cli", "cli::printed", "cli::serve", "server::config"],
+        &[
+            "cli",
+            "cli::inspect",
+            "cli::printed",
+            "cli::serve",
+            "server::config",
+        ],
     ),
     (
         "ui::failure",

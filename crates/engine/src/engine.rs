@@ -4,11 +4,12 @@
 mod builder;
 mod commands;
 mod conversation_locks;
+mod observe;
 mod start;
 
 use crate::{
-    Config, config::Delivery, lock::Lock, log::Log, registry::Registry, runs::recovery::Recovery,
-    shutdown::Shutdown, tool::Tools,
+    Config, config::Delivery, lock::Lock, log::Log, observer::Observers, registry::Registry,
+    rewrite::Rewrite, runs::recovery::Recovery, shutdown::Shutdown, tool::Tools,
 };
 pub use builder::Builder;
 use conversation_locks::ConversationLocks;
@@ -34,6 +35,10 @@ pub struct Engine {
     pub tools: Tools,
     /// Ends the engine.
     pub shutdown: Shutdown,
+    /// What changes the texts of runs before they are in the log.
+    rewrite: Option<Arc<dyn Rewrite>>,
+    /// The observers of all runs.
+    observers: Observers,
     /// Held by commands that need a conversation to stay free, or to keep its runs.
     conversations: ConversationLocks,
     /// Shared by all starts while their runs are in the database and not in the log's memory yet;
@@ -69,6 +74,8 @@ impl Engine {
             system: config.system.clone(),
             tools,
             shutdown: Shutdown::default(),
+            rewrite: None,
+            observers: Observers::default(),
             conversations: ConversationLocks::default(),
             starting: RwLock::default(),
             lock: None,

@@ -3,15 +3,26 @@
 //! A reader is a cursor and not a queue. When its socket has room, it asks the log for what comes after
 //! the cursor, so a slow reader costs nothing but its socket.
 
+mod filter;
+
+pub use filter::Filter;
+
 use super::{
     log::{Source, frame, live::Head},
     packed::fold_until,
 };
 use crate::Engine;
 use bytes::{Bytes, BytesMut};
-use futures::{Stream, StreamExt, stream};
-use headwater_protocol::{Entry, Error, ErrorCode, Event, RunId, Seq, Status, chat::Answer};
-use std::{collections::VecDeque, pin::Pin, time::Duration};
+use filter::Filtering;
+use futures::{Stream, StreamExt, future, stream};
+use headwater_protocol::{
+    BlockKind, BlockNo, Entry, Error, ErrorCode, Event, RunId, Seq, SpanNo, Status, chat::Answer,
+};
+use std::{
+    collections::{HashMap, VecDeque},
+    pin::Pin,
+    time::Duration,
+};
 use tokio::{
     sync::watch,
     time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until},
@@ -37,6 +48,20 @@ impl Engine {
             Some((stream::iter(entries), (source, cursor)))
         });
         Ok(batches.flatten())
+    }
+
+    /// The text of a run as it comes, and at the end its error, if it did not end well. Text of an attempt
+    /// that failed and was replaced comes as well.
+    ///
+    /// # Errors
+    /// See [`Engine::follow`].
+    pub async fn tokens(
+        &self,
+        run: RunId,
+    ) -> Result<impl Stream<Item = Result<Text, Error>> + Send + use<>, Error> {
+        let entries = self.follow(run, 0).await?;
+        let mut visible = Visible::default();
+        Ok(entries.filter_map(move |entry| future::ready(visible.take(entry))))
     }
 
     /// The same as frames of an event stream, with pings. It ends with the run, or when the connection
@@ -69,10 +94,81 @@ impl Engine {
             }
         }
         let reader = Reader::new(source, cursor, ready, Notices::of(self));
-        Ok(stream::unfold(reader, |mut reader| async move {
-            let bytes = reader.next().await?;
-            Some((bytes, reader))
-        }))
+        Ok(frames(reader))
+    }
+
+    /// The same with the entries of some spans only. A filter removes frames and changes none, so there
+    /// are no merged deltas and no snapshot, except the one that leads back. The beginning and the end of
+    /// the run always come.
+    ///
+    /// # Errors
+    /// See [`Engine::follow`].
+    pub async fn filtered_event_stream(
+        &self,
+        run: RunId,
+        after: Seq,
+        filter: Filter,
+    ) -> Result<impl Stream<Item = Bytes> + Send + use<>, Error> {
+        let source = self.log.source(run).await?;
+        let mut cursor = after;
+        let mut ready = VecDeque::from([hello(self)]);
+        if let Some(answer) = rewound(&source, after) {
+            cursor = answer.seq;
+            ready.push_back(snapshot_of(answer));
+        } else {
+            refuse_beyond(&source, after)?;
+        }
+        let filtering = Filtering::new(filter, &source, cursor).await;
+        let mut reader = Reader::new(source, cursor, ready, Notices::of(self));
+        reader.filtering = Some(filtering);
+        Ok(frames(reader))
+    }
+}
+
+fn frames(reader: Reader) -> impl Stream<Item = Bytes> + Send + use<> {
+    stream::unfold(reader, |mut reader| async move {
+        let bytes = reader.next().await?;
+        Some((bytes, reader))
+    })
+}
+
+/// Text of an answer, as [`Engine::tokens`] yields it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text {
+    /// The span of the model. Models that are asked at the same time take turns.
+    pub span: SpanNo,
+    /// The text, never empty.
+    pub text: String,
+}
+
+/// What [`Engine::tokens`] keeps of the entries before.
+#[derive(Default)]
+struct Visible {
+    blocks: HashMap<BlockNo, BlockKind>,
+}
+
+impl Visible {
+    /// What an entry means for whoever reads text only.
+    fn take(&mut self, entry: Entry) -> Option<Result<Text, Error>> {
+        match entry.event {
+            Event::BlockStarted { block, kind, .. }
+            | Event::BlockRelabelled { block, kind, .. } => {
+                self.blocks.insert(block, kind);
+                None
+            }
+            Event::Delta {
+                span, block, text, ..
+            } => {
+                let kind = self.blocks.get(&block);
+                let reads = matches!(kind, Some(BlockKind::Text | BlockKind::Refusal));
+                reads.then_some(Ok(Text { span, text }))
+            }
+            Event::RunFinished { status, error, .. } if status != Status::Ok => {
+                let stopped = || Error::new(ErrorCode::Stopped, "The answer was stopped.");
+                Some(Err(error.unwrap_or_else(stopped)))
+            }
+            _ => None,
+        }
     }
 }
 
@@ -151,6 +247,8 @@ struct Reader {
     notices: Pin<Box<dyn Future<Output = (Notice, Notices)> + Send>>,
     /// Whether nothing comes after what is ready.
     last: bool,
+    /// Which entries the reader gets, if not all.
+    filtering: Option<Filtering>,
 }
 
 impl Reader {
@@ -162,6 +260,7 @@ impl Reader {
             ready,
             notices: Box::pin(notices.next()),
             last: false,
+            filtering: None,
         }
     }
 
@@ -177,8 +276,17 @@ impl Reader {
                 // What is committed from here on wakes the wait below.
                 watch.borrow_and_update();
             }
-            self.cursor = self.source.read(self.cursor, &mut self.ready);
+            let before = self.cursor;
+            self.cursor = match &mut self.filtering {
+                Some(filtering) => filtering.read(&self.source, before, &mut self.ready),
+                None => self.source.read(before, &mut self.ready),
+            };
             if !self.ready.is_empty() {
+                continue;
+            }
+            if self.cursor > before {
+                // Nothing of it passed the filter, and there may be much of it.
+                tokio::task::yield_now().await;
                 continue;
             }
             let head = self.source.head();

@@ -77,6 +77,7 @@
 //!   [`Engine::builder`]; `examples/custom_provider.rs` is a whole one. Deadlines, retries, stops and
 //!   the log are the engine's.
 //! - A tool of your own: implement [`tool::Tool`], and [`Builder::tool`].
+//! - An observer of your own, which sees what runs do: [`observer`], and [`Builder::observer`].
 //! - A web front end: [`Engine::event_stream`] gives the frames of an event stream.
 //!
 //! # Where to find what
@@ -86,6 +87,8 @@
 //! - [`provider`]: what a model looks like, and the vendors. [`tool`]: what a model may call.
 //! - [`prompt`]: what a model is told of a conversation.
 //! - [`runs`]: one task for each run: attempts, deadlines, recovery.
+//! - [`observer`]: code that sees what runs do.
+//! - [`rewrite`]: changes what is written before it is in the log, such as a mask for secrets.
 //! - [`log`]: order. [`packed`]: a log as bytes. [`follow`]: a cursor on a log.
 //! - [`db`]: the file: schema, connections, and all SQL.
 //! - [`lock`]: one process for each folder. [`shutdown`]: the end.
@@ -103,10 +106,12 @@ pub mod health;
 pub mod journal;
 pub mod lock;
 pub mod log;
+pub mod observer;
 pub mod packed;
 pub mod prompt;
 pub mod provider;
 pub mod registry;
+pub mod rewrite;
 pub mod runs;
 pub mod shutdown;
 pub mod tool;

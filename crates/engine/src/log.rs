@@ -12,6 +12,7 @@ pub mod appender;
 pub mod batch;
 pub mod control;
 pub mod frame;
+pub(crate) mod gate;
 pub mod live;
 mod trouble;
 
@@ -24,7 +25,7 @@ use crate::{
         writer::Writer,
     },
     journal::{self, Durability, Files, Folder},
-    packed::{Packed, fold},
+    packed::{Item, Packed, fold},
 };
 use appender::{Appender, Runs};
 use bytes::Bytes;
@@ -47,6 +48,9 @@ pub const JOURNAL: &str = "journal";
 
 /// The pause after the first failed try to store a finished run in one piece, and the longest pause.
 const SETTLE_AGAIN: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(30)];
+
+/// The bytes of entries behind which [`Source::look_after`] ends.
+const LOOK: usize = 64 * 1024;
 
 /// The most entries that [`Source::entries_after`] returns.
 const BATCH: usize = 64;
@@ -115,6 +119,20 @@ impl Source {
         }
     }
 
+    /// Looks at the next entries after `after` without a copy: at most `most`, and no more behind the first
+    /// 64 KiB, because whoever writes the run waits meanwhile. Returns the number of the last one.
+    pub(crate) fn look_after(
+        &self,
+        after: Seq,
+        most: usize,
+        look: impl FnMut(Seq, u64, Item<'_>),
+    ) -> Seq {
+        match self {
+            Self::Live(live) => live.with_packed(|packed| look_after(packed, after, most, look)),
+            Self::Stored(packed) => look_after(packed, after, most, look),
+        }
+    }
+
     /// Looks at the fold of all entries so far without a copy.
     pub fn with_answer<R>(&self, look: impl FnOnce(&Answer) -> R) -> R {
         match self {
@@ -130,6 +148,27 @@ impl Source {
             Self::Stored(packed) => fold(packed),
         }
     }
+}
+
+fn look_after(
+    packed: &Packed,
+    after: Seq,
+    most: usize,
+    mut look: impl FnMut(Seq, u64, Item<'_>),
+) -> Seq {
+    let (mut last, mut bytes) = (after, 0);
+    for (seq, at, item) in packed.items_after(after).take(most) {
+        bytes += match item {
+            Item::Delta { text, .. } => text.len(),
+            Item::Json(json) => json.len(),
+        };
+        look(seq, at, item);
+        last = seq;
+        if bytes >= LOOK {
+            break;
+        }
+    }
+    last
 }
 
 /// Reads the log of a run beside the process that writes it, if there is one.

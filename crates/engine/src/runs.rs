@@ -30,7 +30,7 @@ use super::{
     provider::{ChatRequest, Provider},
     tool::Tools,
 };
-use crate::db::images::Images;
+use crate::{db::images::Images, rewrite::Rewrite};
 use attempt::Attempted;
 pub use clock::Deadlines;
 use futures::FutureExt;
@@ -43,7 +43,7 @@ use recorder::Recorder;
 use recovery::{Recovery, SoFar, Step};
 use serde_json::{Value, json};
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tool_calls::RequestedCall;
 use tracing::Instrument;
@@ -87,6 +87,8 @@ pub struct Job {
     pub tools: Tools,
     /// What to do about failures.
     pub recovery: Recovery,
+    /// What changes the texts before they are in the log.
+    pub rewrite: Option<Arc<dyn Rewrite>>,
     /// What is known of the providers.
     pub health: Arc<Health>,
     /// Cancelled when the server's grace period for running answers is over.
@@ -109,7 +111,10 @@ impl Job {
     async fn ended(&self) -> Outcome {
         tokio::select! {
             biased;
-            () = self.live.control.stop.cancelled() => Outcome::Stopped,
+            () = self.live.control.stop.cancelled() => match self.live.control.failure() {
+                Some(error) => Outcome::Vetoed(error.clone()),
+                None => Outcome::Stopped,
+            },
             () = self.cut.cancelled() => Outcome::Cut,
         }
     }
@@ -152,7 +157,7 @@ fn span_of(live: &Live) -> tracing::Span {
 }
 
 async fn write_run(job: Job, log: &Log) {
-    let mut recorder = Recorder::new(job.live.clone(), log);
+    let mut recorder = Recorder::new(job.live.clone(), log).rewriting(job.rewrite.clone());
     // A fault of ours ends this run and nothing else; what was noted before it stays in order.
     let work = AssertUnwindSafe(attempts(&job, &mut recorder)).catch_unwind();
     let outcome = work.await.unwrap_or_else(|_| {
@@ -162,9 +167,43 @@ async fn write_run(job: Job, log: &Log) {
         );
         Outcome::Failed(error.at("writing"))
     });
+    let outcome = match outcome {
+        Outcome::Whole(finish) => match seen_by_observers(&job, &mut recorder).await {
+            Ok(()) => Outcome::Whole(finish),
+            Err(ended) => ended,
+        },
+        other => other,
+    };
     let control = &job.live.control;
     control.note_closed();
     finish(recorder, outcome, control.asked()).await;
+}
+
+/// How long a run waits at its end for observers that may fail it.
+const OBSERVED: Duration = Duration::from_millis(if cfg!(test) { 300 } else { 30_000 });
+
+/// Waits until the observers that may fail the run have seen all of it.
+async fn seen_by_observers(job: &Job, recorder: &mut Recorder) -> Result<(), Outcome> {
+    let gates = job.live.gates();
+    if gates.iter().all(|gate| !gate.sees_all) {
+        return Ok(());
+    }
+    flush(job, recorder).await?;
+    committed(job, recorder).await?;
+    let seq = job.live.head().seq;
+    let seen = async {
+        for mut gate in gates.into_iter().filter(|gate| gate.sees_all) {
+            gate.reached(seq).await;
+        }
+    };
+    if unless_ended(job, timeout(OBSERVED, seen)).await?.is_err() {
+        let sentence = "An observer that this answer has to wait for did not come to its end.";
+        return Err(Outcome::Vetoed(
+            Error::new(ErrorCode::Internal, sentence).at("observing"),
+        ));
+    }
+    // An error at the last of these entries has been noted by now.
+    unless_ended(job, std::future::ready(())).await
 }
 
 /// Writes the last entry.
@@ -251,7 +290,7 @@ async fn attempts(job: &Job, recorder: &mut Recorder) -> Outcome {
                 (number, so_far, replaces) = (0, SoFar::default(), None);
                 tool_calls::run(job, attempted.span, calls, recorder).await
             }
-            Outcome::Stopped | Outcome::Cut => return attempted.outcome,
+            Outcome::Vetoed(_) | Outcome::Stopped | Outcome::Cut => return attempted.outcome,
         };
         if let Err(ended) = next {
             return ended;

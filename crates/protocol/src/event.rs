@@ -218,6 +218,30 @@ pub enum Event {
 }
 
 impl Event {
+    /// The span that it is about. Beginnings and ends of runs, and what belongs to the delivery, are about
+    /// none.
+    pub fn span(&self) -> Option<SpanNo> {
+        match self {
+            Self::SpanStarted { span, .. }
+            | Self::BlockStarted { span, .. }
+            | Self::Delta { span, .. }
+            | Self::BlockFinished { span, .. }
+            | Self::BlockRelabelled { span, .. }
+            | Self::Progress { span, .. }
+            | Self::Usage { span, .. }
+            | Self::Custom { span, .. }
+            | Self::ApprovalRequested { span, .. }
+            | Self::ApprovalGiven { span, .. }
+            | Self::SpanFinished { span, .. } => Some(*span),
+            Self::RunStarted { .. }
+            | Self::RunFinished { .. }
+            | Self::Ping { .. }
+            | Self::Snapshot { .. }
+            | Self::GoingAway { .. }
+            | Self::Unknown => None,
+        }
+    }
+
     /// Whether this is the last entry of a log.
     pub fn is_terminal(&self) -> bool {
         matches!(self, Self::RunFinished { .. })

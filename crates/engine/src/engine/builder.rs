@@ -5,8 +5,10 @@ use crate::{
     Config,
     lock::{self, Holder, Lock},
     log::Log,
+    observer::{Observer, Observers, Options},
     provider::Provider,
     registry::Registry,
+    rewrite::Rewrite,
     tool::{Tool, Tools},
 };
 use headwater_protocol::Error;
@@ -23,6 +25,9 @@ pub struct Builder {
     config: Config,
     providers: Vec<(String, Arc<dyn Provider>)>,
     tools: Vec<Arc<dyn Tool>>,
+    observers: Observers,
+    rewrite: Option<Arc<dyn Rewrite>>,
+    failed: Option<Error>,
     lock: Option<Lock>,
 }
 
@@ -32,6 +37,9 @@ impl Builder {
             config,
             providers: Vec::new(),
             tools: Vec::new(),
+            observers: Observers::default(),
+            rewrite: None,
+            failed: None,
             lock: None,
         }
     }
@@ -49,6 +57,25 @@ impl Builder {
         self
     }
 
+    /// Adds an observer of all runs that begin, with the usual [`Options`].
+    pub fn observer(self, observer: impl Observer) -> Self {
+        self.observer_with(observer, Options::default())
+    }
+
+    /// Adds an observer of all runs that begin.
+    pub fn observer_with(mut self, observer: impl Observer, options: Options) -> Self {
+        if let Err(why) = self.observers.add(observer, options) {
+            self.failed.get_or_insert(why);
+        }
+        self
+    }
+
+    /// Changes what models and tools write before it is in the log. The last call counts.
+    pub fn rewrite(self, rewrite: impl Rewrite) -> Self {
+        let rewrite = Some(Arc::new(rewrite) as Arc<dyn Rewrite>);
+        Self { rewrite, ..self }
+    }
+
     /// Uses a folder that [`lock::take`] has locked already.
     pub fn locked(mut self, lock: Lock) -> Self {
         self.lock = Some(lock);
@@ -58,11 +85,15 @@ impl Builder {
     /// Opens the engine.
     ///
     /// # Errors
-    /// See [`Engine::open`]; `invalid_request` also for a name that is taken or not allowed.
+    /// See [`Engine::open`]; `invalid_request` also for a name that is taken or not allowed, and
+    /// `internal` where no thread can be started for an observer.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn open(self) -> Result<Arc<Engine>, Error> {
+        if let Some(why) = self.failed {
+            return Err(why);
+        }
         let config = &self.config;
         let lock = match self.lock {
             Some(lock) => lock,
@@ -88,6 +119,8 @@ impl Builder {
         }
         let engine = Arc::new(Engine {
             lock: Some(lock),
+            observers: self.observers,
+            rewrite: self.rewrite,
             ..Engine::of(log, registry, tools, config)
         });
         tokio::spawn(close_lost(Arc::downgrade(&engine)));

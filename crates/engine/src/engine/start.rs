@@ -179,6 +179,7 @@ impl Engine {
             let live = Live::new(started.run, started.conversation, new.no, new.at, first);
             let live = Arc::new(live);
             self.log.begin(live.clone());
+            self.observers.begin(&live);
             (new, live)
         });
         Ok((started, begun))
@@ -234,6 +235,7 @@ impl Engine {
             earlier: earlier.cloned().collect(),
             tools: self.tools.clone(),
             recovery: self.recovery,
+            rewrite: self.rewrite.clone(),
             health: self.registry.health.clone(),
             cut: self.shutdown.cut.clone(),
         })

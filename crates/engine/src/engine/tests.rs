@@ -412,3 +412,41 @@ async fn a_log_without_a_writer_is_told_and_floods_no_reader() {
     assert!(begun.elapsed() >= Duration::from_millis(300));
     drop(pen);
 }
+
+#[tokio::test]
+async fn a_secret_that_is_split_over_two_deltas_is_nowhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config::new(folder.path());
+    config.default_model = Some("dictated/x".into());
+    let dictated = Dictated::default();
+    let mask = crate::rewrite::Mask::default().keys();
+    let engine = Engine::builder(config)
+        .provider("dictated", dictated.clone())
+        .rewrite(mask)
+        .open()
+        .unwrap();
+    let started = engine.start(message("Question")).await.unwrap();
+    let pen = soon(dictated.pen(started.conversation)).await;
+    let live = engine.log.live(started.run).unwrap();
+    let shown = |live: &Live| live.with_answer(|answer| answer.visible_text());
+    for piece in ["The key is sk-abc", "defghij", "klmnopq. Keep it"] {
+        pen.send(says(piece)).unwrap();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let mut head = live.watch();
+    let whole = "The key is [hidden]. Keep it";
+    drop(soon(head.wait_for(|_| shown(&live) == whole)).await);
+    // What may be the beginning of another one waits for its end.
+    pen.send(says(" s")).unwrap();
+    pen.send(ends()).unwrap();
+    soon(live.finished()).await;
+    assert_eq!(shown(&live), format!("{whole} s"));
+    let packed = live.packed();
+    let bytes = String::from_utf8_lossy(packed.as_bytes()).into_owned();
+    assert!(
+        !bytes.contains("sk-") && !bytes.contains("klmnop"),
+        "{bytes}"
+    );
+    let answer = crate::packed::fold(&packed);
+    assert_eq!(answer.hash, crate::packed::hash(&answer.visible_text()));
+}

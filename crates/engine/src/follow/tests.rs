@@ -91,3 +91,35 @@ async fn a_reader_that_saw_more_than_a_power_cut_left_is_led_back_and_told() {
     let refused = next.follow(run, seen.seq + 100).await;
     assert_eq!(refused.err().unwrap().code, ErrorCode::Conflict);
 }
+
+#[tokio::test]
+async fn the_tokens_of_a_run_end_with_its_error_if_it_has_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config::new(folder.path());
+    config.script = Some(Script::Builtin);
+    config.recovery.attempts = 1;
+    config.recovery.max_recoveries = 0;
+    let engine = Engine::open(&config).unwrap();
+    for (model, ends_well) in [("hello", true), ("reasoning", true), ("error-after", false)] {
+        let start = StartRun {
+            text: "Hello".into(),
+            model: Some(format!("scripted/{model}")),
+            ..StartRun::default()
+        };
+        let run = engine.start(start).await.unwrap().run;
+        let tokens = engine.tokens(run).await.unwrap();
+        let tokens: Vec<_> = tokens.collect().await;
+        let text: String = tokens
+            .iter()
+            .filter_map(|token| Some(token.as_ref().ok()?.text.as_str()))
+            .collect();
+        let source = engine.log.source(run).await.unwrap();
+        assert_eq!(text, source.answer().visible_text(), "{model}");
+        let errors: Vec<_> = tokens
+            .iter()
+            .filter_map(|token| token.as_ref().err())
+            .collect();
+        assert_eq!(errors.is_empty(), ends_well, "{model}");
+        assert_eq!(tokens.last().unwrap().is_ok(), ends_well, "{model}");
+    }
+}

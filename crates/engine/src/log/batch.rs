@@ -45,6 +45,12 @@ impl Batch {
         self.entries
     }
 
+    /// Whether all of them are pieces of text.
+    pub(super) fn is_text(&self) -> bool {
+        let mut entries = self.entries.iter();
+        entries.all(|entry| matches!(entry.event, Event::Delta { .. }))
+    }
+
     /// Whether the run's last entry is among them.
     pub(super) fn is_last(&self) -> bool {
         let last = self.entries.last();

@@ -1,6 +1,6 @@
 //! How a run is stopped from outside.
 
-use headwater_protocol::Seq;
+use headwater_protocol::{Error, Seq};
 use parking_lot::Mutex;
 use std::{sync::OnceLock, time::Duration};
 use tokio::time::Instant;
@@ -21,13 +21,31 @@ pub struct Control {
     pub(crate) stop: CancellationToken,
     asked: Mutex<Option<(Instant, Option<Seq>)>>,
     closed: OnceLock<Duration>,
+    failure: OnceLock<Error>,
 }
 
 impl Control {
     /// Asks for a stop. Only the first request counts.
     pub fn stop(&self, seen: Option<Seq>) {
-        self.asked.lock().get_or_insert((Instant::now(), seen));
+        let mut asked = self.asked.lock();
+        if self.failure.get().is_none() {
+            asked.get_or_insert((Instant::now(), seen));
+        }
         self.stop.cancel();
+    }
+
+    /// Ends the run with an error, unless it was asked to stop before.
+    pub(crate) fn fail(&self, why: Error) {
+        let asked = self.asked.lock();
+        if asked.is_none() && !self.stop.is_cancelled() {
+            let _ = self.failure.set(why);
+            self.stop.cancel();
+        }
+    }
+
+    /// The error that ends the run.
+    pub(crate) fn failure(&self) -> Option<&Error> {
+        self.failure.get()
     }
 
     /// The time from the request to stop until the provider was closed.

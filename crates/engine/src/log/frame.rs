@@ -36,6 +36,19 @@ pub fn delivery(event: &Event) -> Bytes {
     out.freeze()
 }
 
+/// Encodes one entry in its packed form, to the same bytes.
+pub(crate) fn encode_item(seq: Seq, item: Item<'_>, out: &mut BytesMut) {
+    match item {
+        Item::Json(json) => {
+            put_id(seq, out);
+            out.put_slice(b"data:");
+            out.put_slice(json);
+            out.put_slice(b"\n\n");
+        }
+        delta @ Item::Delta { .. } => encode(Some(seq), &delta.into_event(), out),
+    }
+}
+
 /// Encodes the entries after `after` for a reader that is behind. Successive deltas of one block
 /// become one delta with the number of the first in `from`. Stops after about `limit` bytes, and
 /// returns the frames with the cursor that they lead to.
@@ -59,15 +72,12 @@ pub fn merged(log: &Packed, after: Seq, limit: usize) -> (Bytes, Seq) {
                 run.get_or_insert_with(|| Merge::new(span, block, seq))
                     .push(seq, text);
             }
-            Item::Json(json) => {
+            Item::Json(_) => {
                 flush(run.take(), &mut out);
                 if out.len() >= limit {
                     return (out.freeze(), cursor);
                 }
-                put_id(seq, &mut out);
-                out.put_slice(b"data:");
-                out.put_slice(json);
-                out.put_slice(b"\n\n");
+                encode_item(seq, item, &mut out);
             }
         }
         cursor = seq;

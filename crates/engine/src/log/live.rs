@@ -6,6 +6,7 @@ use crate::{
         batch::{Batch, frames},
         control::Control,
         frame,
+        gate::Gate,
     },
     packed::{self, Item, Packed},
 };
@@ -48,7 +49,11 @@ pub struct Live {
     pub control: Arc<Control>,
     state: Mutex<State>,
     head: watch::Sender<Head>,
+    /// The same for whoever does not wait for text: told only when there is something else.
+    events: watch::Sender<Head>,
     deleted: AtomicBool,
+    /// Observers that the run waits for.
+    gates: Mutex<Vec<Gate>>,
 }
 
 #[derive(Debug, Default)]
@@ -119,16 +124,20 @@ impl Live {
             control: Arc::default(),
             state: Mutex::default(),
             head: watch::Sender::new(Head::default()),
+            events: watch::Sender::new(Head::default()),
             deleted: AtomicBool::new(false),
+            gates: Mutex::default(),
         };
         let mut state = live.state.lock();
         let newest = stored.len().saturating_sub(FRAMES as Seq);
         let newest: Vec<Entry> = stored.after(newest).collect();
         state.frames.extend(frames(&newest));
-        live.head.send_replace(Head {
+        let head = Head {
             seq: stored.len(),
             finished: stored.is_finished(),
-        });
+        };
+        live.head.send_replace(head);
+        live.events.send_replace(head);
         state.packed = stored;
         drop(state);
         live
@@ -136,7 +145,7 @@ impl Live {
 
     /// Takes entries that have been committed, and wakes the readers.
     pub fn publish(&self, batch: Batch) {
-        let finished = batch.is_last();
+        let (finished, is_text) = (batch.is_last(), batch.is_text());
         let seq = {
             let mut state = self.lock();
             state.packed.append(&batch.chunk);
@@ -147,6 +156,9 @@ impl Live {
             head.seq = seq;
             head.finished |= finished;
         });
+        if !is_text {
+            self.events.send_replace(self.head());
+        }
     }
 
     /// The end of the log as far as it is written.
@@ -157,6 +169,11 @@ impl Live {
     /// Notifies of every change of [`Live::head`].
     pub fn watch(&self) -> watch::Receiver<Head> {
         self.head.subscribe()
+    }
+
+    /// Notifies of every entry that is no piece of text, and not of text alone.
+    pub(crate) fn watch_events(&self) -> watch::Receiver<Head> {
+        self.events.subscribe()
     }
 
     /// Waits for the last entry.
@@ -173,6 +190,16 @@ impl Live {
     /// Looks at the fold without copying it.
     pub fn with_answer<R>(&self, look: impl FnOnce(&Answer) -> R) -> R {
         look(self.lock().answer())
+    }
+
+    /// Lets the run wait for an observer.
+    pub(crate) fn add_gate(&self, gate: Gate) {
+        self.gates.lock().push(gate);
+    }
+
+    /// The observers that the run waits for.
+    pub(crate) fn gates(&self) -> Vec<Gate> {
+        self.gates.lock().clone()
     }
 
     /// A copy of the log, to be stored in one piece.

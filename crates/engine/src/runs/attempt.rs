@@ -352,7 +352,7 @@ impl Attempt<'_> {
         match &outcome {
             Outcome::Whole(_) => job.health.answered(&job.candidates[candidate].name),
             Outcome::Failed(error) => job.failed(candidate, error),
-            Outcome::Stopped | Outcome::Cut => {}
+            Outcome::Vetoed(_) | Outcome::Stopped | Outcome::Cut => {}
         }
         let ms = |time: Duration| time.as_millis() as u64;
         let first_content_ms = self.waited.map(ms);

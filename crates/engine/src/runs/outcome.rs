@@ -9,6 +9,8 @@ pub(super) enum Outcome {
     Whole(Finish),
     /// It failed.
     Failed(Error),
+    /// An observer that may do so failed the run.
+    Vetoed(Error),
     /// The person stopped it.
     Stopped,
     /// The server's grace period for running answers is over.
@@ -20,7 +22,7 @@ impl Outcome {
     pub(super) fn end(&self) -> (Status, Option<Error>) {
         match self {
             Self::Whole(_) => (Status::Ok, None),
-            Self::Failed(error) => (Status::Error, Some(error.clone())),
+            Self::Failed(error) | Self::Vetoed(error) => (Status::Error, Some(error.clone())),
             Self::Stopped => (Status::Cancelled, None),
             Self::Cut => {
                 let error = Error::new(

@@ -6,6 +6,7 @@ use crate::{
     log::{Log, appender::Appender, control::Stop, live::Live},
     packed::{State, hash},
     provider::Image,
+    rewrite::{self, Rewrite, Rewriter},
 };
 use gaps::Gaps;
 use headwater_protocol::{
@@ -28,7 +29,6 @@ const SHOWN_AFTER: Duration = Duration::from_secs(1);
 
 /// The one writer of a run. [`Recorder::note`] collects entries, and [`Recorder::flush`] hands them
 /// to the log together.
-#[derive(Debug)]
 pub struct Recorder {
     live: Arc<Live>,
     appender: Appender,
@@ -43,6 +43,7 @@ pub struct Recorder {
     blocks: BTreeMap<(SpanNo, u32), OpenBlock>,
     /// Images whose blocks are noted and that are not stored yet.
     images: VecDeque<(ImageId, Image)>,
+    rewrite: Option<Arc<dyn Rewrite>>,
     block_count: BlockNo,
     span_count: SpanNo,
     usage: Usage,
@@ -50,12 +51,12 @@ pub struct Recorder {
     gaps: Gaps,
 }
 
-#[derive(Debug)]
 struct OpenBlock {
     block: BlockNo,
     kind: BlockKind,
     /// Bytes of text so far.
     length: u64,
+    rewriter: Option<Box<dyn Rewriter>>,
 }
 
 /// How a span ended.
@@ -109,11 +110,17 @@ impl Recorder {
             held: Held::default(),
             blocks: BTreeMap::new(),
             images: VecDeque::new(),
+            rewrite: None,
             block_count: 0,
             span_count: 0,
             usage: Usage::default(),
             gaps: Gaps::default(),
         }
+    }
+
+    /// Rewrites what is noted from now on.
+    pub fn rewriting(self, rewrite: Option<Arc<dyn Rewrite>>) -> Self {
+        Self { rewrite, ..self }
     }
 
     /// Milliseconds since the run was accepted.
@@ -127,7 +134,10 @@ impl Recorder {
     }
 
     /// Notes an event. Nobody sees it before the next flush is committed.
-    pub fn note(&mut self, event: Event) {
+    pub fn note(&mut self, mut event: Event) {
+        if let Some(all) = &self.rewrite {
+            rewrite_facts(&**all, &mut event);
+        }
         self.held.count(&event);
         self.seq += 1;
         self.batch.push(Entry {
@@ -148,10 +158,17 @@ impl Recorder {
         self.held.excess()
     }
 
-    /// Hands the noted entries to the log. Waits for images to be stored, and as long as the disk does
-    /// not take the entries. Dropping the future meanwhile loses nothing: until the log has them, they
-    /// stay noted for the next flush.
+    /// Hands the noted entries to the log. Waits for images to be stored, as long as the disk does not
+    /// take the entries, and for observers that the run waits for. Dropping the future meanwhile loses
+    /// nothing: until the log has them, they stay noted for the next flush.
     pub async fn flush(&mut self) {
+        self.append().await;
+        for mut gate in self.live.gates() {
+            gate.room(self.seq).await;
+        }
+    }
+
+    async fn append(&mut self) {
         if self.batch.is_empty() {
             return;
         }
@@ -178,6 +195,7 @@ impl Recorder {
             block,
             kind,
             length: 0,
+            rewriter: self.rewrite.as_ref().and_then(|all| all.block(kind)),
         };
         self.blocks.insert((span, index), open);
         self.note(Event::BlockStarted {
@@ -201,18 +219,24 @@ impl Recorder {
     /// Notes text of an open block that is no token of a model, such as the output of a tool. Returns
     /// the same as [`Recorder::text`].
     pub fn output(&mut self, span: SpanNo, index: u32, text: String) -> bool {
-        if let Some(open) = self.blocks.get_mut(&(span, index)) {
-            open.length += text.len() as u64;
-            let (block, kind) = (open.block, open.kind);
+        let Some(open) = self.blocks.get_mut(&(span, index)) else {
+            return false;
+        };
+        let text = match &mut open.rewriter {
+            Some(rewriter) => rewriter.push(&text),
+            None => text,
+        };
+        open.length += text.len() as u64;
+        let (block, kind, written) = (open.block, open.kind, !text.is_empty());
+        if written {
             self.note(Event::Delta {
                 span,
                 block,
                 text,
                 from: None,
             });
-            return matches!(kind, BlockKind::Text | BlockKind::Refusal);
         }
-        false
+        written && matches!(kind, BlockKind::Text | BlockKind::Refusal)
     }
 
     /// Notes that an open block is of another kind than it seemed. The same holds for the text of
@@ -237,14 +261,42 @@ impl Recorder {
 
     /// Notes the end of a block. Does nothing if it is not open.
     pub fn close(&mut self, span: SpanNo, index: u32, value: Value) {
-        if let Some(OpenBlock { block, length, .. }) = self.blocks.remove(&(span, index)) {
-            self.note(Event::BlockFinished {
+        self.close_block(span, index, value, false);
+    }
+
+    fn close_block(&mut self, span: SpanNo, index: u32, mut value: Value, breaks_off: bool) {
+        let Some(mut open) = self.blocks.remove(&(span, index)) else {
+            return;
+        };
+        match &self.rewrite {
+            Some(all) if open.kind == BlockKind::Reasoning => {
+                rewrite::reasoning(&**all, &mut value);
+            }
+            Some(all) => all.value(&mut value),
+            None => {}
+        }
+        let block = open.block;
+        let rest = open
+            .rewriter
+            .map_or_else(String::new, |mut one| match breaks_off {
+                true => one.break_off(),
+                false => one.finish(),
+            });
+        open.length += rest.len() as u64;
+        if !rest.is_empty() {
+            self.note(Event::Delta {
                 span,
                 block,
-                length,
-                value,
+                text: rest,
+                from: None,
             });
         }
+        self.note(Event::BlockFinished {
+            span,
+            block,
+            length: open.length,
+            value,
+        });
     }
 
     /// Notes the end of a span and of its open blocks, with its timing.
@@ -265,7 +317,7 @@ impl Recorder {
         let mut open: Vec<(BlockNo, u32)> = open.map(|(key, open)| (open.block, key.1)).collect();
         open.sort_unstable();
         for (_, index) in open {
-            self.close(span, index, Value::Null);
+            self.close_block(span, index, Value::Null, end.status != Status::Ok);
         }
         self.usage = self.usage.plus(end.usage);
         self.note(Event::SpanFinished {
@@ -283,7 +335,7 @@ impl Recorder {
     /// stopped had on the screen, and in any case what was in the log `SHOWN_AFTER` before.
     pub async fn finish(mut self, status: Status, error: Option<Error>, stop: Option<Stop>) {
         self.keep_last_images().await;
-        self.flush().await;
+        self.append().await;
         self.committed().await;
         let whole = self.live.with_answer(|answer| answer.visible_text());
         let kept = match stop {
@@ -311,7 +363,7 @@ impl Recorder {
             length,
             hash,
         });
-        self.flush().await;
+        self.append().await;
         self.committed().await;
     }
 
@@ -333,5 +385,39 @@ impl Recorder {
         self.timing.last_token = Some(now);
         self.timing.chunks += 1;
         self.gaps.token(now);
+    }
+}
+
+/// Rewrites what an event says beside the text of blocks. The name of a tool in a call stays, because the
+/// tool is found by it.
+fn rewrite_facts(all: &dyn Rewrite, event: &mut Event) {
+    match event {
+        Event::SpanStarted { name, input, .. } => {
+            rewrite::text(all, name);
+            all.value(input);
+        }
+        Event::SpanFinished {
+            output,
+            finish,
+            error,
+            ..
+        } => {
+            all.value(output);
+            if let Some(finish) = finish {
+                rewrite::text(all, &mut finish.word);
+            }
+            if let Some(error) = error {
+                rewrite::text(all, &mut error.message);
+            }
+        }
+        Event::RunFinished {
+            error: Some(error), ..
+        }
+        | Event::Progress {
+            stage: Stage::Retrying { error, .. },
+            ..
+        } => rewrite::text(all, &mut error.message),
+        Event::Custom { data, .. } => all.value(data),
+        _ => {}
     }
 }

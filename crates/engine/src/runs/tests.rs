@@ -72,6 +72,7 @@ fn job(live: &Arc<Live>, script: &str, models: &[&str]) -> Job {
         tools: true,
     };
     Job {
+        rewrite: None,
         live: live.clone(),
         candidates: models.iter().map(candidate).collect(),
         request: ChatRequest::default(),

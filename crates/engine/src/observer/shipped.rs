@@ -1,0 +1,19 @@
+//! Observers that come with the engine.
+
+mod collect;
+mod final_answer;
+mod json_lines;
+mod listeners;
+mod metrics;
+mod tokens;
+mod trace;
+mod webhook;
+
+pub use collect::{RunCollector, UsageByModel};
+pub use final_answer::FinalAnswer;
+pub use json_lines::JsonLines;
+pub use listeners::Listeners;
+pub use metrics::Metrics;
+pub use tokens::Tokens;
+pub use trace::Trace;
+pub use webhook::Webhook;
