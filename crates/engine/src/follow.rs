@@ -77,23 +77,14 @@ impl Engine {
         after: Seq,
         snapshot: bool,
     ) -> Result<impl Stream<Item = Bytes> + Send + use<>, Error> {
-        let source = self.log.source(run).await?;
-        let mut cursor = after;
-        let mut ready = VecDeque::from([hello(self)]);
-        if let Some(answer) = rewound(&source, after) {
-            cursor = answer.seq;
-            ready.push_back(snapshot_of(answer));
-        } else {
-            refuse_beyond(&source, after)?;
-            if snapshot {
-                let answer = source.answer();
-                if answer.seq > after {
-                    cursor = answer.seq;
-                    ready.push_back(snapshot_of(answer));
-                }
+        let mut reader = self.reader(run, after).await?;
+        // Whoever was led back has a snapshot already.
+        if snapshot && reader.cursor == after {
+            let answer = reader.source.answer();
+            if answer.seq > after {
+                reader.begin_with(answer);
             }
         }
-        let reader = Reader::new(source, cursor, ready, Notices::of(self));
         Ok(frames(reader))
     }
 
@@ -109,19 +100,25 @@ impl Engine {
         after: Seq,
         filter: Filter,
     ) -> Result<impl Stream<Item = Bytes> + Send + use<>, Error> {
-        let source = self.log.source(run).await?;
-        let mut cursor = after;
-        let mut ready = VecDeque::from([hello(self)]);
-        if let Some(answer) = rewound(&source, after) {
-            cursor = answer.seq;
-            ready.push_back(snapshot_of(answer));
-        } else {
-            refuse_beyond(&source, after)?;
-        }
-        let filtering = Filtering::new(filter, &source, cursor).await;
-        let mut reader = Reader::new(source, cursor, ready, Notices::of(self));
+        let mut reader = self.reader(run, after).await?;
+        let filtering = Filtering::new(filter, &reader.source, reader.cursor).await;
         reader.filtering = Some(filtering);
         Ok(frames(reader))
+    }
+
+    /// A reader of the frames after `after`, which has to be in the log, unless a power cut took it back.
+    async fn reader(&self, run: RunId, after: Seq) -> Result<Reader, Error> {
+        let source = self.log.source(run).await?;
+        let led_back = rewound(&source, after);
+        if led_back.is_none() {
+            refuse_beyond(&source, after)?;
+        }
+        let ready = VecDeque::from([hello(self)]);
+        let mut reader = Reader::new(source, after, ready, Notices::of(self));
+        if let Some(answer) = led_back {
+            reader.begin_with(answer);
+        }
+        Ok(reader)
     }
 }
 
@@ -262,6 +259,12 @@ impl Reader {
             last: false,
             filtering: None,
         }
+    }
+
+    /// Sends a state in place of the entries that led to it.
+    fn begin_with(&mut self, answer: Answer) {
+        self.cursor = answer.seq;
+        self.ready.push_back(snapshot_of(answer));
     }
 
     async fn next(&mut self) -> Option<Bytes> {
