@@ -47,40 +47,43 @@ const LONGEST: usize = 256;
 ///
 /// A secret whose halves are in two attempts or in two blocks is not known as one.
 #[derive(Clone, Debug, Default)]
-pub struct Mask {
+pub struct Mask(Arc<Secrets>);
+
+/// What is hidden.
+#[derive(Clone, Debug, Default)]
+struct Secrets {
     words: Vec<String>,
     has_keys: bool,
 }
 
 impl Mask {
     /// Hides keys: `sk-…`, `ghp_…`, `AKIA…` and their like.
-    pub fn keys(self) -> Self {
-        Self {
-            has_keys: true,
-            ..self
-        }
+    pub fn keys(mut self) -> Self {
+        Arc::make_mut(&mut self.0).has_keys = true;
+        self
     }
 
     /// Hides a word, wherever it stands and exactly as it is written. An empty one changes nothing.
     pub fn word(mut self, word: impl Into<String>) -> Self {
         let word = word.into();
         if !word.is_empty() {
-            self.words.push(word);
+            let words = &mut Arc::make_mut(&mut self.0).words;
+            words.push(word);
             // Of two that begin alike, the longer one is hidden.
-            self.words.sort_by_key(|word| std::cmp::Reverse(word.len()));
+            words.sort_by_key(|word| std::cmp::Reverse(word.len()));
         }
         self
     }
 
     /// A whole text without its secrets.
-    fn hidden(self: &Arc<Self>, text: &str) -> String {
+    fn hidden(&self, text: &str) -> String {
         let mut masking = self.text();
         let mut hidden = masking.push(text);
         hidden += &masking.finish();
         hidden
     }
 
-    fn text(self: &Arc<Self>) -> Masking {
+    fn text(&self) -> Masking {
         Masking {
             mask: self.clone(),
             held: String::new(),
@@ -92,23 +95,21 @@ impl Mask {
 
 impl Rewrite for Mask {
     fn block(&self, kind: BlockKind) -> Option<Box<dyn Rewriter>> {
-        let mask = Arc::new(self.clone());
         Some(match kind {
             BlockKind::ToolInput => Box::new(Arguments {
-                mask,
+                mask: self.clone(),
                 held: String::new(),
             }),
-            _ => Box::new(mask.text()),
+            _ => Box::new(self.text()),
         })
     }
 
     fn value(&self, value: &mut Value) {
-        let mask = Arc::new(self.clone());
-        hide_in(&mask, value);
+        hide_in(self, value);
     }
 }
 
-fn hide_in(mask: &Arc<Mask>, value: &mut Value) {
+fn hide_in(mask: &Mask, value: &mut Value) {
     match value {
         Value::String(text) => *text = mask.hidden(text),
         Value::Array(items) => items.iter_mut().for_each(|item| hide_in(mask, item)),
@@ -132,7 +133,7 @@ fn hide_in(mask: &Arc<Mask>, value: &mut Value) {
 
 /// The arguments of a call, which are JSON if the model made no mistake.
 struct Arguments {
-    mask: Arc<Mask>,
+    mask: Mask,
     held: String,
 }
 
@@ -168,7 +169,7 @@ impl Rewriter for Arguments {
 
 /// A text that is being masked.
 struct Masking {
-    mask: Arc<Mask>,
+    mask: Mask,
     /// The end of the text, which may be the beginning of a secret.
     held: String,
     /// The last character before it.
@@ -226,7 +227,7 @@ impl Masking {
     fn look(&self, place: usize, is_end: bool) -> Found {
         let rest = &self.held[place..];
         let mut perhaps = false;
-        for word in &self.mask.words {
+        for word in &self.mask.0.words {
             if rest.starts_with(word) {
                 return if perhaps {
                     Found::Perhaps
@@ -238,7 +239,7 @@ impl Masking {
             perhaps |= !is_end && word.starts_with(rest);
         }
         let begins = !self.last.is_some_and(is_key_character);
-        if self.mask.has_keys && begins {
+        if self.mask.0.has_keys && begins {
             for (prefix, least) in KEYS {
                 let Some(tail) = rest.strip_prefix(prefix) else {
                     perhaps |= !is_end && prefix.starts_with(rest);
@@ -286,7 +287,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn hidden(mask: &Mask, pieces: &[&str]) -> String {
-        let mut masking = Arc::new(mask.clone()).text();
+        let mut masking = mask.text();
         let mut out: String = pieces.iter().map(|piece| masking.push(piece)).collect();
         out += &masking.finish();
         out
@@ -341,7 +342,7 @@ mod tests {
             ("It is sk-abcde", "It is [hidden]"),
             ("It is over", "It is over"),
         ] {
-            let mut masking = Arc::new(mask()).text();
+            let mut masking = mask().text();
             let shown = masking.push(text) + &masking.break_off();
             assert_eq!(shown, expected);
         }
@@ -373,7 +374,7 @@ mod tests {
 
     #[test]
     fn ordinary_text_is_not_held_back_and_values_are_masked_deeply() {
-        let mut masking = Arc::new(mask()).text();
+        let mut masking = mask().text();
         assert_eq!(masking.push("Hello, wor"), "Hello, wor");
         assert_eq!(masking.push("ld. b"), "ld. ");
         assert_eq!(masking.push("oats"), "boats");
