@@ -264,7 +264,7 @@ pub trait Observer: Send + Sync + 'static {
 
 /// Something that an observer is told.
 #[derive(Clone, Copy, Debug)]
-enum Told<'a> {
+pub(crate) enum Told<'a> {
     RunStarted(&'a Run),
     RunFinished(&'a Run, RunFinished<'a>),
     SpanStarted(At<'a>),
@@ -280,7 +280,7 @@ enum Told<'a> {
 }
 
 /// An [`Observer`] of any type.
-trait AnyObserver: Send + Sync {
+pub(crate) trait AnyObserver: Send + Sync {
     fn name(&self) -> &str;
     fn interest(&self) -> Interest;
     fn tell<'a>(&'a self, told: Told<'a>) -> BoxFuture<'a, Observed>;

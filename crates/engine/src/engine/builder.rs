@@ -5,7 +5,7 @@ use crate::{
     Config,
     lock::{self, Holder, Lock},
     log::Log,
-    observer::{Observer, Observers, Options},
+    observer::{AnyObserver, Observer, Observers, Options},
     provider::Provider,
     registry::Registry,
     rewrite::Rewrite,
@@ -25,9 +25,8 @@ pub struct Builder {
     config: Config,
     providers: Vec<(String, Arc<dyn Provider>)>,
     tools: Vec<Arc<dyn Tool>>,
-    observers: Observers,
+    observers: Vec<(Arc<dyn AnyObserver>, Options)>,
     rewrite: Option<Arc<dyn Rewrite>>,
-    failed: Option<Error>,
     lock: Option<Lock>,
 }
 
@@ -37,9 +36,8 @@ impl Builder {
             config,
             providers: Vec::new(),
             tools: Vec::new(),
-            observers: Observers::default(),
+            observers: Vec::new(),
             rewrite: None,
-            failed: None,
             lock: None,
         }
     }
@@ -64,9 +62,7 @@ impl Builder {
 
     /// Adds an observer of all runs that begin.
     pub fn observer_with(mut self, observer: impl Observer, options: Options) -> Self {
-        if let Err(why) = self.observers.add(observer, options) {
-            self.failed.get_or_insert(why);
-        }
+        self.observers.push((Arc::new(observer), options));
         self
     }
 
@@ -91,9 +87,6 @@ impl Builder {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn open(self) -> Result<Arc<Engine>, Error> {
-        if let Some(why) = self.failed {
-            return Err(why);
-        }
         let config = &self.config;
         let lock = match self.lock {
             Some(lock) => lock,
@@ -119,7 +112,7 @@ impl Builder {
         }
         let engine = Arc::new(Engine {
             lock: Some(lock),
-            observers: self.observers,
+            observers: Observers::start(self.observers)?,
             rewrite: self.rewrite,
             ..Engine::of(log, registry, tools, config)
         });

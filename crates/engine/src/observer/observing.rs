@@ -26,7 +26,7 @@ use std::{
     panic::AssertUnwindSafe,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -74,21 +74,19 @@ impl Observation {
 }
 
 /// The observers of all runs.
-#[derive(Clone)]
 pub(crate) struct Observers {
     all: Vec<Registered>,
     active: Arc<watch::Sender<usize>>,
 }
 
-#[derive(Clone)]
 struct Registered {
     observer: Arc<dyn AnyObserver>,
     options: Options,
     thread: mpsc::UnboundedSender<Observing>,
     /// How many runs it follows.
     open: Arc<watch::Sender<usize>>,
-    /// How many runs it was not shown.
-    passed_over: Arc<AtomicU64>,
+    /// Whether it was said that it is not shown all runs.
+    is_told: AtomicBool,
 }
 
 impl Default for Observers {
@@ -101,24 +99,28 @@ impl Default for Observers {
 }
 
 impl Observers {
-    /// Adds an observer of all runs that begin from now on, and starts its thread.
-    pub(crate) fn add(&mut self, observer: impl Observer, options: Options) -> Result<(), Error> {
-        self.all.push(Registered {
-            observer: Arc::new(observer),
-            options,
-            thread: thread()?,
-            open: Arc::new(watch::Sender::new(0)),
-            passed_over: Arc::default(),
+    /// Starts a thread for each observer of all runs that begin from now on.
+    pub(crate) fn start(wanted: Vec<(Arc<dyn AnyObserver>, Options)>) -> Result<Self, Error> {
+        let registered = wanted.into_iter().map(|(observer, options)| {
+            Ok(Registered {
+                observer,
+                options,
+                thread: thread()?,
+                open: Arc::new(watch::Sender::new(0)),
+                is_told: AtomicBool::new(false),
+            })
         });
-        Ok(())
+        Ok(Self {
+            all: registered.collect::<Result<_, Error>>()?,
+            ..Self::default()
+        })
     }
 
     /// Lets all of them follow a run that begins.
     pub(crate) fn begin(&self, live: &Arc<Live>) {
         for one in &self.all {
             if *one.open.borrow() >= MOST_RUNS {
-                let before = one.passed_over.fetch_add(1, Ordering::Relaxed);
-                if before == 0 {
+                if !one.is_told.swap(true, Ordering::Relaxed) {
                     tracing::warn!(
                         runs = MOST_RUNS,
                         "an observer follows too many runs and is not shown the next ones"
@@ -385,7 +387,7 @@ impl Observing {
                 }
                 continue;
             }
-            let behind = head.seq - self.cursor.max(self.came_at).min(head.seq);
+            let behind = head.seq.saturating_sub(self.cursor.max(self.came_at));
             let is_behind = behind > self.options.queue();
             if is_behind && self.options.overflow == Overflow::Detach {
                 let lost = head.seq - self.cursor;
