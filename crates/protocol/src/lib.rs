@@ -32,6 +32,12 @@ pub use ids::{BlockNo, ConversationId, ImageId, MessageId, RunId, Seq, SpanNo, U
 pub use models::{Catalog, ModelInfo, ProviderState};
 pub use usage::{Timing, Usage};
 
+/// A [`Status`], an [`ErrorCode`] or another kind without fields, as it is on the wire: one word.
+pub fn word(kind: impl serde::Serialize) -> String {
+    let word = serde_json::to_value(kind).unwrap_or_default();
+    word.as_str().unwrap_or_default().to_owned()
+}
+
 /// The version of this contract, carried by [`Event::RunStarted`].
 pub const PROTOCOL_VERSION: u32 = 1;
 

@@ -4,7 +4,7 @@
 
 use super::{DbError, search};
 use crate::packed::{self, Packed};
-use headwater_protocol::{Error, RunId, Status};
+use headwater_protocol::{Error, RunId, Status, word};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// The number of a run in the database; `None` if there is no such run.
@@ -125,7 +125,7 @@ pub(crate) fn compact(
     packed: &Packed,
     status: Status,
 ) -> rusqlite::Result<()> {
-    let status = status_word(status);
+    let status = word(status);
     let there = db
         .prepare_cached("UPDATE run SET status = ?2 WHERE no = ?1")?
         .execute(params![no, status])?;
@@ -154,12 +154,4 @@ pub(crate) fn oldest_journal(db: &Connection) -> Result<u64, DbError> {
 pub(crate) fn set_oldest_journal(db: &Connection, oldest: u64) -> rusqlite::Result<()> {
     let mut set = db.prepare_cached("UPDATE journal SET oldest = ?1")?;
     set.execute([oldest.cast_signed()]).map(|_| ())
-}
-
-/// A [`Status`] as it is stored: the same word as on the wire.
-pub fn status_word(status: Status) -> String {
-    serde_json::to_value(status)
-        .ok()
-        .and_then(|word| word.as_str().map(str::to_owned))
-        .unwrap_or_default()
 }

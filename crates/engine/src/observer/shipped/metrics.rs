@@ -3,7 +3,7 @@
 use crate::observer::{
     At, Interest, Observed, Observer, Run, RunFinished, SpanFinished, gen_ai as names,
 };
-use headwater_protocol::{Error, Status, Usage};
+use headwater_protocol::{Usage, word};
 use parking_lot::Mutex;
 use prometheus_client::{
     encoding::text::encode_registry,
@@ -114,21 +114,11 @@ impl Metrics {
     }
 
     fn duration(&self, mut labels: Labels, end: &SpanFinished<'_>) {
-        labels.extend(end.error.map(|why| (names::ERROR, code(why))));
+        labels.extend(end.error.map(|why| (names::ERROR, word(why.code))));
         self.durations
             .get_or_create(&labels)
             .observe(end.took.as_secs_f64());
     }
-}
-
-fn code(why: &Error) -> String {
-    let code = serde_json::to_value(why.code).unwrap_or_default();
-    code.as_str().unwrap_or_default().to_owned()
-}
-
-fn word(status: Status) -> String {
-    let word = serde_json::to_value(status).unwrap_or_default();
-    word.as_str().unwrap_or_default().to_owned()
 }
 
 /// The labels of a model that is named `provider/model`.
