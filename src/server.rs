@@ -21,6 +21,7 @@ mod policy;
 pub mod router;
 pub mod state;
 pub mod status;
+pub mod timing;
 pub mod trace;
 
 pub use router::router;

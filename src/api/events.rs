@@ -2,7 +2,10 @@
 //! the headers of the answer.
 
 use super::{ApiError, SseBody};
-use crate::server;
+use crate::server::{
+    self,
+    timing::{self, SERVER_TIMING},
+};
 use axum::{
     extract::RawQuery,
     http::{HeaderMap, HeaderName, HeaderValue, header},
@@ -27,9 +30,15 @@ pub(super) async fn follow_from_request(
     let headers: HeaderMap = leptos_axum::extract().await.unwrap_or_default();
     let last = headers.get("last-event-id").map(parse_cursor).transpose()?;
     let after = last.max(after).unwrap_or(0);
-    let body = match filter().await? {
-        Some(filter) => SseBody::new(engine.filtered_event_stream(run, after, filter).await?),
-        None => SseBody::new(engine.event_stream(run, after, snapshot).await?),
+    let (timing, body) = match filter().await? {
+        Some(filter) => {
+            let stream = engine.filtered_event_stream(run, after, filter).await?;
+            (stream.timing, SseBody::new(stream.frames))
+        }
+        None => {
+            let stream = engine.event_stream(run, after, snapshot).await?;
+            (stream.timing, SseBody::new(stream.frames))
+        }
     };
     if let Some(response) = use_context::<ResponseOptions>() {
         // Whatever stands between must neither keep, nor change, nor collect these bytes.
@@ -41,6 +50,10 @@ pub(super) async fn follow_from_request(
             HeaderName::from_static("x-accel-buffering"),
             HeaderValue::from_static("no"),
         );
+        let timing = timing.map(|timing| HeaderValue::from_str(&timing::of_run(&timing)));
+        if let Some(Ok(timing)) = timing {
+            response.insert_header(SERVER_TIMING, timing);
+        }
     }
     Ok(body)
 }

@@ -1,5 +1,6 @@
-//! The log of requests: a span around each, and one event at its end.
+//! The log of requests: a span around each, and one event at its end. The same time goes to the client.
 
+use super::timing;
 use axum::{
     extract::{MatchedPath, Request},
     middleware::Next,
@@ -20,8 +21,10 @@ pub async fn requests(request: Request, next: Next) -> Response {
     let route = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
     let span = tracing::info_span!("request", method = %request.method(), route);
     let begun = Instant::now();
-    let response = next.run(request).instrument(span.clone()).await;
-    span.in_scope(|| log(&response, route, begun.elapsed()));
+    let mut response = next.run(request).instrument(span.clone()).await;
+    let latency = begun.elapsed();
+    timing::add_request(response.headers_mut(), latency);
+    span.in_scope(|| log(&response, route, latency));
     response
 }
 

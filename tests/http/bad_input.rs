@@ -261,7 +261,7 @@ async fn a_full_disk_is_said_and_loses_nothing_that_was_seen() {
         .event_stream(started.run, 0, false)
         .await
         .expect("follows");
-    let mut stream = Box::pin(stream);
+    let mut stream = Box::pin(stream.frames);
     let mut decoder = headwater_engine::provider::sse::Decoder::new();
     let mut seen = Answer::default();
     let notice = tokio::time::timeout(crate::harness::PATIENCE, async {

@@ -305,3 +305,29 @@ async fn only_the_last_answer_can_be_continued_and_only_it_is_offered() {
     assert_eq!(server.api.load(&first).await.messages.len(), 4);
     server.api.again("continue", last.run).await.expect("on");
 }
+
+#[tokio::test]
+async fn server_timing_says_where_the_time_went() {
+    let server = InProcess::start().await;
+    let metrics = async |path: &str| {
+        let response = server.api.get(path).await;
+        let header = &response.headers()["server-timing"];
+        let metrics = header.to_str().expect("text").split(", ");
+        let metrics = metrics.map(|metric| {
+            let (name, ms) = metric.split_once(";dur=").expect("a metric");
+            (name.to_owned(), ms.parse::<f64>().expect("milliseconds"))
+        });
+        metrics.collect::<Vec<_>>()
+    };
+    let listed = metrics("/api/conversations/list").await;
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].0, "request");
+    let started = server.api.start("hello", "Hello").await;
+    let answer = server.api.fold(started.run).await;
+    let events = metrics(&format!("/api/runs/events?run={}", started.run)).await;
+    let names: Vec<_> = events.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["headwater", "queue", "provider", "request"]);
+    let first_token = answer.timing.and_then(|timing| timing.first_token);
+    let sum: f64 = events[..3].iter().map(|(_, ms)| ms).sum();
+    assert_eq!(Some(sum as u64), first_token);
+}

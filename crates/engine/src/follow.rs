@@ -16,7 +16,8 @@ use bytes::{Bytes, BytesMut};
 use filter::Filtering;
 use futures::{Stream, StreamExt, future, stream};
 use headwater_protocol::{
-    BlockKind, BlockNo, Entry, Error, ErrorCode, Event, RunId, Seq, SpanNo, Status, chat::Answer,
+    BlockKind, BlockNo, Entry, Error, ErrorCode, Event, RunId, Seq, SpanNo, Status, Timing,
+    chat::Answer,
 };
 use std::{
     collections::{HashMap, VecDeque},
@@ -76,7 +77,7 @@ impl Engine {
         run: RunId,
         after: Seq,
         snapshot: bool,
-    ) -> Result<impl Stream<Item = Bytes> + Send + use<>, Error> {
+    ) -> Result<EventStream<impl Stream<Item = Bytes> + Send + use<>>, Error> {
         let mut reader = self.reader(run, after).await?;
         // Whoever was led back has a snapshot already.
         if snapshot && reader.cursor == after {
@@ -99,7 +100,7 @@ impl Engine {
         run: RunId,
         after: Seq,
         filter: Filter,
-    ) -> Result<impl Stream<Item = Bytes> + Send + use<>, Error> {
+    ) -> Result<EventStream<impl Stream<Item = Bytes> + Send + use<>>, Error> {
         let mut reader = self.reader(run, after).await?;
         let filtering = Filtering::new(filter, &reader.source, reader.cursor).await;
         reader.filtering = Some(filtering);
@@ -122,11 +123,22 @@ impl Engine {
     }
 }
 
-fn frames(reader: Reader) -> impl Stream<Item = Bytes> + Send + use<> {
-    stream::unfold(reader, |mut reader| async move {
-        let bytes = reader.next().await?;
-        Some((bytes, reader))
-    })
+/// An event stream, as [`Engine::event_stream`] opens it.
+pub struct EventStream<S> {
+    /// When the parts of the run happened; `None` if it has not ended yet.
+    pub timing: Option<Timing>,
+    /// The frames.
+    pub frames: S,
+}
+
+fn frames(reader: Reader) -> EventStream<impl Stream<Item = Bytes> + Send + use<>> {
+    EventStream {
+        timing: reader.source.timing(),
+        frames: stream::unfold(reader, |mut reader| async move {
+            let bytes = reader.next().await?;
+            Some((bytes, reader))
+        }),
+    }
 }
 
 /// Text of an answer, as [`Engine::tokens`] yields it.

@@ -30,7 +30,7 @@ use crate::{
 use appender::{Appender, Runs};
 use bytes::Bytes;
 use headwater_protocol::{
-    ConversationId, Entry, Error, ErrorCode, RunId, Seq, Status, chat::Answer,
+    ConversationId, Entry, Error, ErrorCode, Event, RunId, Seq, Status, Timing, chat::Answer,
 };
 use live::{Head, Live};
 use rusqlite::Connection;
@@ -138,6 +138,20 @@ impl Source {
         match self {
             Self::Live(live) => live.with_answer(look),
             Self::Stored(packed) => look(&fold(packed)),
+        }
+    }
+
+    /// When the parts of the run happened; `None` before its end.
+    pub fn timing(&self) -> Option<Timing> {
+        match self {
+            Self::Live(live) => live.with_answer(|answer| answer.timing),
+            Self::Stored(packed) => {
+                let last = packed.after(packed.len().saturating_sub(1)).last()?;
+                match last.event {
+                    Event::RunFinished { timing, .. } => Some(timing),
+                    _ => None,
+                }
+            }
         }
     }
 

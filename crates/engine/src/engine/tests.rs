@@ -403,7 +403,7 @@ async fn a_log_without_a_writer_is_told_and_floods_no_reader() {
     engine = Arc::new(Engine::of(log, registry, Tools::default(), &config));
     assert_eq!(engine.ready().unwrap_err().code, ErrorCode::Storage);
     let frames = engine.event_stream(started.run, 0, false);
-    let mut frames = Box::pin(frames.await.unwrap());
+    let mut frames = Box::pin(frames.await.unwrap().frames);
     let begun = tokio::time::Instant::now();
     for _ in 0..6 {
         soon(frames.next()).await.unwrap();
