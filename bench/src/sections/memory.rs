@@ -39,12 +39,14 @@ pub(super) async fn run(bench: &mut Bench) -> Result<(), String> {
         let room = usize::try_from(bench.files.saturating_sub(300) / 2).unwrap_or(number);
         let number = number.min(room);
         let parked = parked(&bench.setup, number).await?;
+        // Where files have run out, the memory cannot be read either.
+        let bytes = parked.error.is_none().then_some(parked.bytes / KIB);
         table.row([
             number.to_string(),
             parked.opened.to_string(),
-            figure(parked.bytes / KIB),
+            bytes.map_or_else(|| "–".to_owned(), figure),
         ]);
-        cost = Some(parked.bytes / KIB);
+        cost = bytes.or(cost);
         opened = parked.opened;
         if let Some(error) = parked.error {
             let note = format!("Of {number} parked streams, some did not open: {error}.");
