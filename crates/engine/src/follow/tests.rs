@@ -64,7 +64,7 @@ async fn a_reader_that_saw_more_than_a_power_cut_left_is_led_back_and_told() {
     let left = next.log.source(run).await.unwrap().head().seq;
     assert!(left < seen.seq + 3);
     let beyond = next.event_stream(run, seen.seq + 100, false).await;
-    let mut stream = Box::pin(beyond.unwrap());
+    let mut stream = Box::pin(beyond.unwrap().frames);
     let mut decoder = crate::provider::sse::Decoder::new();
     let mut kinds = Vec::new();
     while let Some(bytes) = stream.next().await {
