@@ -59,7 +59,7 @@ fn cards(body: &Body) -> Vec<Card> {
             continue;
         }
         let calls = answer.calls().into_iter();
-        let standing = calls.filter(|call| !answer.is_superseded(call.input.span));
+        let standing = calls.filter(|call| answer.is_shown(call.input.span));
         cards.extend(standing.map(|call| {
             Card {
                 id: CardId {

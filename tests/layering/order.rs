@@ -43,14 +43,15 @@ const ENGINE: Order = &[
             "db", "health", "log", "packed", "prompt", "provider", "rewrite", "tool",
         ],
     ),
+    ("chain", &["runs"]),
     ("observer", &["log", "packed", "provider"]),
     ("config", &["clock", "journal", "provider", "runs", "tool"]),
     ("registry", &["config", "health", "provider", "runs"]),
     (
         "engine",
         &[
-            "clock", "config", "db", "lock", "log", "observer", "packed", "provider", "registry",
-            "rewrite", "runs", "shutdown", "tool",
+            "chain", "clock", "config", "db", "lock", "log", "observer", "packed", "provider",
+            "registry", "rewrite", "runs", "shutdown", "tool",
         ],
     ),
     ("follow", &["engine", "log", "packed"]),

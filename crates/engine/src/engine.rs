@@ -23,8 +23,8 @@ use tokio::sync::RwLock;
 pub struct Engine {
     /// The logs of all runs, and the database.
     pub log: Arc<Log>,
-    /// The providers.
-    pub registry: Registry,
+    /// The providers and chains.
+    pub registry: Arc<Registry>,
     /// Pings and the lifetime of event streams.
     pub delivery: Delivery,
     /// What to do about failures of providers.
@@ -68,7 +68,7 @@ impl Engine {
     fn of(log: Log, registry: Registry, tools: Tools, config: &Config) -> Self {
         Self {
             log: Arc::new(log),
-            registry,
+            registry: Arc::new(registry),
             delivery: config.delivery,
             recovery: config.recovery,
             system: config.system.clone(),

@@ -77,6 +77,7 @@
 //!   [`Engine::builder`]; `examples/custom_provider.rs` is a whole one. Deadlines, retries, stops and
 //!   the log are the engine's.
 //! - A tool of your own: implement [`tool::Tool`], and [`Builder::tool`].
+//! - A chain of your own, of steps, models and tools: [`chain`], and [`Builder::chain`].
 //! - An observer of your own, which sees what runs do: [`observer`], and [`Builder::observer`].
 //! - A web front end: [`Engine::event_stream`] gives the frames of an event stream.
 //!
@@ -87,6 +88,7 @@
 //! - [`provider`]: what a model looks like, and the vendors. [`tool`]: what a model may call.
 //! - [`prompt`]: what a model is told of a conversation.
 //! - [`runs`]: one task for each run: attempts, deadlines, recovery.
+//! - [`chain`]: steps in Rust that are composed, each a span of the run's log.
 //! - [`observer`]: code that sees what runs do.
 //! - [`rewrite`]: changes what is written before it is in the log, such as a mask for secrets.
 //! - [`log`]: order. [`packed`]: a log as bytes. [`follow`]: a cursor on a log.
@@ -96,6 +98,7 @@
 //! The feature `local`, on by default, is the built-in model; without it the crate needs no tensors
 //! and no tokenizer.
 
+pub mod chain;
 pub mod clock;
 pub mod config;
 pub mod db;

@@ -43,7 +43,7 @@ pub fn turns(messages: &[Message], images: &Images, model: &str) -> Vec<ChatMess
             Role::Assistant => {
                 let mut said = TurnBuilder::new(model);
                 for answer in &message.answers {
-                    said.add(answer, None);
+                    said.add(answer, |span| !answer.is_hidden(span));
                 }
                 turns.append(&mut said.turns());
             }
@@ -76,9 +76,8 @@ impl<'a> TurnBuilder<'a> {
         }
     }
 
-    /// Adds the output of a run, except for superseded attempts and for `without`, which is about
-    /// to be superseded.
-    pub fn add(&mut self, answer: &Answer, without: Option<SpanNo>) {
+    /// Adds the output of the spans of a run that are to be `told`, except for superseded attempts.
+    pub fn add(&mut self, answer: &Answer, told: impl Fn(SpanNo) -> bool) {
         self.span = None;
         let mut calls = answer.calls().into_iter();
         for block in &answer.blocks {
@@ -86,7 +85,7 @@ impl<'a> TurnBuilder<'a> {
                 BlockKind::ToolInput => calls.next(),
                 _ => None,
             };
-            if without == Some(block.span) || answer.is_superseded(block.span) {
+            if !told(block.span) || answer.is_superseded(block.span) {
                 continue;
             }
             let part = match block.kind {
@@ -117,6 +116,11 @@ impl<'a> TurnBuilder<'a> {
             self.turn_to(block.span);
             self.parts.push(part);
         }
+    }
+
+    /// Whether nothing was said.
+    pub fn is_empty(&self) -> bool {
+        self.turns.is_empty() && self.parts.is_empty() && self.results.is_empty()
     }
 
     /// The turns in order. The last one is the model's, unless it ends with results.

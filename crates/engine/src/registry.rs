@@ -8,10 +8,13 @@ use super::{
         ollama::Ollama, openai::OpenAi, responses::Responses, scripted::Scripted, secret::Secret,
     },
 };
-use crate::runs::{Candidate, Deadlines};
+use crate::runs::{Candidate, Deadlines, context::ChainFn};
+use chains::{CHAIN, Chains};
 use futures::future::join_all;
 use headwater_protocol::{Catalog, Error, ErrorCode, ModelInfo, ProviderState};
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+mod chains;
 
 /// How long a provider may take to list its models before the page is shown without them.
 const LIST_DEADLINE: Duration = Duration::from_secs(4);
@@ -27,6 +30,7 @@ pub struct Registry {
     /// How the providers do.
     pub health: Arc<Health>,
     providers: Vec<Known>,
+    chains: BTreeMap<String, ChainFn>,
     /// Variables that would each connect another vendor.
     connect: Vec<String>,
     default_model: Option<String>,
@@ -53,6 +57,7 @@ impl Registry {
         let mut registry = Self {
             health: Arc::default(),
             providers: Vec::new(),
+            chains: BTreeMap::new(),
             connect: config::vendors_left(&config.providers),
             default_model: config.default_model.clone(),
             fallback: config.fallback.clone(),
@@ -123,6 +128,33 @@ impl Registry {
         Ok(())
     }
 
+    /// Adds chains, whose names are `chain/name`.
+    ///
+    /// # Errors
+    /// `invalid_request` if a provider has the name `chain`, or for a name that is empty, taken or has a slash.
+    pub fn add_chains(
+        &mut self,
+        chains: Vec<(String, ChainFn)>,
+        deadlines: Deadlines,
+    ) -> Result<(), Error> {
+        if chains.is_empty() {
+            return Ok(());
+        }
+        for (name, chain) in chains {
+            if name.is_empty() || name.contains('/') || self.chains.contains_key(&name) {
+                return Err(Error::new(
+                    ErrorCode::InvalidRequest,
+                    format!(
+                        "“{name}” cannot be the name of a chain: it is taken, empty or has a slash."
+                    ),
+                ));
+            }
+            self.chains.insert(name, chain);
+        }
+        let names = self.chains.keys().cloned().collect();
+        self.add(CHAIN, Arc::new(Chains(names)), deadlines)
+    }
+
     /// The model named `provider/model`, as the engine asks it.
     ///
     /// # Errors
@@ -151,7 +183,12 @@ impl Registry {
                 ),
             )
         })?;
+        let chain = match name {
+            CHAIN => self.chains.get(model).cloned(),
+            _ => None,
+        };
         Ok(Candidate {
+            chain,
             provider: known.provider.clone(),
             name: known.name.clone(),
             model: model.to_owned(),
@@ -168,6 +205,10 @@ impl Registry {
     /// As [`Registry::find`].
     pub fn candidates(&self, full: &str) -> Result<Vec<Candidate>, Error> {
         let mut candidates = vec![self.find(full)?];
+        if candidates[0].name == CHAIN {
+            // Its steps have models that may take the place of theirs.
+            return Ok(candidates);
+        }
         for other in self.fallback.iter().filter(|other| *other != full) {
             candidates.push(self.find(other)?);
         }

@@ -11,11 +11,14 @@
 //! - `attempt` asks one model, within the deadlines of `clock`.
 //! - [`recovery`] decides what follows a failure.
 //! - `tool_calls` runs the tools that an answer calls.
+//! - [`context`] is what the steps of a chain can do. A chain asks models and tools in the same way, in the place
+//!   of the attempts.
 //! - [`recorder`] writes the log, within [`bounds`].
 
 mod attempt;
 pub mod bounds;
 mod clock;
+pub mod context;
 mod join;
 mod outcome;
 pub mod overlap;
@@ -33,6 +36,7 @@ use super::{
 use crate::{db::images::Images, rewrite::Rewrite};
 use attempt::Attempted;
 pub use clock::Deadlines;
+use context::{ChainFn, FindModels};
 use futures::FutureExt;
 use headwater_protocol::{
     Error, ErrorCode, FinishReason, Stage, Status,
@@ -67,6 +71,8 @@ pub struct Candidate {
     pub deadlines: Deadlines,
     /// Whether the model may call tools.
     pub tools: bool,
+    /// What to do in place of asking the provider, if it is a chain.
+    pub chain: Option<ChainFn>,
 }
 
 /// Everything a run needs.
@@ -93,6 +99,8 @@ pub struct Job {
     pub health: Arc<Health>,
     /// Cancelled when the server's grace period for running answers is over.
     pub cut: CancellationToken,
+    /// Finds the models that steps of a chain ask.
+    pub models: FindModels,
 }
 
 impl Job {
@@ -141,7 +149,7 @@ pub async fn run(job: Job, log: Arc<Log>) {
 
 /// Ends a run whose job could not be made.
 pub async fn fail(live: Arc<Live>, log: Arc<Log>, why: Error) {
-    let recorder = Recorder::new(live.clone(), &log);
+    let recorder = Recorder::new(live.clone(), &log, None);
     let span = span_of(&live);
     let work = async {
         finish(recorder, Outcome::Failed(why), None).await;
@@ -157,9 +165,17 @@ fn span_of(live: &Live) -> tracing::Span {
 }
 
 async fn write_run(job: Job, log: &Log) {
-    let mut recorder = Recorder::new(job.live.clone(), log).rewriting(job.rewrite.clone());
+    let mut recorder = Recorder::new(job.live.clone(), log, job.rewrite.clone());
     // A fault of ours ends this run and nothing else; what was noted before it stays in order.
-    let work = AssertUnwindSafe(attempts(&job, &mut recorder)).catch_unwind();
+    let chain = job.candidates.first();
+    let chain = chain.and_then(|candidate| candidate.chain.clone());
+    let work = async {
+        match chain {
+            Some(chain) => context::run(&job, chain, &recorder).await,
+            None => attempts(&job, &mut recorder).await,
+        }
+    };
+    let work = AssertUnwindSafe(work).catch_unwind();
     let outcome = work.await.unwrap_or_else(|_| {
         let error = Error::new(
             ErrorCode::Internal,

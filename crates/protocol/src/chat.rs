@@ -9,7 +9,7 @@ mod fold;
 mod list;
 mod settings;
 
-pub use answer::{Answer, Block, Call, Span, StageSince};
+pub use answer::{Answer, Block, Call, HIDDEN, Span, StageSince};
 pub use arguments::Arguments;
 pub use fold::{Applied, beginning};
 pub use list::{ListPlace, Summary};

@@ -268,7 +268,7 @@ impl Body {
             return;
         };
         let block = &answer.blocks[at];
-        if answer.is_superseded(block.span) {
+        if !answer.is_shown(block.span) {
             return;
         }
         let visible = answer.is_visible(block);
@@ -320,7 +320,7 @@ impl Body {
                     self.shown += block.text.len();
                 } else if block.kind == BlockKind::Reasoning
                     && !block.text.is_empty()
-                    && !answer.is_superseded(block.span)
+                    && answer.is_shown(block.span)
                 {
                     think(&mut self.reasoning, true, &block.text);
                 }

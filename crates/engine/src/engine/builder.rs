@@ -3,15 +3,18 @@
 use super::Engine;
 use crate::{
     Config,
+    chain::{self, Chain, Question, Step},
     lock::{self, Holder, Lock},
     log::Log,
     observer::{AnyObserver, Observer, Observers, Options},
     provider::Provider,
     registry::Registry,
     rewrite::Rewrite,
+    runs::context::ChainFn,
     tool::{Tool, Tools},
 };
 use headwater_protocol::Error;
+use serde::Serialize;
 use std::{
     sync::{Arc, Weak},
     time::Duration,
@@ -25,6 +28,7 @@ pub struct Builder {
     config: Config,
     providers: Vec<(String, Arc<dyn Provider>)>,
     tools: Vec<Arc<dyn Tool>>,
+    chains: Vec<(String, ChainFn)>,
     observers: Vec<(Arc<dyn AnyObserver>, Options)>,
     rewrite: Option<Arc<dyn Rewrite>>,
     lock: Option<Lock>,
@@ -36,6 +40,7 @@ impl Builder {
             config,
             providers: Vec::new(),
             tools: Vec::new(),
+            chains: Vec::new(),
             observers: Vec::new(),
             rewrite: None,
             lock: None,
@@ -52,6 +57,16 @@ impl Builder {
     /// Adds a tool that models may call.
     pub fn tool(mut self, tool: impl Tool) -> Self {
         self.tools.push(Arc::new(tool));
+        self
+    }
+
+    /// Adds a chain, which is asked as the model `chain/name`.
+    pub fn chain<S>(mut self, name: impl Into<String>, chain: Chain<S>) -> Self
+    where
+        S: Step<Question>,
+        S::Out: Serialize,
+    {
+        self.chains.push((name.into(), chain::erase(chain)));
         self
     }
 
@@ -106,6 +121,7 @@ impl Builder {
         for (name, provider) in self.providers {
             registry.add(&name, provider, config.deadlines)?;
         }
+        registry.add_chains(self.chains, config.deadlines)?;
         let mut tools = Tools::new(&config.tools)?;
         for tool in self.tools {
             tools.add(tool)?;

@@ -78,13 +78,15 @@ impl Engine {
         run: RunId,
         model: Option<String>,
     ) -> Result<Started, Error> {
-        self.again(run, model, conversations::begin_retry).await
+        self.again(run, model, false, conversations::begin_retry)
+            .await
     }
 
     /// Continues an answer in the same message.
     ///
     /// # Errors
-    /// See [`Engine::start`]; `conflict` also for an answer that is complete, or that messages follow.
+    /// See [`Engine::start`]; `conflict` also for an answer that is complete, that messages follow, or that a chain
+    /// would have to continue.
     pub async fn continue_run(
         self: &Arc<Self>,
         run: RunId,
@@ -94,13 +96,14 @@ impl Engine {
         let begin = move |db: &Connection, run, model: &str, at| {
             conversations::begin_continue(db, &*log, run, model, at)
         };
-        self.again(run, model, begin).await
+        self.again(run, model, true, begin).await
     }
 
     async fn again(
         self: &Arc<Self>,
         run: RunId,
         model: Option<String>,
+        continues: bool,
         begin: impl FnOnce(&Connection, RunId, &str, UnixMs) -> Result<NewRun, DbError> + Send + 'static,
     ) -> Result<Started, Error> {
         self.refuse_when_draining()?;
@@ -113,7 +116,13 @@ impl Engine {
             Some(model) => self.model(Some(model)).await?,
             None => place.model,
         };
-        self.registry.find(&model)?;
+        let found = self.registry.find(&model)?;
+        if continues && found.chain.is_some() {
+            return Err(Error::new(
+                ErrorCode::Conflict,
+                "A chain cannot continue an answer. Ask it again.",
+            ));
+        }
         let write =
             move |db: &Connection, model: &str, at| begin(db, run, model, at).map(Begun::New);
         self.begin(Some(place.conversation), model, write).await
@@ -220,6 +229,7 @@ impl Engine {
         let (last, before) = branch.split_last().ok_or_else(|| {
             Error::new(ErrorCode::Internal, "The message to answer is not there.")
         })?;
+        let registry = self.registry.clone();
         let earlier = last.answers.iter().filter(|answer| answer.run != Some(run));
         Ok(Job {
             live,
@@ -238,6 +248,7 @@ impl Engine {
             rewrite: self.rewrite.clone(),
             health: self.registry.health.clone(),
             cut: self.shutdown.cut.clone(),
+            models: Arc::new(move |model| registry.candidates(model)),
         })
     }
 

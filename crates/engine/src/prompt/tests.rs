@@ -103,7 +103,7 @@ fn output(span: SpanNo, number: BlockNo, id: &str, text: &str) -> Vec<Event> {
 fn said(answers: &[&Answer]) -> Vec<String> {
     let mut said = TurnBuilder::new("p/m");
     for answer in answers {
-        said.add(answer, None);
+        said.add(answer, |_| true);
     }
     said.turns().iter().map(in_short).collect()
 }
@@ -257,7 +257,7 @@ fn runs_of_one_message_join_and_replaced_attempts_are_left_out() {
     );
     assert_eq!(said(&[&first, &second]), ["assistant: Hello, wo, rld."]);
     let mut about_to = TurnBuilder::new("p/m");
-    about_to.add(&first, Some(1));
+    about_to.add(&first, |span| span != 1);
     assert_eq!(about_to.turns(), []);
 }
 
@@ -349,7 +349,7 @@ fn identifiers_of_calls_are_unique_in_a_conversation() {
 /// A question and its answer, as a vendor is told.
 fn normal(answer: &Answer) -> Vec<ChatMessage> {
     let mut said = TurnBuilder::new("p/m");
-    said.add(answer, None);
+    said.add(answer, |_| true);
     let mut turns = vec![ChatMessage::new(Speaker::User, "?")];
     turns.extend(said.turns());
     normalize(&mut turns, &[]);

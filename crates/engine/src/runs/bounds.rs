@@ -42,6 +42,8 @@ impl Held {
             }
             Event::BlockFinished { value, .. } => self.add(weight(value)),
             Event::SpanStarted { input, .. } => self.add(weight(input)),
+            Event::SpanFinished { output, .. } => self.add(weight(output)),
+            Event::Custom { data, .. } => self.add(weight(data)),
             _ => {}
         }
     }

@@ -12,11 +12,13 @@ const GO_ON: &str = "Your last answer was cut off. Continue it exactly where it 
                      repeat anything, do not comment, begin with the next character.";
 
 /// The request for a candidate, and how its text joins what is there. `replaced` is the span whose
-/// place it takes, so it is not told of that.
+/// place it takes, so it is not told of that, and neither of spans that are not `own`: those of other
+/// parts of a chain.
 pub(super) fn request(
     job: &Job,
     candidate: usize,
     replaced: Option<SpanNo>,
+    own: impl Fn(SpanNo) -> bool,
 ) -> (ChatRequest, Join) {
     let candidate = &job.candidates[candidate];
     let mut request = job.request.clone();
@@ -27,11 +29,19 @@ pub(super) fn request(
     }
     let mut said = TurnBuilder::new(&candidate.full);
     for answer in &job.earlier {
-        said.add(answer, None);
+        said.add(answer, |span| !answer.is_hidden(span));
     }
-    job.live.with_answer(|answer| said.add(answer, replaced));
+    let others_spoke = job.live.with_answer(|answer| {
+        said.add(answer, |span| own(span) && replaced != Some(span));
+        let mut blocks = answer.blocks.iter().rev();
+        blocks.any(|block| !own(block.span) && answer.is_visible(block) && !block.text.is_empty())
+    });
     let prefill = candidate.provider.can_prefill(&candidate.model);
-    let join = go_on(&mut request, said, prefill);
+    let spoke = !said.is_empty();
+    let join = match go_on(&mut request, said, prefill) {
+        _ if others_spoke && !spoke => Join::as_paragraph(),
+        join => join,
+    };
     (request, join)
 }
 

@@ -64,6 +64,7 @@ impl Tool for Faulty {
 fn job(live: &Arc<Live>, script: &str, models: &[&str]) -> Job {
     let provider: Arc<dyn Provider> = Arc::new(Scripted::from_toml(script).unwrap());
     let candidate = |model: &&str| Candidate {
+        chain: None,
         provider: provider.clone(),
         name: "s".into(),
         model: (*model).into(),
@@ -95,6 +96,7 @@ fn job(live: &Arc<Live>, script: &str, models: &[&str]) -> Job {
         },
         health: Arc::default(),
         cut: CancellationToken::new(),
+        models: Arc::new(|_| Ok(Vec::new())),
     }
 }
 
@@ -134,7 +136,7 @@ async fn a_panic_anywhere_in_a_run_ends_it_with_an_error_and_keeps_its_text() {
 #[tokio::test]
 async fn a_stop_while_the_log_is_full_logs_all_that_was_counted() {
     let (_folder, log, live) = begun();
-    let mut recorder = Recorder::new(live.clone(), &log);
+    let mut recorder = Recorder::new(live.clone(), &log, None);
     recorder.open(1, 0, BlockKind::Text, None);
     // Whoever waits for the disk is dropped by a stop.
     for number in 0.. {
@@ -193,7 +195,7 @@ async fn a_stop_does_not_wait_for_a_full_disk_and_asks_no_provider() {
     let (_folder, log, live) = begun();
     log.appender.set_limit(1);
     let job = job(&live, FLAKY, &["one"]);
-    let mut recorder = Recorder::new(live.clone(), &log);
+    let mut recorder = Recorder::new(live.clone(), &log, None);
     let attempt = attempt::run(&job, 0, None, &mut recorder);
     let stop = async { live.control.stop(None) };
     let (attempted, ()) = tokio::join!(attempt, stop);

@@ -3,7 +3,7 @@
 use super::{
     Job, flush,
     outcome::Outcome,
-    recorder::{Recorder, SpanEnd},
+    recorder::{Recorder, SpanEnd, SpanStart},
 };
 use crate::{
     prompt,
@@ -11,8 +11,7 @@ use crate::{
 };
 use futures::{Stream, StreamExt, stream, stream::BoxStream};
 use headwater_protocol::{
-    BlockKind, Error, ErrorCode, Event, SpanKind, SpanNo, Stage, Status, ToolCall, Usage,
-    chat::beginning,
+    BlockKind, Error, ErrorCode, SpanKind, SpanNo, Stage, Status, ToolCall, Usage, chat::beginning,
 };
 use serde_json::Value;
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
@@ -33,6 +32,20 @@ pub(super) struct RequestedCall {
     arguments: Option<Value>,
     /// The arguments as the model wrote them.
     text: String,
+}
+
+impl RequestedCall {
+    /// A call that no model wrote. `arguments` is a JSON object.
+    pub(super) fn new(name: &str, arguments: Value) -> Self {
+        Self {
+            call: ToolCall {
+                id: String::new(),
+                name: name.to_owned(),
+            },
+            text: arguments.to_string(),
+            arguments: Some(arguments).filter(Value::is_object),
+        }
+    }
 }
 
 /// The calls that the span of a model asks for.
@@ -144,16 +157,10 @@ pub(super) async fn run(
 
 /// Notes the beginning of a call, and of its output.
 fn begin(parent: SpanNo, called: &RequestedCall, recorder: &mut Recorder) -> SpanNo {
-    let span = recorder.next_span();
-    recorder.note(Event::SpanStarted {
-        span,
+    let span = recorder.begin_span(SpanStart {
         parent: Some(parent),
-        kind: SpanKind::Tool,
-        name: called.call.name.clone(),
-        tags: Vec::new(),
-        metadata: Value::Null,
         input: called.arguments.clone().unwrap_or_default(),
-        replaces: None,
+        ..SpanStart::new(SpanKind::Tool, &called.call.name)
     });
     recorder.open(span, 0, BlockKind::ToolOutput, Some(called.call.clone()));
     span

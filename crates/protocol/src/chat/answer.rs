@@ -8,6 +8,10 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// The tag of spans whose output is no part of the answer, such as those of steps of a chain whose results
+/// others read. All spans within are hidden as well.
+pub const HIDDEN: &str = "hidden";
+
 /// What one run has written so far: the fold of its log.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -75,6 +79,9 @@ pub struct Span {
     pub finish: Option<Finish>,
     /// The tokens that the span has used so far.
     pub usage: Usage,
+    /// See [`Answer::is_hidden`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hidden: bool,
 }
 
 /// A piece of output of one kind.
@@ -139,22 +146,38 @@ impl Answer {
 
     /// Whether a block is part of the answer's text.
     pub fn is_visible(&self, block: &Block) -> bool {
+        self.is_text(block) && !self.is_hidden(block.span)
+    }
+
+    /// Whether a block is text that stands, be it part of the answer or of a hidden step of a chain.
+    pub fn is_text(&self, block: &Block) -> bool {
         matches!(block.kind, BlockKind::Text | BlockKind::Refusal)
             && !self.is_superseded(block.span)
     }
 
-    /// The images that the model made in attempts that were not superseded.
+    /// The images that the model made in attempts that were not superseded, and not in hidden steps.
     pub fn images(&self) -> impl Iterator<Item = ImageId> + '_ {
         let data = |block: &&Block| block.kind == BlockKind::Data;
         self.blocks.iter().filter(data).filter_map(|block| {
             let id = block.value.get("image")?.as_str()?;
-            (!self.is_superseded(block.span)).then(|| ImageId(id.to_owned()))
+            self.is_shown(block.span).then(|| ImageId(id.to_owned()))
         })
     }
 
     /// Whether another attempt took the place of the span.
     pub fn is_superseded(&self, span: SpanNo) -> bool {
         self.status_of(span) == Some(Status::Superseded)
+    }
+
+    /// Whether a person sees what the span writes: no other attempt took its place, and it is not hidden.
+    pub fn is_shown(&self, span: SpanNo) -> bool {
+        !self.is_superseded(span) && !self.is_hidden(span)
+    }
+
+    /// Whether the span, or one that contains it, has the tag [`HIDDEN`]. What it writes is in the log and is
+    /// no part of the answer.
+    pub fn is_hidden(&self, span: SpanNo) -> bool {
+        self.span(span).is_some_and(|span| span.hidden)
     }
 
     /// The tool calls, one for each [`BlockKind::ToolInput`] block and in that order. A result
@@ -190,11 +213,13 @@ impl Answer {
     }
 
     fn status_of(&self, span: SpanNo) -> Option<Status> {
-        let known = self.spans.get(place_of(span));
-        let known = known.filter(|known| known.span == span);
-        known
-            .or_else(|| self.spans.iter().find(|known| known.span == span))?
-            .status
+        self.span(span)?.status
+    }
+
+    fn span(&self, number: SpanNo) -> Option<&Span> {
+        let known = self.spans.get(place_of(number));
+        let known = known.filter(|known| known.span == number);
+        known.or_else(|| self.spans.iter().find(|known| known.span == number))
     }
 
     /// The last reason that a model gave for ending its answer.
@@ -211,7 +236,9 @@ impl Answer {
         self.spans
             .iter()
             .rfind(|span| {
-                span.kind == SpanKind::ChatModel && span.status != Some(Status::Superseded)
+                span.kind == SpanKind::ChatModel
+                    && span.status != Some(Status::Superseded)
+                    && !span.hidden
             })
             .map_or(&self.model, |span| &span.name)
     }

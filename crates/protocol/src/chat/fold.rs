@@ -2,7 +2,7 @@
 
 use super::{
     Answer,
-    answer::{Block, Span, StageSince},
+    answer::{Block, HIDDEN, Span, StageSince},
 };
 use crate::{BlockKind, BlockNo, Event, Seq, SpanNo, Stage, Status, Usage};
 use serde_json::Value;
@@ -86,16 +86,21 @@ impl Answer {
             }
             Event::SpanStarted {
                 span,
+                parent,
                 kind,
                 name,
+                tags,
                 replaces,
                 ..
             } => {
                 if let Some(old) = replaces.and_then(|number| self.span_mut(number)) {
                     old.status = Some(Status::Superseded);
                 }
+                let hidden = tags.iter().any(|tag| tag == HIDDEN)
+                    || parent.is_some_and(|parent| self.is_hidden(parent));
                 self.spans.push(Span {
                     span: *span,
+                    hidden,
                     kind: *kind,
                     name: name.clone(),
                     status: None,
@@ -210,16 +215,16 @@ impl Answer {
     /// Keeps the first `length` bytes of the visible text and closes every block.
     fn cut(&mut self, length: u64) {
         let mut left = usize::try_from(length).unwrap_or(usize::MAX);
-        let superseded: Vec<SpanNo> = self
+        let unseen: Vec<SpanNo> = self
             .spans
             .iter()
-            .filter(|span| span.status == Some(Status::Superseded))
+            .filter(|span| span.hidden || span.status == Some(Status::Superseded))
             .map(|span| span.span)
             .collect();
         for block in &mut self.blocks {
             block.open = false;
             let visible = matches!(block.kind, BlockKind::Text | BlockKind::Refusal)
-                && !superseded.contains(&block.span);
+                && !unseen.contains(&block.span);
             if visible {
                 // The server cuts between characters. Only a damaged log says otherwise.
                 let keep = beginning(&block.text, left).len();

@@ -2,14 +2,19 @@
 
 use crate::{
     provider::{ChatMessage, ProviderEvent},
-    runs::{Job, join::Join, recorder::Recorder, request::request},
+    runs::{
+        Job,
+        join::Join,
+        recorder::{Recorder, SpanStart},
+        request::request,
+    },
 };
 use futures::{
     StreamExt,
     stream::{self, BoxStream},
 };
-use headwater_protocol::{Error, ErrorCode, Event, SpanKind, SpanNo, Usage};
-use serde_json::{Value, json};
+use headwater_protocol::{Error, ErrorCode, SpanKind, SpanNo, Usage};
+use serde_json::json;
 use tokio::time::Instant;
 
 /// Bytes of text a token has by [OpenAI's rule of thumb for English][rule].
@@ -52,17 +57,12 @@ impl ModelCall {
         is_hedge: bool,
         recorder: &mut Recorder,
     ) -> Self {
-        let (request, join) = request(job, candidate, replaces);
-        let span = recorder.next_span();
-        recorder.note(Event::SpanStarted {
-            span,
-            parent: None,
-            kind: SpanKind::ChatModel,
-            name: job.candidates[candidate].full.clone(),
-            tags: Vec::new(),
+        let (request, join) = request(job, candidate, replaces, |span| recorder.is_own(span));
+        let name = &job.candidates[candidate].full;
+        let span = recorder.begin_span(SpanStart {
             metadata: json!({ "messages": request.messages.len() }),
-            input: Value::Null,
             replaces: replaces.filter(|_| !is_hedge),
+            ..SpanStart::new(SpanKind::ChatModel, name)
         });
         let turns: usize = request.messages.iter().map(ChatMessage::text_len).sum();
         let others = [&request.system, &request.prefill];

@@ -335,7 +335,7 @@ proptest! {
         }
         let mut said = TurnBuilder::new(MODEL);
         for answer in now.iter().filter(|_| !fresh) {
-            said.add(answer, None);
+            said.add(answer, |_| true);
         }
         go_on(&mut request, said, prefill);
         let checked = rules::turns(&request);

@@ -1,0 +1,29 @@
+//! The chains of the engine, as a provider that lists them.
+
+use crate::provider::{ChatRequest, Provider, ProviderEvent};
+use futures::{
+    FutureExt, StreamExt,
+    future::{self, BoxFuture},
+    stream::{self, BoxStream},
+};
+use headwater_protocol::{Error, ErrorCode, ModelInfo};
+
+/// The name of the provider: a chain is asked as `chain/NAME`.
+pub(super) const CHAIN: &str = "chain";
+
+/// The names of all chains.
+pub(super) struct Chains(pub(super) Vec<String>);
+
+impl Provider for Chains {
+    fn models(&self) -> BoxFuture<'_, Result<Vec<ModelInfo>, Error>> {
+        let models = self.0.iter().map(ModelInfo::new).collect();
+        future::ready(Ok(models)).boxed()
+    }
+
+    /// A run works on a chain itself, so this is asked for chains that do not exist.
+    fn stream(&self, request: ChatRequest) -> BoxStream<'static, Result<ProviderEvent, Error>> {
+        let sentence = format!("There is no chain “{}”.", request.model);
+        let error = Error::new(ErrorCode::NotFound, sentence).at("running a chain");
+        stream::iter([Err(error)]).boxed()
+    }
+}
