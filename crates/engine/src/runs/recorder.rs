@@ -424,7 +424,7 @@ impl Recorder {
                 ..noted.parts.unwrap_or(self.timing)
             };
             let usage = noted.usage;
-            noted.push(Event::RunFinished {
+            noted.note(Event::RunFinished {
                 status,
                 usage,
                 timing,
@@ -471,16 +471,12 @@ impl Noted {
     }
 
     fn note(&mut self, mut event: Event) {
-        if self.closed {
+        if self.closed && !event.is_terminal() {
             return;
         }
         if let Some(all) = &self.rewrite {
             rewrite_facts(&**all, &mut event);
         }
-        self.push(event);
-    }
-
-    fn push(&mut self, event: Event) {
         self.held.count(&event);
         self.seq += 1;
         self.batch.push(Entry {

@@ -349,3 +349,18 @@ async fn a_stop_of_a_tool_is_in_the_answer_and_a_tool_is_named_in_the_log() {
     assert_eq!(answer.status, Some(Status::Cancelled));
     assert!(answer.provider_closed_ms.is_some());
 }
+
+#[tokio::test]
+async fn the_last_entry_is_rewritten_like_all_others() {
+    let (_folder, log, live) = begun();
+    let script = "[[scenario]]\nname = \"one\"\nsteps = [{ error = { code = \"authentication\", \
+                  message = \"The key sk-abcdefghijklmnopq is wrong.\", status = 401 } }]\n";
+    let mut job = job(&live, script, &["one"]);
+    job.rewrite = Some(Arc::new(crate::rewrite::Mask::default().keys()));
+    run(job, log).await;
+    let error = live.answer().error.unwrap();
+    assert_eq!(error.message, "The key [hidden] is wrong.");
+    let packed = live.packed();
+    let bytes = String::from_utf8_lossy(packed.as_bytes());
+    assert!(!bytes.contains("sk-"), "{bytes}");
+}
