@@ -229,8 +229,10 @@ impl Context {
     /// # Errors
     /// `tool_failed`, with what a model would read of the failure.
     pub async fn tool(&self, name: &str, arguments: Value) -> Result<String, Error> {
-        let mut job = self.job(Vec::new(), Prompt::default());
-        job.tools.clone_from(&self.run.base.tools);
+        let job = Job {
+            tools: self.run.base.tools.clone(),
+            ..bare(&self.run.base)
+        };
         let mut recorder = self.recorder();
         let call = RequestedCall::new(name, arguments);
         match tool_calls::run(&job, self.span, vec![call], &mut recorder).await {
@@ -282,18 +284,11 @@ impl Context {
         };
         if !recorder.is_open(self.span, 0) {
             recorder.open(self.span, 0, kind, None);
-            let spoke = |recorder: &Recorder| {
-                let live = &self.run.base.live;
-                live.with_answer(|answer| {
-                    let mut shown = answer
-                        .blocks
-                        .iter()
-                        .filter(|block| answer.is_visible(block));
-                    let hidden = answer.is_hidden(self.span);
-                    !hidden && shown.any(|block| !block.text.is_empty()) && recorder.now() > 0
-                })
-            };
-            if kind == BlockKind::Text && spoke(&recorder) {
+            let spoke =
+                self.run.base.live.with_answer(|answer| {
+                    !answer.is_hidden(self.span) && answer.has_text_of(|_| true)
+                });
+            if kind == BlockKind::Text && spoke {
                 text.insert_str(0, PARAGRAPH);
             }
         }

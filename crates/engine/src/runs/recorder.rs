@@ -39,6 +39,7 @@ pub struct Recorder {
     run: Arc<Shared>,
     /// `None` for the recorder of the whole run.
     part: Option<Part>,
+    clock: Instant,
     timing: Timing,
     gaps: Gaps,
     /// The last entry that was handed to the log for this recorder.
@@ -110,8 +111,6 @@ pub struct SpanStart {
     pub name: String,
     /// The span that contains it. `None` stands for that of the part.
     pub parent: Option<SpanNo>,
-    /// Labels beside those of the part.
-    pub tags: Vec<String>,
     /// Facts about the work, any JSON.
     pub metadata: Value,
     /// The input of the work, any JSON.
@@ -127,7 +126,6 @@ impl SpanStart {
             kind,
             name: name.into(),
             parent: None,
-            tags: Vec::new(),
             metadata: Value::Null,
             input: Value::Null,
             replaces: None,
@@ -171,12 +169,9 @@ impl SpanEnd {
 impl Recorder {
     /// Continues a log after the entries that `live` has. `rewrite` changes what is noted.
     pub fn new(live: Arc<Live>, log: &Log, rewrite: Option<Arc<dyn Rewrite>>) -> Self {
-        let timing = Timing {
-            accepted: live.accepted,
-            ..Timing::default()
-        };
+        let clock = Instant::now();
         let noted = Noted {
-            clock: Instant::now(),
+            clock,
             seq: live.head().seq,
             batch: Vec::new(),
             held: Held::default(),
@@ -201,9 +196,18 @@ impl Recorder {
             noted: Mutex::new(noted),
             writing: tokio::sync::Mutex::new(writing),
         };
+        Self::of(Arc::new(run), clock, None)
+    }
+
+    fn of(run: Arc<Shared>, clock: Instant, part: Option<Part>) -> Self {
+        let timing = Timing {
+            accepted: run.live.accepted,
+            ..Timing::default()
+        };
         Self {
-            run: Arc::new(run),
-            part: None,
+            run,
+            part,
+            clock,
             timing,
             gaps: Gaps::default(),
             flushed: 0,
@@ -213,20 +217,12 @@ impl Recorder {
     /// A recorder for a part of the run, whose spans are in `parent` and have `tags`. Dropping it ends those of
     /// its spans that are still open as cancelled.
     pub fn part(&self, parent: Option<SpanNo>, tags: Vec<String>) -> Self {
-        Self {
-            run: self.run.clone(),
-            part: Some(Part {
-                parent,
-                tags,
-                spans: Vec::new(),
-            }),
-            timing: Timing {
-                accepted: self.run.live.accepted,
-                ..Timing::default()
-            },
-            gaps: Gaps::default(),
-            flushed: 0,
-        }
+        let part = Part {
+            parent,
+            tags,
+            spans: Vec::new(),
+        };
+        Self::of(self.run.clone(), self.clock, Some(part))
     }
 
     /// Whether a span began here: always, unless this is a part of the run and the span is of another one.
@@ -246,7 +242,7 @@ impl Recorder {
 
     /// Milliseconds since the run was accepted.
     pub fn now(&self) -> u64 {
-        self.noted().now()
+        self.clock.elapsed().as_millis() as u64
     }
 
     /// The times so far, to be completed.
@@ -302,14 +298,13 @@ impl Recorder {
 
     /// Notes the beginning of a span, and returns its number.
     pub fn begin_span(&mut self, mut start: SpanStart) -> SpanNo {
-        if let Some(part) = &self.part {
-            start.parent = start.parent.or(part.parent);
-            start.tags.extend_from_slice(&part.tags);
-        }
-        let span = self.noted().begin_span(start);
-        if let Some(part) = &mut self.part {
-            part.spans.push(span);
-        }
+        let mut noted = self.run.noted.lock();
+        let Some(part) = &mut self.part else {
+            return noted.begin_span(start, Vec::new());
+        };
+        start.parent = start.parent.or(part.parent);
+        let span = noted.begin_span(start, part.tags.clone());
+        part.spans.push(span);
         span
     }
 
@@ -392,12 +387,11 @@ impl Recorder {
     /// comes later is noted any more. A stop keeps the text that whoever stopped had on the screen, and in any
     /// case what was in the log `SHOWN_AFTER` before.
     pub async fn finish(mut self, status: Status, error: Option<Error>, stop: Option<Stop>) {
-        let clock = {
+        {
             let mut noted = self.noted();
-            noted.end_spans(0, status);
+            noted.end_spans(status);
             noted.closed = true;
-            noted.clock
-        };
+        }
         self.keep_last_images().await;
         self.append().await;
         self.committed().await;
@@ -408,7 +402,7 @@ impl Recorder {
                 at,
                 seen: Some(seen),
             }) => {
-                let since = at.saturating_duration_since(clock);
+                let since = at.saturating_duration_since(self.clock);
                 let shown = since
                     .checked_sub(SHOWN_AFTER)
                     .map(|shown| shown.as_millis() as u64);
@@ -495,7 +489,7 @@ impl Noted {
         self.seq
     }
 
-    fn begin_span(&mut self, start: SpanStart) -> SpanNo {
+    fn begin_span(&mut self, start: SpanStart, tags: Vec<String>) -> SpanNo {
         self.span_count += 1;
         let (span, parent) = (self.span_count, start.parent);
         self.spans.push((span, parent));
@@ -504,7 +498,7 @@ impl Noted {
             parent,
             kind: start.kind,
             name: start.name,
-            tags: start.tags,
+            tags,
             metadata: start.metadata,
             input: start.input,
             replaces: start.replaces,
@@ -607,12 +601,9 @@ impl Noted {
         });
     }
 
-    /// Ends the open spans from this place on, those that began last first.
-    fn end_spans(&mut self, from: usize, status: Status) {
-        while self.spans.len() > from {
-            let Some((span, _)) = self.spans.last().copied() else {
-                return;
-            };
+    /// Ends the open spans, those that began last first.
+    fn end_spans(&mut self, status: Status) {
+        while let Some((span, _)) = self.spans.last().copied() {
             self.end_span(span, SpanEnd::new(status, Usage::default()), None);
         }
     }

@@ -33,8 +33,7 @@ pub(super) fn request(
     }
     let others_spoke = job.live.with_answer(|answer| {
         said.add(answer, |span| own(span) && replaced != Some(span));
-        let mut blocks = answer.blocks.iter().rev();
-        blocks.any(|block| !own(block.span) && answer.is_visible(block) && !block.text.is_empty())
+        answer.has_text_of(|span| !own(span))
     });
     let prefill = candidate.provider.can_prefill(&candidate.model);
     let spoke = !said.is_empty();

@@ -149,6 +149,12 @@ impl Answer {
         self.is_text(block) && !self.is_hidden(block.span)
     }
 
+    /// Whether some of these spans have written text that is part of the answer.
+    pub fn has_text_of(&self, spans: impl Fn(SpanNo) -> bool) -> bool {
+        self.visible()
+            .any(|block| spans(block.span) && !block.text.is_empty())
+    }
+
     /// Whether a block is text that stands, be it part of the answer or of a hidden step of a chain.
     pub fn is_text(&self, block: &Block) -> bool {
         matches!(block.kind, BlockKind::Text | BlockKind::Refusal)
