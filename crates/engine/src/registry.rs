@@ -183,8 +183,10 @@ impl Registry {
                 ),
             )
         })?;
-        let chain = match name {
-            CHAIN => self.chains.get(model).cloned(),
+        let chain = match (name, self.chains.get(model)) {
+            // A provider may have the name where there are no chains.
+            (CHAIN, None) if !self.chains.is_empty() => return Err(chains::missing(model)),
+            (CHAIN, chain) => chain.cloned(),
             _ => None,
         };
         Ok(Candidate {
@@ -205,7 +207,7 @@ impl Registry {
     /// As [`Registry::find`].
     pub fn candidates(&self, full: &str) -> Result<Vec<Candidate>, Error> {
         let mut candidates = vec![self.find(full)?];
-        if candidates[0].name == CHAIN {
+        if candidates[0].chain.is_some() {
             // Its steps have models that may take the place of theirs.
             return Ok(candidates);
         }

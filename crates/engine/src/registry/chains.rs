@@ -20,10 +20,12 @@ impl Provider for Chains {
         future::ready(Ok(models)).boxed()
     }
 
-    /// A run works on a chain itself, so this is asked for chains that do not exist.
+    /// Nobody asks: a run works on a chain itself, and one that does not exist is not found.
     fn stream(&self, request: ChatRequest) -> BoxStream<'static, Result<ProviderEvent, Error>> {
-        let sentence = format!("There is no chain “{}”.", request.model);
-        let error = Error::new(ErrorCode::NotFound, sentence).at("running a chain");
-        stream::iter([Err(error)]).boxed()
+        stream::iter([Err(missing(&request.model))]).boxed()
     }
+}
+
+pub(super) fn missing(name: &str) -> Error {
+    Error::new(ErrorCode::NotFound, format!("There is no chain “{name}”."))
 }
