@@ -20,7 +20,7 @@ pub mod sse;
 
 pub use error::ApiError;
 use headwater_protocol::{
-    Catalog, ConversationId, MessageId, RunId, Seq, Started, Stopped,
+    Catalog, ConversationId, MessageId, RunHead, RunId, Seq, Started, Stopped,
     chat::{Conversation, Summary},
 };
 use leptos::prelude::*;
@@ -81,6 +81,17 @@ pub async fn run_events(
 /// The address of [`run_events`] for an `EventSource`.
 pub fn run_events_url(run: RunId, after: Seq) -> String {
     format!("/api/runs/events?run={run}&after={after}")
+}
+
+/// The same for the entries with their times, each in a frame of its own.
+pub fn run_entries_url(run: RunId, after: Seq) -> String {
+    run_events_url(run, after) + "&format=entries"
+}
+
+/// What a run belongs to.
+#[server(endpoint = "runs/find", input = GetUrl)]
+pub async fn find_run(run: RunId) -> Result<RunHead, ApiError> {
+    crate::server::engine()?.head(run).await.map_err(ApiError)
 }
 
 /// Stops a run. Its text is kept up to the entry `seen`, the last that the reader showed.

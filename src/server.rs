@@ -5,12 +5,13 @@
 //!   answers. [`trace`]: the log of requests.
 //! - [`forms`], [`status`]: what commands are sent as, and how failures are answered.
 //! - [`pages`], [`plain`], `document`: pages with script, pages without, and what those are made of.
-//! - [`images`], [`metrics`]: the other addresses.
+//! - [`images`], [`metrics`], [`export`]: the other addresses.
 //! - [`config`]: how all of it is set.
 
 pub mod config;
 pub mod connections;
 mod document;
+pub mod export;
 pub mod forms;
 pub mod guard;
 pub mod images;

@@ -10,14 +10,14 @@ use axum::{
     extract::RawQuery,
     http::{HeaderMap, HeaderName, HeaderValue, header},
 };
-use headwater_engine::follow::Filter;
+use headwater_engine::follow::{Filter, Form};
 use headwater_protocol::{Error, ErrorCode, RunId, Seq};
 use leptos::prelude::use_context;
 use leptos_axum::ResponseOptions;
 
 /// The body of `GET /api/runs/events`, with the cursor from the query or the `Last-Event-ID`
 /// header, whichever is later: a browser that reconnects by itself repeats the old query. The query may
-/// have a [`Filter`]; then there is no snapshot.
+/// have a [`Filter`] and a [`Form`]; then there is no snapshot.
 ///
 /// # Errors
 /// `not_found`; `conflict` if the cursor is beyond the log's head; `invalid_request`.
@@ -31,8 +31,10 @@ pub(super) async fn follow_from_request(
     let last = headers.get("last-event-id").map(parse_cursor).transpose()?;
     let after = last.max(after).unwrap_or(0);
     let (timing, body) = match filter().await? {
-        Some(filter) => {
-            let stream = engine.filtered_event_stream(run, after, filter).await?;
+        Some((filter, form)) => {
+            let stream = engine
+                .filtered_event_stream(run, after, filter, form)
+                .await?;
             (stream.timing, SseBody::new(stream.frames))
         }
         None => {
@@ -58,14 +60,18 @@ pub(super) async fn follow_from_request(
     Ok(body)
 }
 
-/// The filter of the request. It is read here and not as an argument, because the page never sends one.
-async fn filter() -> Result<Option<Filter>, Error> {
+/// The filter and the form that the request asks for; `None` for the stream as it is. They are read here and
+/// not as arguments, because the chat never sends them.
+async fn filter() -> Result<Option<(Filter, Form)>, Error> {
     let query = leptos_axum::extract().await;
     let query = query.map_or_else(|_| None, |RawQuery(query)| query);
     let query = query.unwrap_or_default();
     let parameters: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
     let parameters = parameters.iter().map(|(name, value)| (&**name, &**value));
-    Filter::from_query(parameters)
+    let form = Form::from_query(parameters.clone())?;
+    let filter = Filter::from_query(parameters)?;
+    let plain = filter.is_none() && form == Form::Events;
+    Ok((!plain).then(|| (filter.unwrap_or_default(), form)))
 }
 
 fn parse_cursor(value: &HeaderValue) -> Result<Seq, Error> {

@@ -1,7 +1,7 @@
 //! All routes and the layers that every request passes. This is the only module that names the pages.
 
 use super::{
-    forms,
+    export, forms,
     guard::{self, Hosts},
     images, metrics, pages, plain, policy,
     state::AppState,
@@ -53,6 +53,7 @@ pub fn router(
         .route("/metrics", get(metrics::metrics))
         .route(plain::LIST, get(plain::list))
         .route("/plain/{conversation}", get(plain::page))
+        .route(export::LOG, get(export::run_log))
         .route(IMAGES, post(images::upload))
         .route("/api/images/{id}", get(images::show))
         .leptos_routes_with_context(&state, routes, context, shell)

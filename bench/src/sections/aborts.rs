@@ -52,7 +52,7 @@ impl Count {
 }
 
 pub(super) async fn run(bench: &mut Bench) -> Result<(), String> {
-    let aborts = bench.pick(600, 20_000);
+    let aborts = bench.pick(400, 20_000);
     let first = bench.pick(AT_ONCE, AT_ONCE * 5);
     let setup = &bench.setup;
     let folder = setup.folder()?;

@@ -82,8 +82,8 @@ pub(super) async fn run(bench: &mut Bench) -> Result<(), String> {
 async fn largest(bench: &mut Bench, kind: Kind, rate: u32) -> (usize, bool) {
     let (mut good, mut bad, mut bounded) = (0, MOST + 1, false);
     let mut next = FIRST;
-    // To a tenth, or to a quarter in the quick form.
-    let fine = bench.pick(4, 10);
+    // To a tenth; the quick form only doubles.
+    let fine = bench.pick(1, 10);
     loop {
         let trial = try_number(bench, kind, rate, next).await;
         eprintln!(

@@ -5,19 +5,19 @@
 
 mod filter;
 
-pub use filter::Filter;
+pub use filter::{Filter, Form};
 
 use super::{
     log::{Source, frame, live::Head},
     packed::fold_until,
 };
-use crate::Engine;
-use bytes::{Bytes, BytesMut};
+use crate::{Engine, Window};
+use bytes::{BufMut, Bytes, BytesMut};
 use filter::Filtering;
 use futures::{Stream, StreamExt, future, stream};
 use headwater_protocol::{
-    BlockKind, BlockNo, Entry, Error, ErrorCode, Event, RunId, Seq, SpanNo, Status, Timing,
-    chat::Answer,
+    BlockKind, BlockNo, Entry, Error, ErrorCode, Event, RunHead, RunId, Seq, SpanNo, Status,
+    Timing, chat::Answer,
 };
 use std::{
     collections::{HashMap, VecDeque},
@@ -89,9 +89,9 @@ impl Engine {
         Ok(frames(reader))
     }
 
-    /// The same with the entries of some spans only. A filter removes frames and changes none, so there
-    /// are no merged deltas and no snapshot, except the one that leads back. The beginning and the end of
-    /// the run always come.
+    /// The same with the entries of some spans only, or in another form. A filter removes frames and changes
+    /// none, so there are no merged deltas and no snapshot, except the one that leads back. The beginning and
+    /// the end of the run always come.
     ///
     /// # Errors
     /// See [`Engine::follow`].
@@ -100,11 +100,60 @@ impl Engine {
         run: RunId,
         after: Seq,
         filter: Filter,
+        form: Form,
     ) -> Result<EventStream<impl Stream<Item = Bytes> + Send + use<>>, Error> {
         let mut reader = self.reader(run, after).await?;
-        let filtering = Filtering::new(filter, &reader.source, reader.cursor).await;
+        let filtering = Filtering::new(filter, form, &reader.source, reader.cursor).await;
         reader.filtering = Some(filtering);
         Ok(frames(reader))
+    }
+
+    /// All entries that a run has now, each as JSON on a line of its own, in pieces of some 64 KiB.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub async fn lines(
+        &self,
+        run: RunId,
+    ) -> Result<impl Stream<Item = Bytes> + Send + use<>, Error> {
+        let source = self.log.source(run).await?;
+        let end = source.head().seq;
+        Ok(stream::unfold(0, move |cursor| {
+            let mut lines = BytesMut::new();
+            let most = usize::try_from(end - cursor).unwrap_or(usize::MAX);
+            let last = source.look_after(cursor, most, |seq, at, item| {
+                frame::put_entry(seq, at, item, &mut lines);
+                lines.put_u8(b'\n');
+            });
+            future::ready((last > cursor).then(|| (lines.freeze(), last)))
+        }))
+    }
+
+    /// What a run belongs to.
+    ///
+    /// # Errors
+    /// `not_found`, `storage`.
+    pub async fn head(&self, run: RunId) -> Result<RunHead, Error> {
+        let first = self.log.source(run).await?.entries_after(0).await;
+        let Some(Event::RunStarted {
+            conversation,
+            model,
+            ..
+        }) = first.into_iter().next().map(|entry| entry.event)
+        else {
+            let sentence = "The beginning of this answer cannot be read.";
+            return Err(Error::new(ErrorCode::Storage, sentence));
+        };
+        let newest = Window {
+            limit: Some(1),
+            ..Window::default()
+        };
+        let title = self.load(conversation, newest).await?.title;
+        Ok(RunHead {
+            conversation,
+            title,
+            model,
+        })
     }
 
     /// A reader of the frames after `after`, which has to be in the log, unless a power cut took it back.

@@ -1,4 +1,4 @@
-//! The answers of the commands that start or stop a run.
+//! The answers of the commands that start, stop or find a run.
 
 use crate::{ConversationId, MessageId, RunId};
 use serde::{Deserialize, Serialize};
@@ -25,4 +25,15 @@ pub struct Stopped {
     pub provider_closed_ms: u64,
     /// Whether the run had already ended before the stop.
     pub already_finished: bool,
+}
+
+/// What a run belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunHead {
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// Its title.
+    pub title: String,
+    /// `provider/model` as the person chose it.
+    pub model: String,
 }

@@ -25,7 +25,7 @@ mod models;
 mod read;
 mod usage;
 
-pub use commands::{Started, Stopped};
+pub use commands::{RunHead, Started, Stopped};
 pub use error::{Error, ErrorCode};
 pub use event::{BlockKind, Entry, Event, Finish, FinishReason, SpanKind, Stage, Status, ToolCall};
 pub use ids::{BlockNo, ConversationId, ImageId, MessageId, RunId, Seq, SpanNo, UnixMs};

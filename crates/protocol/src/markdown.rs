@@ -46,6 +46,7 @@ use std::ops::Range;
 use draft::{Draft, Ended, Kind, Step};
 use line::{Line, Start};
 use nest::number_of;
+pub use safe::escape;
 pub use speech::plain_text;
 
 /// A finished top-level block. It never changes again.

@@ -35,6 +35,38 @@ pub struct Filter {
     pub depth: Option<usize>,
 }
 
+/// What the data of a frame is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// The event alone, as pages read it.
+    #[default]
+    Events,
+    /// The whole [`headwater_protocol::Entry`], with its number and its time. What is delivered and is no
+    /// entry, such as a ping, stays an event.
+    Entries,
+}
+
+impl Form {
+    /// Reads the parameter `format` of an address: `events` or `entries`.
+    ///
+    /// # Errors
+    /// `invalid_request` for another word, with a sentence that says which there are.
+    pub fn from_query<'a>(
+        parameters: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, Error> {
+        let mut parameters = parameters.into_iter();
+        let format = parameters.find(|(name, _)| *name == "format");
+        match format.map(|(_, word)| word) {
+            None | Some("events") => Ok(Self::Events),
+            Some("entries") => Ok(Self::Entries),
+            Some(word) => Err(Error::new(
+                ErrorCode::InvalidRequest,
+                format!("“{word}” is no format. There are events and entries."),
+            )),
+        }
+    }
+}
+
 impl Filter {
     /// Whether a list of words is a parameter of this name.
     fn is_list(name: &str) -> bool {
@@ -137,14 +169,16 @@ struct Facts {
 #[derive(Debug)]
 pub(super) struct Filtering {
     filter: Filter,
+    form: Form,
     spans: HashMap<SpanNo, Facts>,
 }
 
 impl Filtering {
     /// A filter that has seen the entries up to `after`.
-    pub(super) async fn new(filter: Filter, source: &Source, after: Seq) -> Self {
+    pub(super) async fn new(filter: Filter, form: Form, source: &Source, after: Seq) -> Self {
         let mut filtering = Self {
             filter,
+            form,
             spans: HashMap::new(),
         };
         let mut seen = 0;
@@ -166,9 +200,12 @@ impl Filtering {
     /// looked at.
     pub(super) fn read(&mut self, source: &Source, after: Seq, out: &mut VecDeque<Bytes>) -> Seq {
         let mut frames = BytesMut::new();
-        let last = source.look_after(after, BATCH, |seq, _, item| {
+        let last = source.look_after(after, BATCH, |seq, at, item| {
             if self.passes(item) {
-                frame::encode_item(seq, item, &mut frames);
+                match self.form {
+                    Form::Events => frame::encode_item(seq, item, &mut frames),
+                    Form::Entries => frame::encode_entry(seq, at, item, &mut frames),
+                }
             }
         });
         if !frames.is_empty() {

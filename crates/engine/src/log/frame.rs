@@ -49,6 +49,27 @@ pub(crate) fn encode_item(seq: Seq, item: Item<'_>, out: &mut BytesMut) {
     }
 }
 
+/// Encodes one entry in its packed form with its number and its time: the JSON of a
+/// [`headwater_protocol::Entry`].
+pub(crate) fn encode_entry(seq: Seq, at: u64, item: Item<'_>, out: &mut BytesMut) {
+    put_id(seq, out);
+    out.put_slice(b"data:");
+    put_entry(seq, at, item, out);
+    out.put_slice(b"\n\n");
+}
+
+/// The JSON of an entry, on one line.
+pub(crate) fn put_entry(seq: Seq, at: u64, item: Item<'_>, out: &mut BytesMut) {
+    let _ = write!(out.writer(), "{{\"seq\":{seq},\"at\":{at},\"event\":");
+    match item {
+        Item::Json(json) => out.put_slice(json),
+        delta @ Item::Delta { .. } => {
+            let _ = serde_json::to_writer(out.writer(), &delta.into_event());
+        }
+    }
+    out.put_slice(b"}");
+}
+
 /// Encodes the entries after `after` for a reader that is behind. Successive deltas of one block
 /// become one delta with the number of the first in `from`. Stops after about `limit` bytes, and
 /// returns the frames with the cursor that they lead to.

@@ -49,7 +49,7 @@ pub(super) fn language(info: &str) -> String {
 }
 
 /// Appends `text`, escaped for the content of an element and for a quoted attribute.
-pub(super) fn escape(text: &str, out: &mut String) {
+pub fn escape(text: &str, out: &mut String) {
     escape_with(text, out, |c| matches!(c, '\u{202D}' | '\u{202E}'));
 }
 
