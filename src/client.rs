@@ -3,10 +3,14 @@
 //! ```text
 //! EventSource ──▶ source ──▶ follow (cursor, backoff, watchdog) ──▶ store (fold, signals) ──▶ ui
 //! ```
-//! `follow` and `store` compile for the server too, which renders the same page from them; `source`
-//! is for the browser only.
+//! `inspect` follows a run for the inspector in the same way. `follow`, `store` and `inspect` compile for the
+//! server too, which renders the same page from them; `source` and `connection` (a source, its watchdog and the
+//! clock) are for the browser only.
 
+#[cfg(feature = "hydrate")]
+mod connection;
 pub mod follow;
+pub mod inspect;
 #[cfg(feature = "hydrate")]
 mod source;
 pub mod store;

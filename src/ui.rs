@@ -23,6 +23,7 @@ mod dialog;
 mod failure;
 mod growing;
 mod icon;
+mod inspector;
 mod layout;
 mod live;
 mod menu;
@@ -75,6 +76,7 @@ pub fn App() -> impl IntoView {
             <FlatRoutes fallback=|| ()>
                 <Route path=path!("") view=|| () ssr=SsrMode::Async/>
                 <Route path=path!("c/:id") view=|| () ssr=SsrMode::Async/>
+                <Route path=path!("runs/:id") view=|| () ssr=SsrMode::Async/>
             </FlatRoutes>
         </Router>
     }

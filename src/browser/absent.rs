@@ -1,7 +1,7 @@
 //! The server's side of [`browser`](crate::browser): nothing is there.
 
 use headwater_protocol::{Error, ImageId};
-use leptos::web_sys::{ClipboardEvent, DragEvent, Element, Event, HtmlTextAreaElement};
+use leptos::web_sys::{ClipboardEvent, DragEvent, Element, Event, HtmlTextAreaElement, MouseEvent};
 pub(crate) use std::convert::Infallible as File;
 use uuid::Uuid;
 
@@ -17,6 +17,9 @@ impl Channel {
 pub(crate) struct Listener;
 
 pub(crate) fn on_visible(_: impl Fn() + 'static) -> Listener {
+    Listener
+}
+pub(crate) fn on_hash(_: impl Fn() + 'static) -> Listener {
     Listener
 }
 pub(crate) fn ignore_composing_keys() {}
@@ -57,6 +60,14 @@ pub(crate) fn is_touch() -> bool {
 }
 pub(crate) fn is_covered() -> bool {
     false
+}
+pub(crate) fn hash() -> String {
+    String::new()
+}
+pub(crate) fn set_hash(_: &str) {}
+pub(crate) fn set_style(_: &Element, _: &str, _: &str) {}
+pub(crate) fn height_in(_: &Element, _: &MouseEvent) -> usize {
+    0
 }
 pub(crate) fn open_dialog(_: &str) {}
 pub(crate) fn close_dialog(_: &str) {}

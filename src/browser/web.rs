@@ -6,7 +6,7 @@ mod page;
 mod storage;
 mod time;
 
-pub(crate) use events::{Channel, Listener, ignore_composing_keys, on_visible};
+pub(crate) use events::{Channel, Listener, ignore_composing_keys, on_hash, on_visible};
 pub(crate) use files::{File, chosen_images, dropped_images, pasted_images, upload};
 pub(crate) use page::*;
 pub(crate) use storage::{forget, forget_in_tab, load, load_in_tab, save, save_in_tab};

@@ -19,7 +19,7 @@ fn draft_key(place: Place) -> Option<String> {
     match place {
         Place::New => Some("draft.new".to_owned()),
         Place::Chat(id) => Some(format!("draft.{id}")),
-        Place::Nowhere => None,
+        Place::Run(_) | Place::Nowhere => None,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::scroll::Scroll;
 use crate::{api::list_models, browser};
-use headwater_protocol::{Catalog, ConversationId, Error, MessageId};
+use headwater_protocol::{Catalog, ConversationId, Error, MessageId, RunId};
 use leptos::{prelude::*, task::spawn_local};
 
 /// The id of the dialog with the providers.
@@ -16,6 +16,8 @@ pub(super) enum Place {
     New,
     /// A conversation.
     Chat(ConversationId),
+    /// A run, in the inspector. Its conversation is on the page behind it.
+    Run(RunId),
     /// Nothing: there is no such page.
     Nowhere,
 }
@@ -24,10 +26,11 @@ impl Place {
     pub(super) fn of(path: &str) -> Self {
         match path.trim_matches('/') {
             "" => Self::New,
-            path => {
-                let id = path.strip_prefix("c/").and_then(|id| id.parse().ok());
-                id.map_or(Self::Nowhere, Self::Chat)
-            }
+            path => match path.split_once('/') {
+                Some(("c", id)) => id.parse().map_or(Self::Nowhere, Self::Chat),
+                Some(("runs", id)) => id.parse().map_or(Self::Nowhere, Self::Run),
+                _ => Self::Nowhere,
+            },
         }
     }
 }
@@ -48,6 +51,14 @@ pub(super) struct LayoutContext {
 }
 
 impl LayoutContext {
+    /// The run that is inspected, if it can be.
+    pub(super) fn inspected(self) -> Option<RunId> {
+        match self.place.get() {
+            Place::Run(run) if self.missing.with(Option::is_none) => Some(run),
+            _ => None,
+        }
+    }
+
     /// Loads the models and the state of the providers again.
     pub(super) fn reload(self) {
         spawn_local(async move {

@@ -55,6 +55,12 @@ pub(crate) enum Icon {
     Plug,
     /// A frame with a hill in it: an image.
     Image,
+    /// A triangle to the right: replay.
+    Play,
+    /// Two bars: pause.
+    Pause,
+    /// Bars of different lengths under each other: the inspector.
+    Bars,
 }
 
 impl Icon {
@@ -89,6 +95,9 @@ impl Icon {
                 "M3.8 6.5h6.4M14 6.5h2.2M3.8 13.5H6M9.8 13.5h6.4M14 6.5a1.9 1.9 0 1 1-3.8 0 1.9 1.9 0 0 1 3.8 0zM9.8 13.5a1.9 1.9 0 1 1-3.8 0 1.9 1.9 0 0 1 3.8 0z"
             }
             Self::Image => "M3.5 4.5h13v11h-13zM3.5 13l3.7-3.7 3 3 2-2 4.3 4.2M13 7.8h.01",
+            Self::Play => "M7 5l8 5-8 5z",
+            Self::Pause => "M7 5v10M13 5v10",
+            Self::Bars => "M4 5.5h7M7.5 10h7M10.5 14.5h5.5",
             Self::Plug => "M7.5 3.5v3.3M12.5 3.5v3.3M5 6.8h10v2.4a5 5 0 0 1-10 0zM10 14.2v2.8",
         }
     }

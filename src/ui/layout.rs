@@ -2,12 +2,13 @@
 
 use super::{
     context::{LayoutContext, Place},
-    live::{click, flag},
+    inspector::Inspector,
+    live::{click, flag, part},
     page::Page,
     sidebar::Sidebar,
 };
 use crate::{
-    api::{ApiError, list_conversations, list_models, load_conversation},
+    api::{ApiError, find_run, list_conversations, list_models, load_conversation},
     browser,
     client::store::{Chat, Chats, PAGE},
 };
@@ -46,6 +47,8 @@ pub(super) fn Layout() -> impl IntoView {
     let conversation = handed_over(move || load(first));
     let catalog = handed_over(list_models);
     let list = handed_over(|| list_conversations(None, Some(PAGE), None));
+
+    let inspected = Memo::new(move |_| layout.inspected());
 
     sync_with_address(chat, layout);
     Effect::new(move |_| browser::watch_for_crash());
@@ -97,7 +100,13 @@ pub(super) fn Layout() -> impl IntoView {
                             }
                         }
                     });
-                    view! { <Page/> }
+                    view! {
+                        <Page/>
+                        {part(move || {
+                            let run = inspected.get();
+                            run.map(|run| view! { <Inspector run/> }).into_any()
+                        })}
+                    }
                 })}
             </Suspense>
         </div>
@@ -155,6 +164,10 @@ async fn load(place: Place) -> Result<Option<Conversation>, ApiError> {
     match place {
         Place::New => Ok(None),
         Place::Chat(id) => load_conversation(id, None, None).await.map(Some),
+        Place::Run(run) => {
+            let conversation = find_run(run).await?.conversation;
+            load_conversation(conversation, None, None).await.map(Some)
+        }
         Place::Nowhere => Err(ApiError(Error::new(
             ErrorCode::NotFound,
             "There is nothing at this address.",
@@ -203,6 +216,8 @@ fn show(chat: Chat, layout: LayoutContext, place: Place) {
     layout.loading.set(false);
     let already = match place {
         Place::Chat(id) => chat.id.get() == Some(id),
+        // It is the conversation of the run, if one came here from it.
+        Place::Run(run) => chat.has(run),
         Place::New | Place::Nowhere => false,
     };
     if already {

@@ -59,9 +59,11 @@ pub(super) fn Page() -> impl IntoView {
             });
         }
     });
+    let behind = Memo::new(move |_| layout.inspected().is_some());
     let keys = window_event_listener(ev::keydown, move |event| {
         let ours = event.key() == "Escape" && !event.default_prevented();
-        if ours && running.get_untracked() && !browser::is_covered() {
+        let covered = behind.get_untracked() || browser::is_covered();
+        if ours && running.get_untracked() && !covered {
             event.prevent_default();
             chat.stop();
         }
@@ -80,7 +82,12 @@ pub(super) fn Page() -> impl IntoView {
     let named = move || title.get();
     view! {
         <Title text=named/>
-        <main class="page" class:fresh=flag(move || fresh.get()) inert=flag(move || layout.drawer.get())>
+        <main
+            class="page"
+            class:fresh=flag(move || fresh.get())
+            class:behind=flag(move || behind.get())
+            inert=flag(move || layout.drawer.get() || behind.get())
+        >
             <Head title form/>
             <div
                 id="scroller"

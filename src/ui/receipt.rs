@@ -1,6 +1,12 @@
 //! The time and the tokens of an answer, in one line that expands.
 
-use super::{context::LayoutContext, live::part, words};
+use super::{
+    context::LayoutContext,
+    icon::{Icon, icon},
+    inspector::address,
+    live::part,
+    words,
+};
 use crate::client::store::{AnswerState, MessageView};
 use headwater_protocol::{Timing, Usage};
 use leptos::prelude::*;
@@ -44,6 +50,9 @@ pub(super) fn Receipt(message: MessageView) -> impl IntoView {
             .into_iter()
             .map(|(what, how)| view! { <dt>{what}</dt><dd>{how}</dd> })
             .collect_view();
+        let inspect = state.run.map(|run| {
+            view! { <a class="button small" href=address(run)>{icon(Icon::Bars)} "Inspect this run"</a> }
+        });
         view! {
             <details class="receipt">
                 <summary title=title>{glance}</summary>
@@ -52,6 +61,7 @@ pub(super) fn Receipt(message: MessageView) -> impl IntoView {
                     <dd>{name}</dd>
                     {rows}
                 </dl>
+                {inspect}
             </details>
         }
         .into_any()

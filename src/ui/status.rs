@@ -2,7 +2,9 @@
 
 use super::{
     context::PageContext,
-    live::{flag, text},
+    icon::{Icon, icon},
+    inspector::address,
+    live::{flag, part, text},
     words,
 };
 use crate::{
@@ -87,6 +89,10 @@ pub(super) fn StatusLine() -> impl IntoView {
         };
         message.state.with(|state| describe(state, view))
     });
+    let run = Memo::new(move |_| {
+        let state = chat.head()?.state;
+        state.with(|state| state.run.filter(|_| state.is_running()))
+    });
     let tone = move || line.with(|line| line.as_ref().map(|line| line.tone));
     view! {
         <div
@@ -98,6 +104,14 @@ pub(super) fn StatusLine() -> impl IntoView {
             aria-live="off"
         >
             <span>{text(move || line.get().map(|line| line.text).unwrap_or_default())}</span>
+            {part(move || {
+                let run = run.get();
+                run.map(|run| view! {
+                    <a class="quiet" href=address(run) aria-label="Inspect this run" title="Inspect this run">
+                        {icon(Icon::Bars)}
+                    </a>
+                }).into_any()
+            })}
         </div>
     }
     .into_any()

@@ -28,6 +28,7 @@ mod history;
 mod images;
 mod kills;
 mod llmock;
+mod log;
 mod matrix;
 mod methods;
 mod mocks;

@@ -74,6 +74,11 @@ pub(crate) fn on_visible(call: impl Fn() + 'static) -> Listener {
     })
 }
 
+/// Calls when what stands behind `#` in the address changes, by whoever but [`set_hash`](super::set_hash).
+pub(crate) fn on_hash(call: impl Fn() + 'static) -> Listener {
+    Listener::new(&window(), "hashchange", move |_| call())
+}
+
 /// Hides the keys that an input method takes, while somebody composes a word, from everything that
 /// listens on this page. The text field still gets them, but they neither send a message nor close a
 /// dialog.

@@ -3,7 +3,9 @@
 use super::save;
 use leptos::prelude::{document, request_animation_frame, window};
 use wasm_bindgen::{JsCast, JsValue};
-use web_sys::{Element, HtmlDialogElement, HtmlDocument, HtmlElement, HtmlTextAreaElement, Text};
+use web_sys::{
+    Element, HtmlDialogElement, HtmlDocument, HtmlElement, HtmlTextAreaElement, MouseEvent, Text,
+};
 
 /// Chooses `light` or `dark` colours; with any other word those of the system.
 pub(crate) fn set_theme(theme: &str) {
@@ -106,6 +108,34 @@ pub(crate) fn is_covered() -> bool {
         document().query_selector("[popover]:popover-open, dialog[open]"),
         Ok(Some(_))
     )
+}
+
+/// What stands behind the path in the address, from `#` on.
+pub(crate) fn hash() -> String {
+    window().location().hash().unwrap_or_default()
+}
+
+/// Puts another `#…` into the address, or none. The way back stays the same.
+pub(crate) fn set_hash(hash: &str) {
+    let path = window().location().pathname().unwrap_or_default();
+    if let Ok(history) = window().history() {
+        let state = history.state().unwrap_or(JsValue::NULL);
+        let _ = history.replace_state_with_url(&state, "", Some(&[&path, hash].concat()));
+    }
+}
+
+/// Sets a property of an element's style, which the page's policy does not allow as an attribute.
+pub(crate) fn set_style(element: &Element, name: &str, value: &str) {
+    if let Some(element) = element.dyn_ref::<HtmlElement>() {
+        let _ = element.style().set_property(name, value);
+    }
+}
+
+/// How far below the top of an element's content the mouse is, in pixels.
+pub(crate) fn height_in(element: &Element, event: &MouseEvent) -> usize {
+    let top = element.get_bounding_client_rect().top();
+    (f64::from(event.client_y()) - top).max(0.0) as usize
+        + element.scroll_top().unsigned_abs() as usize
 }
 
 /// Opens a `<dialog>` above everything.

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{api, browser};
 use headwater_protocol::{
-    ConversationId, ErrorCode, MessageId,
+    ConversationId, ErrorCode, MessageId, RunId,
     chat::{Conversation, Message, Role},
 };
 use leptos::prelude::*;
@@ -117,6 +117,13 @@ impl Chat {
             self.queue.set(self.stored_queue());
         }
         live::follow(self);
+    }
+
+    /// Whether one of the answers on the screen is of this run.
+    pub fn has(self, run: RunId) -> bool {
+        let is_of = |view: &MessageView| view.state.with_untracked(|state| state.run == Some(run));
+        self.messages
+            .with_untracked(|messages| messages.iter().any(is_of))
     }
 
     /// Whether an answer is being written. Tracked.

@@ -2,7 +2,6 @@
 //!
 //! - `follower`: which run is followed, and what happens at its end
 //! - `driver`: the task that follows it and owns the connection, the timers and the fold
-//! - `connection`: the stream and its watchdog
 //! - `drawing`: when new content is shown
 //! - `absence`: how much arrived while the reader was away
 //!
@@ -12,8 +11,6 @@
 mod absence;
 #[cfg(not(feature = "hydrate"))]
 mod absent;
-#[cfg(feature = "hydrate")]
-mod connection;
 #[cfg(feature = "hydrate")]
 mod drawing;
 #[cfg(feature = "hydrate")]

@@ -4,7 +4,6 @@
 
 use super::{
     absence::Absence,
-    connection::Connection,
     drawing::Drawing,
     follower::{follow, reload_after_mismatch},
 };
@@ -12,6 +11,7 @@ use crate::{
     api::{self, ApiError},
     browser,
     client::{
+        connection::{Connection, Hear},
         follow::{Asked, Follow, Input, Link, Output},
         store::{Body, Chat, MessageView},
     },
@@ -22,6 +22,7 @@ use headwater_protocol::{
     chat::{Answer, Applied},
 };
 use leptos::prelude::*;
+use std::rc::Rc;
 
 /// What wakes the task.
 pub(super) enum Item {
@@ -52,6 +53,17 @@ impl Inbox {
     /// Sends an item to the task. It is dropped if the inbox is closed.
     pub(super) fn put(&self, item: Item) {
         let _ = self.0.unbounded_send(item);
+    }
+
+    /// Puts what a connection says.
+    fn hear(&self) -> Hear {
+        let inbox = self.clone();
+        Rc::new(move |number, input| {
+            inbox.put(match number {
+                Some(number) => Item::Stream(number, input),
+                None => Item::Input(input),
+            });
+        })
     }
 
     /// Ends the task. Remaining items are dropped.
@@ -121,7 +133,7 @@ impl Driver {
             view,
             run,
             machine: Follow::new(view.with_body(Body::cursor), high ^ low),
-            connection: Connection::new(run, inbox.clone()),
+            connection: Connection::new(run, api::run_events_url, inbox.hear()),
             drawing: Drawing::new(view, inbox.clone()),
             inbox,
             absence: Absence::default(),

@@ -1,18 +1,20 @@
 //! The stream of a run and its watchdog.
 
-use super::driver::{Inbox, Item};
-use crate::{
-    api::run_events_url,
-    browser,
-    client::{follow::Input, source::Source},
-};
+use super::{follow::Input, source::Source};
+use crate::browser;
 use gloo_timers::callback::Timeout;
 use headwater_protocol::{RunId, Seq, UnixMs};
+use std::rc::Rc;
+
+/// What hears of a connection: its number, and what came. The timer has no number.
+pub(super) type Hear = Rc<dyn Fn(Option<u32>, Input)>;
 
 /// The newest connection to a run's stream. Input of older ones is ignored.
 pub(super) struct Connection {
     run: RunId,
-    inbox: Inbox,
+    /// The address of the stream after an entry.
+    address: fn(RunId, Seq) -> String,
+    hear: Hear,
     number: u32,
     source: Option<Source>,
     deadline: Option<Timeout>,
@@ -20,11 +22,13 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// No connection yet. Input of the stream goes to `inbox`.
-    pub(super) fn new(run: RunId, inbox: Inbox) -> Self {
+    /// No connection yet. `hear` gets the input of the stream; it is called from within the browser's
+    /// callbacks, so it should only take a note.
+    pub(super) fn new(run: RunId, address: fn(RunId, Seq) -> String, hear: Hear) -> Self {
         Self {
             run,
-            inbox,
+            address,
+            hear,
             number: 0,
             source: None,
             deadline: None,
@@ -45,12 +49,11 @@ impl Connection {
     /// Opens the stream after an entry.
     pub(super) fn open(&mut self, after: Seq) {
         self.number += 1;
-        let (number, inbox) = (self.number, self.inbox.clone());
-        let send = move |input| inbox.put(Item::Stream(number, input));
-        self.source = Source::open(&run_events_url(self.run, after), send);
+        let (number, hear) = (self.number, self.hear.clone());
+        let send = move |input| hear(Some(number), input);
+        self.source = Source::open(&(self.address)(self.run, after), send);
         if self.source.is_none() {
-            let refused = Input::Broken { gave_up: true };
-            self.inbox.put(Item::Stream(number, refused));
+            (self.hear)(Some(number), Input::Broken { gave_up: true });
         }
     }
 
@@ -62,12 +65,12 @@ impl Connection {
 
     /// Sets the timer to this time, in place of an earlier one.
     pub(super) fn wait(&mut self, until: UnixMs) {
-        let inbox = self.inbox.clone();
+        let hear = self.hear.clone();
         let ms = until.saturating_sub(self.clock.now());
         // The longest delay that browsers support.
         let ms = i32::try_from(ms).unwrap_or(i32::MAX).unsigned_abs();
         self.deadline = Some(Timeout::new(ms, move || {
-            inbox.put(Item::Input(Input::Tick));
+            hear(None, Input::Tick);
         }));
     }
 }
