@@ -87,6 +87,8 @@ pub struct Job {
     pub before: Vec<Message>,
     /// The images of these messages.
     pub images: Images,
+    /// What the log says of the input of a model. Null where that is the conversation, which is stored already.
+    pub input: Value,
     /// Earlier runs of the same message, if this run continues it.
     pub earlier: Vec<Answer>,
     /// The tools that the model may call.

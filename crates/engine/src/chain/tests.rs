@@ -147,6 +147,11 @@ async fn every_step_is_a_span_and_hidden_models_are_no_part_of_the_answer() {
         _ => None,
     });
     assert_eq!(custom, Some((2, "searched".into(), json!("Which?"))));
+    let asked = entries.iter().find_map(|entry| match &entry.event {
+        Event::SpanStarted { span: 5, input, .. } => Some(input.clone()),
+        _ => None,
+    });
+    assert_eq!(asked, Some(json!({ "text": "A page." })));
     assert!(fold.usage.output > 0, "all models are counted");
     assert!(fold.timing.unwrap().first_token.is_some());
 }

@@ -19,6 +19,7 @@ use headwater_protocol::{
     ConversationId, Error, ErrorCode, MAX_TEXT_BYTES, RunId, Started, UnixMs,
 };
 use rusqlite::Connection;
+use serde_json::Value;
 use std::{panic::AssertUnwindSafe, sync::Arc};
 use tokio::sync::oneshot;
 
@@ -242,6 +243,7 @@ impl Engine {
             },
             before: before.to_vec(),
             images,
+            input: Value::Null,
             earlier: earlier.cloned().collect(),
             tools: self.tools.clone(),
             recovery: self.recovery,

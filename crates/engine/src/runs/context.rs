@@ -304,6 +304,7 @@ impl Context {
     /// A job that asks these models.
     fn job(&self, candidates: Vec<Candidate>, prompt: Prompt) -> Job {
         let base = &self.run.base;
+        let input = fact(&prompt);
         let mut request = base.request.clone();
         if prompt.system.is_some() {
             request.system = prompt.system;
@@ -314,6 +315,7 @@ impl Context {
             candidates,
             request,
             before,
+            input,
             tools: match prompt.tools {
                 true => base.tools.clone(),
                 false => Default::default(),
@@ -331,6 +333,7 @@ fn bare(job: &Job) -> Job {
         request: ChatRequest::default(),
         before: Vec::new(),
         images: job.images.clone(),
+        input: Value::Null,
         earlier: Vec::new(),
         tools: Default::default(),
         recovery: job.recovery,

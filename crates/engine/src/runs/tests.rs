@@ -88,6 +88,7 @@ fn job(live: &Arc<Live>, script: &str, models: &[&str]) -> Job {
             branches: Vec::new(),
         }],
         images: Images::default(),
+        input: Value::Null,
         earlier: Vec::new(),
         tools: Tools::default(),
         recovery: Recovery {

@@ -61,6 +61,7 @@ impl ModelCall {
         let name = &job.candidates[candidate].full;
         let span = recorder.begin_span(SpanStart {
             metadata: json!({ "messages": request.messages.len() }),
+            input: job.input.clone(),
             replaces: replaces.filter(|_| !is_hedge),
             ..SpanStart::new(SpanKind::ChatModel, name)
         });
