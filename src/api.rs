@@ -69,13 +69,14 @@ pub async fn start_run(
 
 /// Follows a run from `after` (or the `Last-Event-ID` header, whichever is later) as server-sent
 /// events. With `snapshot`, the state so far comes as one `snapshot` event in place of its history.
+/// `after` is a text, because it is not a number in every format.
 #[server(endpoint = "runs/events", input = GetUrl, output = Sse)]
 pub async fn run_events(
     run: RunId,
-    #[server(default)] after: Option<Seq>,
+    #[server(default)] after: Option<String>,
     #[server(default)] snapshot: Option<bool>,
 ) -> Result<SseBody, ApiError> {
-    events::follow_from_request(run, after, snapshot.unwrap_or(false)).await
+    events::follow_from_request(run, after.as_deref(), snapshot.unwrap_or(false)).await
 }
 
 /// The address of [`run_events`] for an `EventSource`.

@@ -1,5 +1,5 @@
-//! What the server does for [`run_events`](super::run_events): the cursor and the filter from the request,
-//! the headers of the answer.
+//! What the server does for [`run_events`](super::run_events): the cursor, the filter and the format from the
+//! request, the headers of the answer.
 
 use super::{ApiError, SseBody};
 use crate::server::{
@@ -10,34 +10,83 @@ use axum::{
     extract::RawQuery,
     http::{HeaderMap, HeaderName, HeaderValue, header},
 };
-use headwater_engine::follow::{Filter, Form};
+use headwater_engine::follow::{Cursor, Filter, Form};
 use headwater_protocol::{Error, ErrorCode, RunId, Seq};
 use leptos::prelude::use_context;
 use leptos_axum::ResponseOptions;
+use std::str::FromStr;
+
+/// The forms in which a run can be followed.
+enum Format {
+    /// Events of the log, as pages read them.
+    Events,
+    /// Whole entries of the log, with their times.
+    Entries,
+    /// LangChain's `astream_events(version="v2")`.
+    LangChain,
+}
+
+impl Format {
+    fn from_query<'a>(
+        parameters: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, Error> {
+        let mut all = parameters.into_iter();
+        match all.find(|(name, _)| *name == "format") {
+            None | Some((_, "events")) => Ok(Self::Events),
+            Some((_, "entries")) => Ok(Self::Entries),
+            Some((_, "langchain-v2")) => Ok(Self::LangChain),
+            Some((_, other)) => {
+                let sentence = format!(
+                    "There is no format “{other}”: leave it out for events, or ask for “entries” or \
+                     “langchain-v2”."
+                );
+                Err(Error::new(ErrorCode::InvalidRequest, sentence))
+            }
+        }
+    }
+}
 
 /// The body of `GET /api/runs/events`, with the cursor from the query or the `Last-Event-ID`
 /// header, whichever is later: a browser that reconnects by itself repeats the old query. The query may
-/// have a [`Filter`] and a [`Form`]; then there is no snapshot.
+/// have a [`Filter`], and a format; then there is no snapshot.
 ///
 /// # Errors
 /// `not_found`; `conflict` if the cursor is beyond the log's head; `invalid_request`.
 pub(super) async fn follow_from_request(
     run: RunId,
-    after: Option<Seq>,
+    after: Option<&str>,
     snapshot: bool,
 ) -> Result<SseBody, ApiError> {
     let engine = server::engine()?;
     let headers: HeaderMap = leptos_axum::extract().await.unwrap_or_default();
-    let last = headers.get("last-event-id").map(parse_cursor).transpose()?;
-    let after = last.max(after).unwrap_or(0);
-    let (timing, body) = match filter().await? {
-        Some((filter, form)) => {
+    let last = headers.get("last-event-id");
+    let query = query().await;
+    let parameters: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
+    let parameters = || parameters.iter().map(|(name, value)| (&**name, &**value));
+    let filter = Filter::from_query(parameters())?;
+    let (timing, body) = match (Format::from_query(parameters())?, filter) {
+        (Format::LangChain, filter) => {
+            let after: Cursor = latest(after, last)?;
+            let stream = engine.langchain_stream(run, after, filter).await?;
+            (stream.timing, SseBody::new(stream.frames))
+        }
+        (Format::Entries, filter) => {
+            let after: Seq = latest(after, last)?;
+            let filter = filter.unwrap_or_default();
             let stream = engine
-                .filtered_event_stream(run, after, filter, form)
+                .filtered_event_stream(run, after, filter, Form::Entries)
                 .await?;
             (stream.timing, SseBody::new(stream.frames))
         }
-        None => {
+        (Format::Events, Some(filter)) => {
+            let after: Seq = latest(after, last)?;
+            let stream = engine
+                .filtered_event_stream(run, after, filter, Form::Events)
+                .await?;
+            (stream.timing, SseBody::new(stream.frames))
+        }
+        (Format::Events, None) => {
+            let after: Seq = latest(after, last)?;
             let stream = engine.event_stream(run, after, snapshot).await?;
             (stream.timing, SseBody::new(stream.frames))
         }
@@ -60,26 +109,29 @@ pub(super) async fn follow_from_request(
     Ok(body)
 }
 
-/// The filter and the form that the request asks for; `None` for the stream as it is. They are read here and
-/// not as arguments, because the chat never sends them.
-async fn filter() -> Result<Option<(Filter, Form)>, Error> {
+/// The query of the request. Filter and format are read from it and not as arguments, because the chat never
+/// sends one.
+async fn query() -> String {
     let query = leptos_axum::extract().await;
     let query = query.map_or_else(|_| None, |RawQuery(query)| query);
-    let query = query.unwrap_or_default();
-    let parameters: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
-    let parameters = parameters.iter().map(|(name, value)| (&**name, &**value));
-    let form = Form::from_query(parameters.clone())?;
-    let filter = Filter::from_query(parameters)?;
-    let plain = filter.is_none() && form == Form::Events;
-    Ok((!plain).then(|| (filter.unwrap_or_default(), form)))
+    query.unwrap_or_default()
 }
 
-fn parse_cursor(value: &HeaderValue) -> Result<Seq, Error> {
-    let text = value.to_str().unwrap_or("?");
+/// The later one of two cursors; the start where there is none.
+fn latest<C: FromStr + Ord + Default>(
+    after: Option<&str>,
+    last: Option<&HeaderValue>,
+) -> Result<C, Error> {
+    let after = after.filter(|text| !text.is_empty());
+    let after = after.map(|text| parse_cursor("parameter “after”", text));
+    let last = last.map(|text| parse_cursor("header Last-Event-ID", text.to_str().unwrap_or("?")));
+    let latest = last.transpose()?.max(after.transpose()?);
+    Ok(latest.unwrap_or_default())
+}
+
+fn parse_cursor<C: FromStr>(name: &str, text: &str) -> Result<C, Error> {
     text.parse().map_err(|_| {
-        Error::new(
-            ErrorCode::InvalidRequest,
-            "The header Last-Event-ID must be a number.",
-        )
+        let sentence = format!("The {name} must be the id of an event.");
+        Error::new(ErrorCode::InvalidRequest, sentence)
     })
 }

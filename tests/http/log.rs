@@ -43,7 +43,7 @@ async fn a_format_that_there_is_not_is_refused_with_those_that_there_are() {
     let refused = server.api.get(&address).await;
     assert_eq!(refused.status(), 400);
     let sentence = refused.text().await.expect("a body");
-    assert!(sentence.contains("“xml” is no format") && sentence.contains("entries"));
+    assert!(sentence.contains("no format “xml”") && sentence.contains("entries"));
 }
 
 #[tokio::test]

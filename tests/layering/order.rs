@@ -54,7 +54,7 @@ const ENGINE: Order = &[
             "registry", "rewrite", "runs", "shutdown", "tool",
         ],
     ),
-    ("follow", &["engine", "log", "packed"]),
+    ("follow", &["db", "engine", "log", "packed", "provider"]),
 ];
 
 const APP: Order = &[

@@ -4,10 +4,13 @@
 //! the cursor, so a slow reader costs nothing but its socket.
 
 mod filter;
+mod langchain;
 
 pub use filter::{Filter, Form};
+pub use langchain::Cursor;
 
 use super::{
+    db::conversations,
     log::{Source, frame, live::Head},
     packed::fold_until,
 };
@@ -17,8 +20,10 @@ use filter::Filtering;
 use futures::{Stream, StreamExt, future, stream};
 use headwater_protocol::{
     BlockKind, BlockNo, Entry, Error, ErrorCode, Event, RunHead, RunId, Seq, SpanNo, Status,
-    Timing, chat::Answer,
+    Timing,
+    chat::{Answer, Message},
 };
+use langchain::Converter;
 use std::{
     collections::{HashMap, VecDeque},
     pin::Pin,
@@ -104,7 +109,7 @@ impl Engine {
     ) -> Result<EventStream<impl Stream<Item = Bytes> + Send + use<>>, Error> {
         let mut reader = self.reader(run, after).await?;
         let filtering = Filtering::new(filter, form, &reader.source, reader.cursor).await;
-        reader.filtering = Some(filtering);
+        reader.view = View::Part(Box::new(filtering));
         Ok(frames(reader))
     }
 
@@ -156,6 +161,45 @@ impl Engine {
         })
     }
 
+    /// The same as the events of LangChain's `astream_events(version="v2")`, each in a frame without a name, and
+    /// behind the last one a frame with the name `end`, which says how the run ended. Pings are comments, and there
+    /// are no snapshots. Reads the conversation, and the log from its start to `after`, because an event of v2
+    /// says again what was before it; from there on, a token costs no more than its own event.
+    ///
+    /// # Errors
+    /// See [`Engine::follow`].
+    pub async fn langchain_stream(
+        &self,
+        run: RunId,
+        after: Cursor,
+        filter: Option<Filter>,
+    ) -> Result<EventStream<impl Stream<Item = Bytes> + Send + use<>>, Error> {
+        let source = source(self, run, after.seq()).await?;
+        let asked = self.asked(&source).await?;
+        let converter = Converter::new(run, &asked, filter, &source, after).await;
+        let view = View::LangChain(Box::new(converter));
+        let ready = VecDeque::from([hello(self, &view)]);
+        let mut reader = Reader::new(source, after.after, ready, Notices::of(self));
+        reader.view = view;
+        Ok(frames(reader))
+    }
+
+    /// The messages that a run answers, oldest first.
+    async fn asked(&self, source: &Source) -> Result<Vec<Message>, Error> {
+        let mut asked = None;
+        source.look_after(0, 1, |_, _, item| {
+            if let Event::RunStarted { parent, .. } = item.into_event() {
+                asked = Some(parent);
+            }
+        });
+        let Some(last) = asked else {
+            return Ok(Vec::new());
+        };
+        let log = self.log.clone();
+        let read = move |db: &_| conversations::branch_to(db, &*log, last);
+        self.log.db.read(read).await
+    }
+
     /// A reader of the frames after `after`, which has to be in the log, unless a power cut took it back.
     async fn reader(&self, run: RunId, after: Seq) -> Result<Reader, Error> {
         let source = self.log.source(run).await?;
@@ -163,7 +207,7 @@ impl Engine {
         if led_back.is_none() {
             refuse_beyond(&source, after)?;
         }
-        let ready = VecDeque::from([hello(self)]);
+        let ready = VecDeque::from([hello(self, &View::All)]);
         let mut reader = Reader::new(source, after, ready, Notices::of(self));
         if let Some(answer) = led_back {
             reader.begin_with(answer);
@@ -277,12 +321,14 @@ fn snapshot_of(answer: Answer) -> Bytes {
     frame::delivery(&Event::Snapshot { seq, answer })
 }
 
-/// The first bytes: a ping, so that the watchdog of the reader hears something before the first
-/// token, and the pause before a browser reconnects by itself, in milliseconds.
-fn hello(engine: &Engine) -> Bytes {
-    let mut out = BytesMut::from(&b"retry:1000\n"[..]);
+/// The pause before a browser reconnects by itself, in milliseconds.
+const RETRY: &[u8] = b"retry:1000\n";
+
+/// The first bytes: a ping, so that the watchdog of the reader hears something before the first token.
+fn hello(engine: &Engine, view: &View) -> Bytes {
+    let mut out = BytesMut::from(RETRY);
     let trouble = engine.log.appender.trouble();
-    frame::encode(None, &ping(trouble.borrow().as_ref()), &mut out);
+    out.extend_from_slice(&view.notice(&ping(trouble.borrow().as_ref())));
     out.freeze()
 }
 
@@ -290,6 +336,31 @@ fn hello(engine: &Engine) -> Bytes {
 fn ping(trouble: Option<&Error>) -> Event {
     Event::Ping {
         notice: trouble.map(|why| why.message.clone()),
+    }
+}
+
+/// What a reader gets of the log.
+enum View {
+    All,
+    Part(Box<Filtering>),
+    LangChain(Box<Converter>),
+}
+
+impl View {
+    /// Adds the frames of the next entries, and returns the number of the last entry that was looked at.
+    fn read(&mut self, source: &Source, after: Seq, out: &mut VecDeque<Bytes>) -> Seq {
+        match self {
+            Self::All => source.read(after, out),
+            Self::Part(filtering) => filtering.read(source, after, out),
+            Self::LangChain(converter) => converter.read(source, after, out),
+        }
+    }
+
+    fn notice(&self, event: &Event) -> Bytes {
+        match self {
+            Self::All | Self::Part(_) => frame::delivery(event),
+            Self::LangChain(_) => langchain::comment(event),
+        }
     }
 }
 
@@ -305,8 +376,7 @@ struct Reader {
     notices: Pin<Box<dyn Future<Output = (Notice, Notices)> + Send>>,
     /// Whether nothing comes after what is ready.
     last: bool,
-    /// Which entries the reader gets, if not all.
-    filtering: Option<Filtering>,
+    view: View,
 }
 
 impl Reader {
@@ -318,7 +388,7 @@ impl Reader {
             ready,
             notices: Box::pin(notices.next()),
             last: false,
-            filtering: None,
+            view: View::All,
         }
     }
 
@@ -341,15 +411,12 @@ impl Reader {
                 watch.borrow_and_update();
             }
             let before = self.cursor;
-            self.cursor = match &mut self.filtering {
-                Some(filtering) => filtering.read(&self.source, before, &mut self.ready),
-                None => self.source.read(before, &mut self.ready),
-            };
+            self.cursor = self.view.read(&self.source, before, &mut self.ready);
             if !self.ready.is_empty() {
                 continue;
             }
             if self.cursor > before {
-                // Nothing of it passed the filter, and there may be much of it.
+                // Nothing of it is for the reader, and there may be much of it.
                 tokio::task::yield_now().await;
                 continue;
             }
@@ -368,7 +435,7 @@ impl Reader {
             biased;
             _ = watch.changed() => {}
             (notice, notices) = &mut self.notices => {
-                self.ready.push_back(frame::delivery(&notice.event));
+                self.ready.push_back(self.view.notice(&notice.event));
                 self.last = notice.last;
                 self.notices = Box::pin(notices.next());
             }

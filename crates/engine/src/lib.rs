@@ -79,7 +79,8 @@
 //! - A tool of your own: implement [`tool::Tool`], and [`Builder::tool`].
 //! - A chain of your own, of steps, models and tools: [`chain`], and [`Builder::chain`].
 //! - An observer of your own, which sees what runs do: [`observer`], and [`Builder::observer`].
-//! - A web front end: [`Engine::event_stream`] gives the frames of an event stream.
+//! - A web front end: [`Engine::event_stream`] gives the frames of an event stream, and
+//!   [`Engine::langchain_stream`] those of LangChain's events.
 //!
 //! # Where to find what
 //!

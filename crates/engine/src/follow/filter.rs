@@ -46,40 +46,19 @@ pub enum Form {
     Entries,
 }
 
-impl Form {
-    /// Reads the parameter `format` of an address: `events` or `entries`.
-    ///
-    /// # Errors
-    /// `invalid_request` for another word, with a sentence that says which there are.
-    pub fn from_query<'a>(
-        parameters: impl IntoIterator<Item = (&'a str, &'a str)>,
-    ) -> Result<Self, Error> {
-        let mut parameters = parameters.into_iter();
-        let format = parameters.find(|(name, _)| *name == "format");
-        match format.map(|(_, word)| word) {
-            None | Some("events") => Ok(Self::Events),
-            Some("entries") => Ok(Self::Entries),
-            Some(word) => Err(Error::new(
-                ErrorCode::InvalidRequest,
-                format!("“{word}” is no format. There are events and entries."),
-            )),
-        }
-    }
-}
-
 impl Filter {
     /// Whether a list of words is a parameter of this name.
     fn is_list(name: &str) -> bool {
         let of = name
             .strip_prefix("include_")
             .or_else(|| name.strip_prefix("exclude_"));
-        of.is_some_and(|of| matches!(of, "kinds" | "names" | "tags"))
+        of.is_some_and(|of| matches!(of, "kinds" | "types" | "names" | "tags"))
     }
 
     /// Reads a filter from the parameters of an address: `include_kinds`, `exclude_kinds`,
     /// `include_names`, `exclude_names`, `include_tags` and `exclude_tags`, each with one or more words
-    /// between commas and as often as needed; `span` and `depth`, each a number. Others are passed over.
-    /// `None` if there is none of them.
+    /// between commas and as often as needed; `span` and `depth`, each a number. Kinds may be called types, as
+    /// LangChain does. Others are passed over. `None` if there is none of them.
     ///
     /// # Errors
     /// `invalid_request` for an empty list, an unknown kind or no number, with a sentence that says which.
@@ -97,8 +76,8 @@ impl Filter {
                 return Err(Error::new(ErrorCode::InvalidRequest, sentence));
             }
             match name {
-                "include_kinds" => filter.include_kinds.extend(kinds(words)?),
-                "exclude_kinds" => filter.exclude_kinds.extend(kinds(words)?),
+                "include_kinds" | "include_types" => filter.include_kinds.extend(kinds(words)?),
+                "exclude_kinds" | "exclude_types" => filter.exclude_kinds.extend(kinds(words)?),
                 "include_names" => filter.include_names.extend(words.map(str::to_owned)),
                 "exclude_names" => filter.exclude_names.extend(words.map(str::to_owned)),
                 "include_tags" => filter.include_tags.extend(words.map(str::to_owned)),
@@ -214,7 +193,8 @@ impl Filtering {
         last
     }
 
-    fn passes(&mut self, item: Item<'_>) -> bool {
+    /// Whether an entry passes. Has to be asked of all entries, in their order.
+    pub(super) fn passes(&mut self, item: Item<'_>) -> bool {
         let event = match item {
             Item::Delta { span, .. } => return self.is_wanted(span),
             Item::Json(_) => item.into_event(),
@@ -462,7 +442,7 @@ mod tests {
         assert_eq!(read(&[("run", "x"), ("after", "3")]).unwrap(), None);
         let filter = read(&[
             ("include_kinds", "tool, chat_model"),
-            ("include_kinds", "chain"),
+            ("include_types", "chain"),
             ("exclude_names", "search,"),
             ("include_tags", "a b"),
             ("span", "3"),
