@@ -527,12 +527,15 @@ python_packages() {
     mv "$work" "$2"
 }
 
-test_python_fits() { "$TEST_PYTHON/bin/python" -c 'import httpx_sse, pydantic_core, uvicorn, yaml' 2>/dev/null; }
+test_python_fits() {
+    "$TEST_PYTHON/bin/python" -c 'import httpx_sse, pydantic_core, uvicorn, yaml, sys
+if sys.version_info >= (3, 11): import langchain_core.language_models.chat_models' 2>/dev/null
+}
 
 install_test_python() {
     ! test_python_fits || return 0
     find_pip || die "Python 3 with pip is needed for the tests, please install it."
-    say "LLMock and httpx-sse for the tests, from PyPI (half a minute)"
+    say "LLMock, httpx-sse and langchain-core for the tests, from PyPI (half a minute)"
     python_packages "$ROOT/end2end/requirements.txt" "$TEST_PYTHON" ||
         die "pip could not install the programs of the tests; please look at what it says above, and run this again."
     test_python_fits || die "The Python packages of the tests do not fit $PYTHON."

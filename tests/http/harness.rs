@@ -7,7 +7,7 @@ use headwater::server::{
     router,
 };
 use headwater_engine::{
-    Config, Engine,
+    Builder, Config, Engine,
     config::{Kind, ProviderConfig, Script},
     observer::Metrics,
     provider::sse::Decoder,
@@ -217,11 +217,20 @@ impl InProcess {
 
     /// With other limits on its sockets.
     pub async fn within(limits: Limits, change: impl FnOnce(&mut Config)) -> Self {
+        Self::built(limits, change, |builder| builder).await
+    }
+
+    /// With what only Rust can add to an engine.
+    pub async fn built(
+        limits: Limits,
+        change: impl FnOnce(&mut Config),
+        add: impl FnOnce(Builder) -> Builder,
+    ) -> Self {
         let data = tempfile::tempdir().expect("folder");
         let mut config = config(data.path());
         change(&mut config);
         let metrics = Metrics::default();
-        let engine = Engine::builder(config).observer(metrics.clone());
+        let engine = add(Engine::builder(config).observer(metrics.clone()));
         let engine = engine.open().expect("opens");
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
             .await

@@ -27,6 +27,7 @@ mod harness;
 mod history;
 mod images;
 mod kills;
+mod langchain;
 mod llmock;
 mod log;
 mod matrix;
