@@ -1,6 +1,8 @@
+mod trees;
+
 use super::*;
 use crate::{Config, Engine, StartRun, config::Script};
-use headwater_protocol::{Entry, Event, SpanNo, Status, chat::Answer as Fold};
+use headwater_protocol::{Entry, Event, RunId, SpanNo, Status, chat::Answer as Fold};
 use std::{collections::HashMap, time::Duration};
 
 const SCRIPT: &str = r#"
