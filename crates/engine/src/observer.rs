@@ -52,6 +52,17 @@
 //! tokens that it has not seen in larger pieces ([`Overflow::Coalesce`], which loses nothing), leaves the
 //! run ([`Overflow::Detach`]), or makes the run wait ([`Overflow::Block`]). It is told what it missed.
 //!
+//! # Observers that come with the engine
+//!
+//! | observer | what it does |
+//! |---|---|
+//! | [`Tokens`], [`Trace`], [`JsonLines`] | write text, a tree with times, or every entry |
+//! | [`FinalAnswer`], [`Listeners`] | call closures |
+//! | [`UsageByModel`], [`RunCollector`] | keep counts, or whole runs |
+//! | [`Metrics`] | histograms for Prometheus |
+//! | [`Webhook`] | sends the ends of runs to a web server |
+//! | `OpenTelemetry` | sends runs as traces to a collector; with the feature `otel` |
+//!
 //! # From LangChain's callbacks
 //!
 //! | `BaseCallbackHandler` | here |
@@ -69,6 +80,7 @@
 //! | `on_custom_event`, `on_text` | [`Observer::custom`] |
 //! | any `on_…_error` | [`Observer::failed`], beside the end of the span |
 //! | `ignore_llm`, `ignore_chain`, `ignore_agent`, `ignore_retriever`, `ignore_retry`, `ignore_custom_event` | [`Observer::interest`], where tools are apart from agents |
+//! | LangSmith's and OpenTelemetry's tracers | `OpenTelemetry`, with the feature `otel` |
 //! | `raise_error` | [`OnError::FailRun`] |
 //! | `run_inline`, awaited on the token's path | never; see [`Overflow`] |
 //! | handlers of a constructor, inheritable handlers | [`Options::only`] with a look at [`Span::kind`] or at [`Span::is_within`] |
@@ -86,6 +98,8 @@ pub use interest::Interest;
 pub use observing::{Observation, Summary, replay};
 pub(crate) use observing::{Observers, watch_alone};
 pub use options::{OnError, Options, Overflow};
+#[cfg(feature = "otel")]
+pub use shipped::{Collector, OpenTelemetry};
 pub use shipped::{
     FinalAnswer, JsonLines, Listeners, Metrics, RunCollector, Tokens, Trace, UsageByModel, Webhook,
 };

@@ -121,7 +121,7 @@ pub struct RunFinished<'a> {
     pub timing: Timing,
     /// What went wrong. The text before it is kept.
     pub error: Option<&'a Error>,
-    /// The log, for [`RunFinished::answer`].
+    /// The log, for [`RunFinished::answer`] and for observers here that need all of it.
     pub(super) source: &'a Source,
 }
 

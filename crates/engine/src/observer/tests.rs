@@ -16,6 +16,8 @@ use std::{
     time::Duration,
 };
 
+#[cfg(feature = "otel")]
+mod otel;
 mod shipped;
 
 /// The longest that anything here may take.

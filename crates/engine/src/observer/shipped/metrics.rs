@@ -123,7 +123,7 @@ impl Metrics {
 
 /// The labels of a model that is named `provider/model`.
 fn model(name: &str) -> Labels {
-    let (provider, model) = name.split_once('/').unwrap_or(("", name));
+    let (provider, model) = names::provider_and_model(name);
     vec![
         (names::OPERATION, names::CHAT.to_owned()),
         (names::PROVIDER, provider.to_owned()),
