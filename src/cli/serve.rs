@@ -5,7 +5,7 @@ use crate::server::{config::Config, connections, guard::Hosts, router};
 use headwater_engine::{
     Engine,
     lock::{self, Holder, Lock},
-    observer::Metrics,
+    observer::{Metrics, OpenTelemetry},
     shutdown,
 };
 use headwater_protocol::{Error, ErrorCode};
@@ -25,6 +25,9 @@ const BACKLOG: u32 = 4096;
 
 /// How long observers may take to see the ends of the last runs.
 const OBSERVED: Duration = Duration::from_secs(2);
+
+/// How long a collector may take to accept the last traces.
+const TRACED: Duration = Duration::from_secs(2);
 
 /// How long connections may take to close once no run is left.
 const CLOSE: Duration = Duration::from_secs(4);
@@ -69,6 +72,7 @@ pub(super) struct Server {
     /// Its address, `http://…`.
     pub(super) address: String,
     engine: Arc<Engine>,
+    telemetry: Option<OpenTelemetry>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -79,10 +83,15 @@ impl Server {
         let local = listener.local_addr().unwrap_or(config.addr);
         let address = format!("http://{}", reachable(local));
         let metrics = Metrics::default();
-        let engine = Engine::builder(config.engine.clone())
+        let mut builder = Engine::builder(config.engine.clone())
             .locked(lock)
-            .observer(metrics.clone())
-            .open()?;
+            .observer(metrics.clone());
+        let collector = config.collector.as_ref();
+        let telemetry = collector.map(OpenTelemetry::new).transpose()?;
+        if let Some(telemetry) = &telemetry {
+            builder = builder.observer(telemetry.clone());
+        }
+        let engine = builder.open()?;
         let routes = router(
             engine.clone(),
             metrics,
@@ -96,6 +105,7 @@ impl Server {
         Ok(Self {
             address,
             engine,
+            telemetry,
             task,
         })
     }
@@ -109,6 +119,9 @@ impl Server {
             .is_err()
         {
             tracing::warn!("an observer has not seen the ends of all answers");
+        }
+        if let Some(telemetry) = &self.telemetry {
+            telemetry.shutdown(TRACED).await;
         }
         if tokio::time::timeout(CLOSE, self.task).await.is_err() {
             tracing::warn!("some connections did not close in time");

@@ -58,3 +58,44 @@ impl HttpClient for Client {
         runtime.block_on(send)?
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+mod tests {
+    use super::*;
+    use crate::provider::http::http_client;
+    use std::{
+        io::{Read, Write},
+        net::TcpListener,
+        thread,
+    };
+
+    #[test]
+    fn a_connection_that_the_collector_has_closed_meanwhile_is_no_failure() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}/v1/traces", listener.local_addr().unwrap());
+        let server = thread::spawn(move || {
+            for _ in 0..3 {
+                let (mut socket, _) = listener.accept().unwrap();
+                let (mut seen, mut piece) = (Vec::new(), [0; 1024]);
+                while !seen.ends_with(b"spans") {
+                    let read = socket.read(&mut piece).unwrap();
+                    seen.extend_from_slice(&piece[..read]);
+                }
+                socket
+                    .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                    .unwrap();
+            }
+        });
+        let client = Client::new(http_client().unwrap(), Duration::from_secs(10));
+        for _ in 0..3 {
+            let request = Request::post(&address).body(Bytes::from_static(b"spans"));
+            let answer = client.send_bytes(request.unwrap());
+            let answer = futures::executor::block_on(answer).unwrap();
+            assert_eq!(answer.status(), 200);
+            // Long enough for the close to arrive, and nobody looks at the socket meanwhile.
+            thread::sleep(Duration::from_millis(100));
+        }
+        server.join().unwrap();
+    }
+}
