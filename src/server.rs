@@ -6,10 +6,11 @@
 //! - [`forms`], [`status`]: what commands are sent as, and how failures are answered.
 //! - [`pages`], [`plain`], `document`: pages with script, pages without, and what those are made of.
 //! - [`images`], [`metrics`], [`export`]: the other addresses.
-//! - [`config`]: how all of it is set.
+//! - [`config`]: how all of it is set. [`demo`]: a chain that comes with the built-in script.
 
 pub mod config;
 pub mod connections;
+pub mod demo;
 mod document;
 pub mod export;
 pub mod forms;

@@ -1,9 +1,10 @@
 //! `headwater serve`: runs the web server until a signal ends it.
 
 use super::logging;
-use crate::server::{config::Config, connections, guard::Hosts, router};
+use crate::server::{config::Config, connections, demo::demo, guard::Hosts, router};
 use headwater_engine::{
     Engine,
+    config::Script,
     lock::{self, Holder, Lock},
     observer::{Metrics, OpenTelemetry},
     shutdown,
@@ -90,6 +91,9 @@ impl Server {
         let telemetry = collector.map(OpenTelemetry::new).transpose()?;
         if let Some(telemetry) = &telemetry {
             builder = builder.observer(telemetry.clone());
+        }
+        if let Some(Script::Builtin) = config.engine.script {
+            builder = builder.chain("demo", demo());
         }
         let engine = builder.open()?;
         let routes = router(

@@ -18,6 +18,7 @@ mod asking;
 mod bad_input;
 mod bounds;
 mod cells;
+mod chains;
 mod connections;
 mod dialects;
 mod differential;

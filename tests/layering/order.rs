@@ -69,6 +69,7 @@ const APP: Order = &[
     ),
     ("server", &[]),
     ("server::connections", &[]),
+    ("server::demo", &[]),
     ("server::state", &[]),
     ("server::timing", &[]),
     ("server::trace", &["server::timing"]),
@@ -88,7 +89,7 @@ const APP: Order = &[
     ("ui::theme", &["ui", "browser", "ui::icon", "ui::live"]),
     (
         "client::store",
-        &["api", "browser", "client::follow", "client::source"],
+        &["api", "browser", "client::connection", "client::follow"],
     ),
     ("server::pages", &["server::document"]),
     ("server::plain", &["server::document"]),
@@ -191,13 +192,7 @@ const APP: Order = &[
     ),
     (
         "client::inspect",
-        &[
-            "api",
-            "browser",
-            "client",
-            "client::connection",
-            "client::follow",
-        ],
+        &["api", "browser", "client::connection", "client::follow"],
     ),
     (
         "ui::inspector",
@@ -264,6 +259,7 @@ const APP: Order = &[
             "cli",
             "server::config",
             "server::connections",
+            "server::demo",
             "server::guard",
             "server::router",
         ],
