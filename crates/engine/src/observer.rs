@@ -65,25 +65,59 @@
 //!
 //! # From LangChain's callbacks
 //!
-//! | `BaseCallbackHandler` | here |
+//! | `BaseCallbackHandler` | here | held by |
+//! |---|---|---|
+//! | `on_llm_start` | [`Observer::model_started`]: all models chat | `observer::tests::an_observer_is_told_every_meaning_in_the_order_of_the_log` |
+//! | `on_chat_model_start` | [`Observer::model_started`] | `observer::tests::an_observer_is_told_every_meaning_in_the_order_of_the_log` |
+//! | `on_llm_new_token` | [`Observer::token`], with the kind of its block | `observer::tests::an_observer_is_told_every_meaning_in_the_order_of_the_log` |
+//! | `on_stream_event` | [`Observer::entry`], which is every entry of the log | `observer::tests::a_mask_leaves_out_what_it_names_and_nothing_else` |
+//! | `on_llm_end` | [`Observer::model_finished`], with the usage | `observer::tests::an_observer_is_told_every_meaning_in_the_order_of_the_log` |
+//! | `on_llm_error` | [`Observer::model_finished`] with the error, and the text before it; then [`Observer::failed`] | `observer::tests::an_observer_is_told_every_meaning_in_the_order_of_the_log` |
+//! | `on_chain_start` | [`Observer::chain_started`], of the whole run [`Observer::run_started`] | `observer::tests::an_observer_is_told_every_meaning_in_the_order_of_the_log` |
+//! | `on_chain_end` | [`Observer::chain_finished`], of the whole run [`Observer::run_finished`] | `observer::tests::an_observer_is_told_every_meaning_in_the_order_of_the_log` |
+//! | `on_chain_error` | the same with the error; then [`Observer::failed`] | `observer::tests::an_observer_is_told_every_meaning_in_the_order_of_the_log` |
+//! | `on_agent_action` | [`Observer::tool_called`]: a model has asked for a tool | `observer::tests::an_observer_is_told_every_meaning_in_the_order_of_the_log` |
+//! | `on_agent_finish` | [`Observer::run_finished`] | `observer::tests::an_observer_is_told_every_meaning_in_the_order_of_the_log` |
+//! | `on_tool_start` | [`Observer::tool_started`] | `observer::tests::an_observer_is_told_every_meaning_in_the_order_of_the_log` |
+//! | `on_tool_end` | [`Observer::tool_finished`]; [`Observer::tool_output`] piece by piece before it | `observer::tests::an_observer_is_told_every_meaning_in_the_order_of_the_log` |
+//! | `on_tool_error` | [`Observer::tool_finished`] with the error; then [`Observer::failed`] | `observer::tests::an_observer_is_told_every_meaning_in_the_order_of_the_log` |
+//! | `on_retriever_start` | [`Observer::retriever_started`] | `observer::tests::an_observer_is_told_every_meaning_in_the_order_of_the_log` |
+//! | `on_retriever_end` | [`Observer::retriever_finished`] | `observer::tests::an_observer_is_told_every_meaning_in_the_order_of_the_log` |
+//! | `on_retriever_error` | the same with the error; then [`Observer::failed`] | `observer::tests::an_observer_is_told_every_meaning_in_the_order_of_the_log` |
+//! | `on_text` | [`Observer::custom`] | `observer::tests::an_observer_is_told_every_meaning_in_the_order_of_the_log` |
+//! | `on_retry` | [`Observer::retrying`] | `observer::tests::an_observer_is_told_every_meaning_in_the_order_of_the_log` |
+//! | `on_custom_event` | [`Observer::custom`], from any step ([`Context::custom`](crate::chain::Context::custom)) and any tool ([`Output::custom`](crate::tool::Output::custom)) | `chain::tests::golden::a_run_with_everything_is_these_entries` |
+//! | `ignore_llm`, `ignore_chat_model`, `ignore_chain`, `ignore_agent`, `ignore_retriever`, `ignore_retry`, `ignore_custom_event` | [`Observer::interest`], where tools are apart from agents | `observer::tests::a_mask_leaves_out_what_it_names_and_nothing_else` |
+//! | LangSmith's and OpenTelemetry's tracers | `OpenTelemetry`, with the feature `otel` | `observer::tests::otel::*` |
+//! | `raise_error` | [`OnError::FailRun`] | `observer::tests::an_observer_that_fails_runs_ends_them_with_its_error` |
+//! | `run_inline`, awaited on the token's path | never; see [`Overflow`] | `observer::tests::a_slow_observer_gets_larger_pieces_and_all_of_the_text` |
+//! | handlers of a constructor, inheritable handlers | [`Options::only`] with a look at [`Span::kind`] or at [`Span::is_within`] | `observer::tests::an_observer_of_some_spans_sees_nothing_of_others` |
+//!
+//! # From LangChain's `astream_events`
+//!
+//! Its events are entries of the log, see [`Engine::follow`](crate::Engine::follow). One test holds all of them:
+//! `chain::tests::golden::a_run_with_everything_is_these_entries`.
+//!
+//! | theirs | here |
 //! |---|---|
-//! | `on_chat_model_start`, `on_llm_start` | [`Observer::model_started`] |
-//! | `on_llm_new_token` | [`Observer::token`], with the kind of its block |
-//! | `on_stream_event` | [`Observer::entry`], which is every entry of the log |
-//! | `on_llm_end`, `on_llm_error` | [`Observer::model_finished`]; an error is in it, with the usage and the text before it |
-//! | `on_chain_start`, `on_chain_end`, `on_chain_error` | [`Observer::chain_started`], [`Observer::chain_finished`]; of the whole run [`Observer::run_started`], [`Observer::run_finished`] |
-//! | `on_agent_action` | [`Observer::tool_called`]: a model has asked for a tool |
-//! | `on_agent_finish` | [`Observer::run_finished`] |
-//! | `on_tool_start`, `on_tool_end`, `on_tool_error` | [`Observer::tool_started`], [`Observer::tool_finished`]; [`Observer::tool_output`] piece by piece |
-//! | `on_retriever_start`, `on_retriever_end`, `on_retriever_error` | [`Observer::retriever_started`], [`Observer::retriever_finished`] |
-//! | `on_retry` | [`Observer::retrying`] |
-//! | `on_custom_event`, `on_text` | [`Observer::custom`] |
-//! | any `on_…_error` | [`Observer::failed`], beside the end of the span |
-//! | `ignore_llm`, `ignore_chain`, `ignore_agent`, `ignore_retriever`, `ignore_retry`, `ignore_custom_event` | [`Observer::interest`], where tools are apart from agents |
-//! | LangSmith's and OpenTelemetry's tracers | `OpenTelemetry`, with the feature `otel` |
-//! | `raise_error` | [`OnError::FailRun`] |
-//! | `run_inline`, awaited on the token's path | never; see [`Overflow`] |
-//! | handlers of a constructor, inheritable handlers | [`Options::only`] with a look at [`Span::kind`] or at [`Span::is_within`] |
+//! | `on_chat_model_start`, `on_llm_start` | [`SpanStarted`] of kind `chat_model` |
+//! | `on_chat_model_stream`, `on_llm_stream` | [`Delta`] in its blocks |
+//! | `on_chat_model_end`, `on_llm_end` | [`SpanFinished`]; also where it failed or was stopped, of which theirs says nothing |
+//! | `on_chain_start`, `on_prompt_start`, `on_parser_start` | [`SpanStarted`] of that kind, with the input |
+//! | `on_chain_stream` | [`Delta`], once, in the span that wrote it; theirs repeats it for each step that passes it on |
+//! | `on_prompt_stream`, `on_parser_stream` | none: these steps have their output at once, in [`SpanFinished`] |
+//! | `on_chain_end`, `on_prompt_end`, `on_parser_end` | [`SpanFinished`], with the output or the error |
+//! | `on_tool_start` | [`SpanStarted`] of kind `tool`, with the arguments |
+//! | `on_tool_end`, `on_tool_error` | [`SpanFinished`], behind the output as [`Delta`] |
+//! | `on_retriever_start`, `on_retriever_end` | [`SpanStarted`] and [`SpanFinished`] of kind `retriever` |
+//! | `on_custom_event` | [`Custom`] |
+//! | none | [`Progress`] says that another attempt follows, or what the run waits for |
+//!
+//! [`Custom`]: headwater_protocol::Event::Custom
+//! [`Delta`]: headwater_protocol::Event::Delta
+//! [`Progress`]: headwater_protocol::Event::Progress
+//! [`SpanFinished`]: headwater_protocol::Event::SpanFinished
+//! [`SpanStarted`]: headwater_protocol::Event::SpanStarted
 
 mod facts;
 mod gen_ai;

@@ -10,6 +10,7 @@ use super::provider::ToolDefinition;
 use futures::stream::BoxStream;
 use headwater_protocol::{Error, ErrorCode};
 use program::{Program, ToolConfig};
+use serde::Serialize;
 use serde_json::Value;
 use std::{sync::Arc, time::Duration};
 
@@ -19,7 +20,56 @@ pub const USUAL_LIMIT: Duration = Duration::from_secs(60);
 /// The largest result of a call in bytes: about 64,000 tokens, half of a large context.
 pub const MAX_OUTPUT: usize = 256 * 1024;
 
+/// What a call yields.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// A piece of the text that the model reads.
+    Text(String),
+    /// An event of the tool's own, for observers and whoever follows the run. No model reads it.
+    Custom {
+        /// Its name.
+        name: String,
+        /// What it says. Of more than 64 kB the log has the size.
+        data: Value,
+    },
+}
+
+impl Output {
+    /// An event of the tool's own. Data that cannot be JSON are null.
+    pub fn custom(name: impl Into<String>, data: impl Serialize) -> Self {
+        Self::Custom {
+            name: name.into(),
+            data: serde_json::to_value(data).unwrap_or_default(),
+        }
+    }
+}
+
+impl<T: Into<String>> From<T> for Output {
+    fn from(text: T) -> Self {
+        Self::Text(text.into())
+    }
+}
+
 /// A tool that models may call.
+///
+/// ```
+/// # use futures::{StreamExt, stream::{self, BoxStream}};
+/// # use headwater_engine::{provider::ToolDefinition, tool::{Output, Tool}};
+/// # use headwater_protocol::Error;
+/// # use serde_json::{Value, json};
+/// struct Clock(ToolDefinition);
+///
+/// impl Tool for Clock {
+///     fn definition(&self) -> &ToolDefinition {
+///         &self.0
+///     }
+///
+///     fn call(&self, _: Value) -> BoxStream<'static, Result<Output, Error>> {
+///         let asked = Output::custom("asked", json!({ "server": "time.example.org" }));
+///         stream::iter([Ok(asked), Ok("It is noon.".into())]).boxed()
+///     }
+/// }
+/// ```
 pub trait Tool: Send + Sync + 'static {
     /// The name, description and parameters that models see.
     fn definition(&self) -> &ToolDefinition;
@@ -30,10 +80,10 @@ pub trait Tool: Send + Sync + 'static {
     }
 
     /// Starts a call. `arguments` is a JSON object that a model wrote: do not trust it. The stream
-    /// yields the output piece by piece. It ends after the output, or with an error whose sentence
-    /// the model reads. The work begins when the stream is first polled. Dropping the stream stops the
+    /// yields the output piece by piece, with events between. It ends after the output, or with an error
+    /// whose sentence the model reads. The work begins when the stream is first polled. Dropping the stream stops the
     /// call, and must end its work within 100 ms.
-    fn call(&self, arguments: Value) -> BoxStream<'static, Result<String, Error>>;
+    fn call(&self, arguments: Value) -> BoxStream<'static, Result<Output, Error>>;
 }
 
 /// All tools that models may call.

@@ -1,9 +1,10 @@
-mod trees;
-
 use super::*;
-use crate::{Config, Engine, StartRun, config::Script};
+use crate::{Builder, Config, Engine, StartRun, config::Script};
 use headwater_protocol::{Entry, Event, RunId, SpanNo, Status, chat::Answer as Fold};
 use std::{collections::HashMap, time::Duration};
+
+mod golden;
+mod trees;
 
 const SCRIPT: &str = r#"
 [[scenario]]
@@ -29,11 +30,20 @@ where
     S: Step<Question>,
     S::Out: Serialize,
 {
+    log_with(SCRIPT, until, |builder| builder.chain("it", chain)).await
+}
+
+/// The same of the chain `it` in an engine with more than that.
+async fn log_with(
+    script: &str,
+    until: Option<&str>,
+    add: impl FnOnce(Builder) -> Builder,
+) -> (Vec<Entry>, Fold) {
     let folder = tempfile::tempdir().unwrap();
     let mut config = Config::new(folder.path());
-    config.script = Some(Script::Text(SCRIPT.into()));
+    config.script = Some(Script::Text(script.into()));
     config.recovery.pause = Duration::from_millis(1);
-    let engine = Engine::builder(config).chain("it", chain).open().unwrap();
+    let engine = add(Engine::builder(config)).open().unwrap();
     let question = StartRun {
         text: "Which?".into(),
         model: Some("chain/it".into()),

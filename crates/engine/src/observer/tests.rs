@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+mod documented;
 #[cfg(feature = "otel")]
 mod otel;
 mod shipped;

@@ -3,7 +3,7 @@ use crate::{
     log::tests::captured::Captured,
     packed::Packed,
     provider::{ToolDefinition, scripted::Scripted},
-    tool::Tool,
+    tool::{Output, Tool},
 };
 use futures::{
     StreamExt,
@@ -55,7 +55,7 @@ impl Tool for Faulty {
         panic!("a fault in the engine's own code");
     }
 
-    fn call(&self, _: Value) -> BoxStream<'static, Result<String, Error>> {
+    fn call(&self, _: Value) -> BoxStream<'static, Result<Output, Error>> {
         Box::pin(stream::empty())
     }
 }
@@ -313,8 +313,8 @@ impl Tool for Slow {
         Duration::from_secs(60)
     }
 
-    fn call(&self, _: Value) -> BoxStream<'static, Result<String, Error>> {
-        let word = stream::once(async { Ok("A secret word".to_owned()) });
+    fn call(&self, _: Value) -> BoxStream<'static, Result<Output, Error>> {
+        let word = stream::once(async { Ok("A secret word".into()) });
         Box::pin(word.chain(stream::pending()))
     }
 }

@@ -1,17 +1,20 @@
 //! The tools that an answer calls. They run side by side, each within its limits.
 
 use super::{
-    Job, flush,
+    Job,
+    context::fact,
+    flush,
     outcome::Outcome,
     recorder::{Recorder, SpanEnd, SpanStart},
 };
 use crate::{
     prompt,
-    tool::{MAX_OUTPUT, Tool},
+    tool::{MAX_OUTPUT, Output, Tool},
 };
 use futures::{Stream, StreamExt, stream, stream::BoxStream};
 use headwater_protocol::{
-    BlockKind, Error, ErrorCode, SpanKind, SpanNo, Stage, Status, ToolCall, Usage, chat::beginning,
+    BlockKind, Error, ErrorCode, Event, SpanKind, SpanNo, Stage, Status, ToolCall, Usage,
+    chat::beginning,
 };
 use serde_json::Value;
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
@@ -69,7 +72,7 @@ pub(super) fn of_span(job: &Job, span: SpanNo) -> Vec<RequestedCall> {
 
 /// What a call yields.
 enum ToolEvent {
-    Output(String),
+    Output(Output),
     /// The end. An error has a sentence for the model.
     End(Option<Error>),
 }
@@ -130,7 +133,8 @@ pub(super) async fn run(
         };
         let work = &mut works[at];
         match event {
-            ToolEvent::Output(text) => work.output(text, recorder),
+            ToolEvent::Output(Output::Text(text)) => work.output(text, recorder),
+            ToolEvent::Output(Output::Custom { name, data }) => work.custom(name, &data, recorder),
             ToolEvent::End(error) => {
                 work.end(error, recorder);
                 tell_stage(&works, &mut told, recorder);
@@ -183,6 +187,14 @@ impl Work {
             self.length += text.len();
             recorder.output(self.span, 0, text);
         }
+    }
+
+    fn custom(&self, name: String, data: &Value, recorder: &Recorder) {
+        recorder.note(Event::Custom {
+            span: self.span,
+            name,
+            data: fact(data),
+        });
     }
 
     /// Notes the end. The model reads what went wrong behind the output so far.
@@ -238,13 +250,13 @@ fn within_limits(tool: Arc<dyn Tool>, arguments: Value) -> impl Stream<Item = To
             let (mut pieces, end, room) = state?;
             let failed = |why: String| (ToolEvent::End(Some(tool_failed(why))), None);
             let (event, rest) = match timeout_at(end, pieces.next()).await {
-                Ok(Some(Ok(Ok(text)))) if text.len() > room => failed(format!(
+                Ok(Some(Ok(Ok(output)))) if length(&output) > room => failed(format!(
                     "The output is longer than {} kB; the call was ended.",
                     MAX_OUTPUT / 1024
                 )),
-                Ok(Some(Ok(Ok(text)))) => {
-                    let left = room - text.len();
-                    (ToolEvent::Output(text), Some((pieces, end, left)))
+                Ok(Some(Ok(Ok(output)))) => {
+                    let left = room - length(&output);
+                    (ToolEvent::Output(output), Some((pieces, end, left)))
                 }
                 Ok(Some(Ok(Err(error)))) => (ToolEvent::End(Some(error)), None),
                 Ok(Some(Err(_panic))) => failed("The tool's own code failed.".into()),
@@ -262,6 +274,14 @@ fn within_limits(tool: Arc<dyn Tool>, arguments: Value) -> impl Stream<Item = To
         };
         next.instrument(log.clone())
     })
+}
+
+/// How much of it the model reads, in bytes.
+fn length(output: &Output) -> usize {
+    match output {
+        Output::Text(text) => text.len(),
+        Output::Custom { .. } => 0,
+    }
 }
 
 /// The events of a call that is not made.

@@ -4,7 +4,7 @@
 //! and all processes that it starts inherit a mark in their environment, so that a stop ends all of
 //! them. It does not get the keys of the server.
 
-use super::{Tool, USUAL_LIMIT};
+use super::{Output, Tool, USUAL_LIMIT};
 use crate::clock::seconds;
 use crate::provider::ToolDefinition;
 use futures::{StreamExt, stream, stream::BoxStream};
@@ -158,7 +158,7 @@ impl Tool for Program {
         self.limit
     }
 
-    fn call(&self, arguments: Value) -> BoxStream<'static, Result<String, Error>> {
+    fn call(&self, arguments: Value) -> BoxStream<'static, Result<Output, Error>> {
         let program = self.clone();
         let name = program.command[0].clone();
         let begin = stream::once(async move {
@@ -196,10 +196,10 @@ struct Running {
 }
 
 impl Running {
-    async fn next(this: Option<Self>) -> Option<(Result<String, Error>, Option<Self>)> {
+    async fn next(this: Option<Self>) -> Option<(Result<Output, Error>, Option<Self>)> {
         let mut this = this?;
         if let Some(text) = this.text().await {
-            return Some((Ok(text), Some(this)));
+            return Some((Ok(text.into()), Some(this)));
         }
         match this.end().await {
             Ok(()) => None,

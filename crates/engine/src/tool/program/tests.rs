@@ -10,13 +10,20 @@ fn shell(script: &str) -> Program {
     .unwrap()
 }
 
+fn text_of(output: Output) -> String {
+    match output {
+        Output::Text(text) => text,
+        Output::Custom { name, .. } => panic!("a program has no events, such as {name}"),
+    }
+}
+
 /// All that a call gives, and how it ends.
 async fn call(program: &Program, arguments: Value) -> (String, Option<String>) {
     let (mut text, mut failure) = (String::new(), None);
     let mut pieces = program.call(arguments);
     while let Some(piece) = pieces.next().await {
         match piece {
-            Ok(piece) => text.push_str(&piece),
+            Ok(piece) => text.push_str(&text_of(piece)),
             Err(why) => {
                 assert_eq!(why.code, ErrorCode::ToolFailed);
                 failure = Some(why.message);
@@ -52,7 +59,7 @@ async fn output_comes_as_it_is_written_and_characters_stay_whole() {
     let mut pieces = program.call(json!({}));
     let mut heard = Vec::new();
     while let Some(piece) = pieces.next().await {
-        heard.push(piece.unwrap());
+        heard.push(text_of(piece.unwrap()));
     }
     assert_eq!(heard, ["a", "☂\u{fffd}b", "\u{fffd}"]);
 }
@@ -87,7 +94,7 @@ async fn a_failure_says_what_the_program_said() {
 async fn a_call_that_is_dropped_ends_the_program_and_its_children() {
     let program = shell("sleep 60 & echo $$ $!; wait");
     let mut pieces = program.call(json!({}));
-    let first = pieces.next().await.unwrap().unwrap();
+    let first = text_of(pieces.next().await.unwrap().unwrap());
     let pids: Vec<&str> = first.split_whitespace().collect();
     assert!(pids.len() == 2 && pids.iter().all(|pid| is_alive(pid)));
     drop(pieces);
@@ -135,7 +142,7 @@ async fn a_stop_reaches_children_in_sessions_of_their_own() {
     let mut pieces = program.call(json!({}));
     let mut text = String::new();
     while text.lines().count() < 2 || !text.ends_with('\n') {
-        text.push_str(&pieces.next().await.unwrap().unwrap());
+        text.push_str(&text_of(pieces.next().await.unwrap().unwrap()));
     }
     assert!(text.lines().all(is_alive), "{text}");
     drop(pieces);
