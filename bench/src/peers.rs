@@ -9,6 +9,7 @@ mod nginx;
 mod python;
 
 pub(crate) use headwater::{Headwater, MODEL};
+pub(crate) use python::{Gaps, slow_handler};
 
 use crate::{load::Target, machine::Cores, process::Process, upstream::Upstream};
 use rustix::process::Signal;

@@ -7,6 +7,7 @@ mod fanout;
 mod fold;
 mod kill;
 mod memory;
+mod observers;
 mod relay;
 mod resume;
 mod start;
@@ -37,6 +38,8 @@ pub(crate) enum Section {
     Kill,
     /// The fold of a tool call's arguments
     Fold,
+    /// What an observer that is slow does to the tokens, beside LangChain's callback handlers
+    Observers,
     /// A long answer on the page in Chromium, beside pages of other renderers
     Browser,
 }
@@ -54,6 +57,7 @@ impl Section {
         Self::Start,
         Self::Kill,
         Self::Fold,
+        Self::Observers,
         Self::Browser,
     ];
 
@@ -76,6 +80,7 @@ impl Section {
                 fold::run(bench);
                 Ok(())
             }
+            Self::Observers => observers::run(bench).await,
             Self::Browser => browser::run(bench).await,
         }
     }

@@ -6,7 +6,8 @@ use crate::{
     machine,
     process::{Process, free_address},
 };
-use std::{fs, path::Path, process::Command};
+use serde::Deserialize;
+use std::{fs, path::Path, process::Command, time::Duration};
 
 /// Versions of installed packages, as `name 1.2, other 3.4`.
 fn versions(python: &Path, packages: &[&str]) -> String {
@@ -73,4 +74,60 @@ pub(super) async fn litellm(setup: &Setup) -> Result<Peer, String> {
         processes: vec![process],
         _folder: Some(folder),
     })
+}
+
+/// How long the rounds of [`slow_handler`] may take.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Nanoseconds between the tokens that a reader sees, without a slow observer and with one.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Gaps {
+    /// Without.
+    pub(crate) without: Vec<u64>,
+    /// With.
+    pub(crate) with: Vec<u64>,
+}
+
+/// What a callback handler of LangChain that takes `pause` for each token does to answers of `tokens`, one
+/// every `interval` milliseconds. The program is where readers are otherwise, because it is one.
+///
+/// # Errors
+/// Why it cannot be measured here.
+pub(crate) async fn slow_handler(
+    setup: &Setup,
+    tokens: usize,
+    interval: u64,
+    pause: Duration,
+    rounds: usize,
+) -> Result<(String, Gaps), String> {
+    let python = setup.tool("langchain")?.join("bin/python");
+    let folder = setup.folder()?;
+    let mut command = Command::new(&python);
+    command.arg(source("langchain/observers.py")).args(
+        [
+            tokens as u64,
+            interval,
+            pause.as_millis() as u64,
+            rounds as u64,
+        ]
+        .map(|n| n.to_string()),
+    );
+    let mut process = Process::start(setup.cores.load, &command, &folder.path().join("log"))?;
+    let ended = async {
+        loop {
+            if let Some(status) = process.ended() {
+                return status;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let status = tokio::time::timeout(PATIENCE, ended)
+        .await
+        .map_err(|_| "it does not end".to_owned())?;
+    if !status.success() {
+        return Err(format!("ended with {status}: {}", process.last_words()));
+    }
+    let gaps = serde_json::from_str(&process.printed())
+        .map_err(|error| format!("it printed something else: {error}"))?;
+    Ok((versions(&python, &["langchain-core"]), gaps))
 }
