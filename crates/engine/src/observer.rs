@@ -88,7 +88,7 @@
 //! | `on_retry` | [`Observer::retrying`] | `observer::tests::an_observer_is_told_every_meaning_in_the_order_of_the_log` |
 //! | `on_custom_event` | [`Observer::custom`], from any step ([`Context::custom`](crate::chain::Context::custom)) and any tool ([`Output::custom`](crate::tool::Output::custom)) | `chain::tests::golden::a_run_with_everything_is_these_entries` |
 //! | `ignore_llm`, `ignore_chat_model`, `ignore_chain`, `ignore_agent`, `ignore_retriever`, `ignore_retry`, `ignore_custom_event` | [`Observer::interest`], where tools are apart from agents | `observer::tests::a_mask_leaves_out_what_it_names_and_nothing_else` |
-//! | LangSmith's and OpenTelemetry's tracers | `OpenTelemetry`, with the feature `otel` | `observer::tests::otel::*` |
+//! | LangSmith's and OpenTelemetry's tracers | `OpenTelemetry`, with the feature `otel` | `observer::tests::otel::every_span_of_a_chain_arrives_with_its_parent_its_times_and_its_names` |
 //! | `raise_error` | [`OnError::FailRun`] | `observer::tests::an_observer_that_fails_runs_ends_them_with_its_error` |
 //! | `run_inline`, awaited on the token's path | never; see [`Overflow`] | `observer::tests::a_slow_observer_gets_larger_pieces_and_all_of_the_text` |
 //! | handlers of a constructor, inheritable handlers | [`Options::only`] with a look at [`Span::kind`] or at [`Span::is_within`] | `observer::tests::an_observer_of_some_spans_sees_nothing_of_others` |
