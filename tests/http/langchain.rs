@@ -16,7 +16,7 @@ use headwater_engine::{
     chain::{Context, Question, model, parallel, parser, prompt, retriever, step, tool},
     config::Script,
     provider::{ToolDefinition, sse::Decoder},
-    tool::Tool,
+    tool::{Output, Tool},
 };
 use headwater_protocol::{Error, ErrorCode, Event, RunId, Started, Status};
 use reqwest::{Response, StatusCode};
@@ -88,12 +88,12 @@ impl Tool for Up {
         &self.0
     }
 
-    fn call(&self, arguments: Value) -> BoxStream<'static, Result<String, Error>> {
+    fn call(&self, arguments: Value) -> BoxStream<'static, Result<Output, Error>> {
         let louder = match self.0.name.as_str() {
-            "up" => Ok(arguments["text"]
-                .as_str()
-                .unwrap_or_default()
-                .to_uppercase()),
+            "up" => {
+                let text = arguments["text"].as_str().unwrap_or_default();
+                Ok(text.to_uppercase().into())
+            }
             _ => Err(Error::new(ErrorCode::ToolFailed, "It does not work.")),
         };
         stream::once(future::ready(louder)).boxed()
@@ -237,8 +237,11 @@ fn events(mut frames: Vec<Frame>) -> (Vec<Value>, Value) {
     )
 }
 
-/// What langchain-core says of its chains: the events of each, and what was raised.
-fn recorded() -> Option<BTreeMap<String, (Vec<Value>, Option<String>)>> {
+/// What langchain-core says of a chain: its events, and what was raised.
+type Recorded = (Vec<Value>, Option<String>);
+
+/// What langchain-core says of its chains, by their names.
+fn recorded() -> Option<BTreeMap<String, Recorded>> {
     let mut asked = python()?;
     asked.args(["-c", "import sys; print(sys.version_info >= (3, 11))"]);
     if output(asked).starts_with(b"False") {
@@ -253,7 +256,7 @@ fn recorded() -> Option<BTreeMap<String, (Vec<Value>, Option<String>)>> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("end2end/differential/langchain.py");
     python.arg(script);
     let printed = String::from_utf8(output(python)).expect("text");
-    let mut chains = BTreeMap::<_, (Vec<Value>, Option<String>)>::new();
+    let mut chains = BTreeMap::<_, Recorded>::new();
     for line in printed.lines() {
         let mut line: Value = serde_json::from_str(line).expect("a line of the script");
         let name = line["chain"].as_str().expect("a name").to_owned();

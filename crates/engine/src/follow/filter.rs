@@ -422,7 +422,7 @@ mod tests {
                     wanted.extend(frame(place + 1, event));
                 }
             }
-            let filtering = Filtering::new(filter, &source, after as Seq);
+            let filtering = Filtering::new(filter, Form::Events, &source, after as Seq);
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             let mut filtering = runtime.block_on(filtering);
             let (mut cursor, mut out) = (after as Seq, VecDeque::new());

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    follow::{Cursor, Filter},
+    follow::{Cursor, Filter, Form},
     provider::{ToolDefinition, sse::Decoder},
     tool,
 };
@@ -183,7 +183,7 @@ impl tool::Tool for Works {
         &self.0
     }
 
-    fn call(&self, _: Value) -> stream::BoxStream<'static, Result<String, Error>> {
+    fn call(&self, _: Value) -> stream::BoxStream<'static, Result<tool::Output, Error>> {
         let end = match self.0.name.as_str() {
             "good" => Ok("works.".into()),
             _ => Err(Error::new(ErrorCode::ToolFailed, "It does not work.")),
@@ -237,7 +237,9 @@ async fn frames(stream: impl futures::Stream<Item = bytes::Bytes>) -> Vec<Frame>
 async fn exact(engine: &Engine, run: RunId, after: u64) -> Vec<Frame> {
     let none = [("exclude_names", "nobody")];
     let filter = Filter::from_query(none).unwrap().unwrap();
-    let stream = engine.filtered_event_stream(run, after, filter).await;
+    let stream = engine
+        .filtered_event_stream(run, after, filter, Form::Events)
+        .await;
     frames(stream.unwrap().frames).await
 }
 
@@ -315,7 +317,7 @@ async fn filtered(engine: &Engine, run: RunId, whole: &[Frame], after: u64) {
         .collect();
     for kind in ["chain", "chat_model", "tool", "retriever"] {
         let filter = Filter::from_query([("include_kinds", kind)]).unwrap();
-        let stream = engine.filtered_event_stream(run, after, filter.unwrap());
+        let stream = engine.filtered_event_stream(run, after, filter.unwrap(), Form::Events);
         let found = frames(stream.await.unwrap().frames).await;
         let of_kind = |frame: &&Frame| kinds.get(&frame.data["span"]).is_none_or(|of| of == kind);
         let kept = whole.iter().skip(after as usize).filter(of_kind);

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     chain::{Context, Question, answer, model, parallel, parser, prompt, retriever},
     provider::ToolDefinition,
-    tool::Tool,
+    tool::{Output, Tool},
 };
 use futures::{
     StreamExt,
@@ -123,8 +123,8 @@ impl Tool for Search {
         &self.0
     }
 
-    fn call(&self, _: Value) -> BoxStream<'static, Result<String, Error>> {
-        let found = Ok("Half a shell. ".to_owned());
+    fn call(&self, _: Value) -> BoxStream<'static, Result<Output, Error>> {
+        let found = Ok("Half a shell. ".into());
         let broken = Err(Error::new(
             ErrorCode::ToolFailed,
             "The secret sea is closed.",
