@@ -12,7 +12,7 @@ use crate::{
     browser,
     client::store::{Chat, MessageView},
 };
-use headwater_protocol::{FinishReason, ModelInfo, Status};
+use headwater_protocol::{ModelInfo, Status, is_chain};
 use leptos::prelude::*;
 use std::time::Duration;
 
@@ -67,8 +67,12 @@ pub(super) fn other_models(
         Action::Continue => format!("onward-{}", message.id),
     };
     let model = Memo::new(move |_| message.state.with(|state| state.model.clone()));
+    let can = move |other: &ModelInfo| match action {
+        Action::Continue => !is_chain(&other.id),
+        Action::Regenerate => true,
+    };
+    let is_other = move |other: &ModelInfo| can(other) && model.with(|model| other.id != *model);
     let any = move || {
-        let is_other = |other: &ModelInfo| model.with(|model| other.id != *model);
         layout
             .catalog
             .with(|catalog| catalog.models.iter().any(is_other))
@@ -78,7 +82,7 @@ pub(super) fn other_models(
         let models = layout.catalog.with(|catalog| {
             let models = catalog.models.iter();
             models
-                .filter(|other| model.with(|model| other.id != *model))
+                .filter(|other| is_other(other))
                 .map(|model| (model.clone(), picker::label(catalog, model)))
                 .collect::<Vec<_>>()
         });
@@ -119,15 +123,10 @@ pub(super) fn continue_button(chat: Chat, message: MessageView, class: &'static 
 pub(super) fn AnswerActions(message: MessageView) -> impl IntoView {
     let chat = expect_context::<Chat>();
     let page = expect_context::<PageContext>();
-    let broke_off = Memo::new(move |_| {
+    // Below a failure the button is among its actions.
+    let continues = Memo::new(move |_| {
         message.state.with(|state| {
-            let long = state
-                .finish
-                .as_ref()
-                .is_some_and(|f| f.reason == FinishReason::Length);
-            state.words > 0
-                && (state.status == Some(Status::Cancelled)
-                    || state.status == Some(Status::Ok) && long)
+            state.can_continue && matches!(state.status, Some(Status::Ok | Status::Cancelled))
         })
     });
     let last = Memo::new(move |_| page.head.get() == Some(message.id));
@@ -137,7 +136,7 @@ pub(super) fn AnswerActions(message: MessageView) -> impl IntoView {
         }))}
         {quiet("Regenerate", Icon::Retry, move || chat.retry(message.id, None))}
         {other_models(message, Action::Regenerate, None)}
-        {when(move || last.get() && broke_off.get(), move || continue_button(chat, message, "button small"))}
+        {when(move || last.get() && continues.get(), move || continue_button(chat, message, "button small"))}
     }
     .into_any()
 }

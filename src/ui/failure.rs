@@ -50,13 +50,13 @@ enum Remedy {
 }
 
 impl Remedy {
-    /// The remedy for an error. `kept` says whether there is text to continue, and `choice` whether
+    /// The remedy for an error. `can_continue` says whether there is text to go on with, and `choice` whether
     /// there is another model.
-    fn of(code: ErrorCode, kept: bool, choice: bool) -> Self {
+    fn of(code: ErrorCode, can_continue: bool, choice: bool) -> Self {
         match code {
             ErrorCode::Authentication | ErrorCode::Permission => Self::Connect,
             ErrorCode::ContextTooLong => Self::NewChat,
-            _ if kept => Self::Continue,
+            _ if can_continue => Self::Continue,
             ErrorCode::Quota | ErrorCode::RateLimited | ErrorCode::NotFound if choice => {
                 Self::OtherModel
             }
@@ -73,19 +73,25 @@ pub(super) fn Failure(message: MessageView) -> impl IntoView {
         message.state.with(|state| {
             let error = failure(state)?;
             let due = due(state, &error);
-            Some((error, state.words, due))
+            Some((error, state.words, state.can_continue, due))
         })
     });
     part(move || {
         let shown = shown.get();
         shown
-            .map(|(error, kept, due)| view! { <Card message error kept due/> })
+            .map(|(error, kept, can_continue, due)| view! { <Card message error kept can_continue due/> })
             .into_any()
     })
 }
 
 #[component]
-fn Card(message: MessageView, error: Error, kept: u64, due: Option<u64>) -> impl IntoView {
+fn Card(
+    message: MessageView,
+    error: Error,
+    kept: u64,
+    can_continue: bool,
+    due: Option<u64>,
+) -> impl IntoView {
     let chat = expect_context::<Chat>();
     let page = expect_context::<PageContext>();
     let layout = expect_context::<LayoutContext>();
@@ -105,12 +111,12 @@ fn Card(message: MessageView, error: Error, kept: u64, due: Option<u64>) -> impl
     let choice = layout
         .catalog
         .with_untracked(|catalog| catalog.models.len() > 1);
-    let remedy = Remedy::of(error.code, kept > 0, choice);
+    let remedy = Remedy::of(error.code, can_continue, choice);
     let class = move |own| match own == remedy {
         true => "button main small",
         false => "button small",
     };
-    let action = if kept > 0 {
+    let action = if can_continue {
         Action::Continue
     } else {
         Action::Regenerate
@@ -159,7 +165,7 @@ fn Card(message: MessageView, error: Error, kept: u64, due: Option<u64>) -> impl
                     })}
                 {(remedy == Remedy::NewChat).then(|| link(class(Remedy::NewChat), Some(Icon::Plus), "New chat", "/"))}
                 {when(
-                    move || kept > 0 && remedy != Remedy::NewChat && last.get(),
+                    move || can_continue && remedy != Remedy::NewChat && last.get(),
                     move || continue_button(chat, message, class(Remedy::Continue)),
                 )}
                 {(remedy == Remedy::OtherModel).then(models)}
@@ -220,7 +226,7 @@ mod tests {
 
     #[test]
     fn what_helps_most_stands_first() {
-        for (code, kept, choice, remedy) in [
+        for (code, can_continue, choice, remedy) in [
             (ErrorCode::Authentication, false, true, Remedy::Connect),
             (ErrorCode::Permission, true, true, Remedy::Connect),
             (ErrorCode::Quota, false, true, Remedy::OtherModel),
@@ -231,7 +237,7 @@ mod tests {
             (ErrorCode::Truncated, true, true, Remedy::Continue),
             (ErrorCode::Overloaded, false, true, Remedy::Retry),
         ] {
-            assert_eq!(Remedy::of(code, kept, choice), remedy, "{code:?}");
+            assert_eq!(Remedy::of(code, can_continue, choice), remedy, "{code:?}");
         }
     }
 

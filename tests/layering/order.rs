@@ -19,7 +19,7 @@ const PROTOCOL: Order = &[
     ("commands", &["ids"]),
     ("usage", &["ids"]),
     ("event", &["error", "ids", "usage"]),
-    ("chat", &["error", "event", "ids", "usage"]),
+    ("chat", &["error", "event", "ids", "models", "usage"]),
     ("read", &["error", "event", "ids", "usage"]),
 ];
 

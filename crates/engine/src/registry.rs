@@ -9,9 +9,9 @@ use super::{
     },
 };
 use crate::runs::{Candidate, Deadlines, context::ChainFn};
-use chains::{CHAIN, Chains};
+use chains::Chains;
 use futures::future::join_all;
-use headwater_protocol::{Catalog, Error, ErrorCode, ModelInfo, ProviderState};
+use headwater_protocol::{CHAIN, Catalog, Error, ErrorCode, ModelInfo, ProviderState};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 mod chains;
@@ -102,14 +102,15 @@ impl Registry {
     /// Adds a provider.
     ///
     /// # Errors
-    /// `invalid_request` if the name is taken, empty, or has a slash.
+    /// `invalid_request` if the name is taken, as that of the chains always is, empty, or has a slash.
     pub fn add(
         &mut self,
         name: &str,
         provider: Arc<dyn Provider>,
         deadlines: Deadlines,
     ) -> Result<(), Error> {
-        let taken = self.providers.iter().any(|known| known.name == name);
+        let others = name == CHAIN && self.chains.is_empty();
+        let taken = others || self.providers.iter().any(|known| known.name == name);
         if taken || name.is_empty() || name.contains('/') {
             return Err(Error::new(
                 ErrorCode::InvalidRequest,
@@ -131,7 +132,7 @@ impl Registry {
     /// Adds chains, whose names are `chain/name`.
     ///
     /// # Errors
-    /// `invalid_request` if a provider has the name `chain`, or for a name that is empty, taken or has a slash.
+    /// `invalid_request` for a name that is empty, taken or has a slash.
     pub fn add_chains(
         &mut self,
         chains: Vec<(String, ChainFn)>,
@@ -184,9 +185,8 @@ impl Registry {
             )
         })?;
         let chain = match (name, self.chains.get(model)) {
-            // A provider may have the name where there are no chains.
-            (CHAIN, None) if !self.chains.is_empty() => return Err(chains::missing(model)),
-            (CHAIN, chain) => chain.cloned(),
+            (CHAIN, None) => return Err(chains::missing(model)),
+            (CHAIN, Some(chain)) => Some(chain.clone()),
             _ => None,
         };
         Ok(Candidate {

@@ -29,7 +29,7 @@ pub use commands::{RunHead, Started, Stopped};
 pub use error::{Error, ErrorCode};
 pub use event::{BlockKind, Entry, Event, Finish, FinishReason, SpanKind, Stage, Status, ToolCall};
 pub use ids::{BlockNo, ConversationId, ImageId, MessageId, RunId, Seq, SpanNo, UnixMs};
-pub use models::{Catalog, ModelInfo, ProviderState};
+pub use models::{CHAIN, Catalog, ModelInfo, ProviderState, is_chain};
 pub use usage::{Timing, Usage};
 
 /// A [`Status`], an [`ErrorCode`] or another kind without fields, as it is on the wire: one word.

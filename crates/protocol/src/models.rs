@@ -33,6 +33,16 @@ impl ModelInfo {
     }
 }
 
+/// The provider of all chains. A chain is chosen as the model `chain/NAME`, so no other provider has the name.
+pub const CHAIN: &str = "chain";
+
+/// Whether `model` is the name of a chain.
+pub fn is_chain(model: &str) -> bool {
+    model
+        .split_once('/')
+        .is_some_and(|(provider, _)| provider == CHAIN)
+}
+
 /// All models that can be chosen.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Catalog {

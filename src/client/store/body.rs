@@ -233,7 +233,6 @@ impl Body {
         answer.answered_by().clone_into(&mut state.model);
         state.stand_in = state.model != answer.model;
         state.status = answer.status;
-        state.finish = answer.finish().cloned();
         state.stage = answer.stage.as_ref().map(|since| since.stage.clone());
         state.stage_since = answer
             .stage
@@ -246,6 +245,7 @@ impl Body {
                 .is_some_and(|block| block.open && block.kind == BlockKind::Reasoning);
         state.stopping &= answer.status.is_none();
         state.words = self.words();
+        state.can_continue = state.words > 0 && answer.can_continue();
         state.trimmed = answer.trimmed;
         state.usage = answer.usage;
         state.timing = answer.timing;

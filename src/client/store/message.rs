@@ -161,8 +161,9 @@ pub struct AnswerState {
     pub stand_in: bool,
     /// How the run ended; `None` while it goes on.
     pub status: Option<Status>,
-    /// Why the model ended its answer, if the provider said so.
-    pub finish: Option<headwater_protocol::Finish>,
+    /// Whether there is text that a model can be asked to go on with, see
+    /// [`can_continue`](headwater_protocol::chat::Answer::can_continue).
+    pub can_continue: bool,
     /// What the run waits for, before and between tokens.
     pub stage: Option<Stage>,
     /// When the stage began.

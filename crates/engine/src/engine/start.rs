@@ -16,7 +16,7 @@ use crate::{
 };
 use futures::FutureExt;
 use headwater_protocol::{
-    ConversationId, Error, ErrorCode, MAX_TEXT_BYTES, RunId, Started, UnixMs,
+    ConversationId, Error, ErrorCode, MAX_TEXT_BYTES, RunId, Started, UnixMs, is_chain,
 };
 use rusqlite::Connection;
 use serde_json::Value;
@@ -117,8 +117,8 @@ impl Engine {
             Some(model) => self.model(Some(model)).await?,
             None => place.model,
         };
-        let found = self.registry.find(&model)?;
-        if continues && found.chain.is_some() {
+        self.registry.find(&model)?;
+        if continues && is_chain(&model) {
             return Err(Error::new(
                 ErrorCode::Conflict,
                 "A chain cannot continue an answer. Ask it again.",

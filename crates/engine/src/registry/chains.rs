@@ -8,9 +8,6 @@ use futures::{
 };
 use headwater_protocol::{Error, ErrorCode, ModelInfo};
 
-/// The name of the provider: a chain is asked as `chain/NAME`.
-pub(super) const CHAIN: &str = "chain";
-
 /// The names of all chains.
 pub(super) struct Chains(pub(super) Vec<String>);
 

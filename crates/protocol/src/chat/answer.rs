@@ -2,8 +2,8 @@
 
 use super::fold::place_of;
 use crate::{
-    BlockKind, BlockNo, Error, Finish, ImageId, RunId, Seq, SpanKind, SpanNo, Stage, Status,
-    Timing, ToolCall, UnixMs, Usage,
+    BlockKind, BlockNo, Error, Finish, FinishReason, ImageId, RunId, Seq, SpanKind, SpanNo, Stage,
+    Status, Timing, ToolCall, UnixMs, Usage, is_chain,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -234,6 +234,24 @@ impl Answer {
             .iter()
             .rev()
             .find_map(|span| span.finish.as_ref())
+    }
+
+    /// Whether it ended before all was said: it was stopped, it failed, or the model was not done. At its limit of
+    /// tokens, for example, it was not.
+    pub fn broke_off(&self) -> bool {
+        match self.status {
+            None => false,
+            Some(Status::Ok) => self.finish().is_some_and(|end| {
+                !matches!(end.reason, FinishReason::Stop | FinishReason::Refusal)
+            }),
+            Some(_) => true,
+        }
+    }
+
+    /// Whether its model can be asked to go on with it: it [broke off](Self::broke_off), and it is not that of a
+    /// chain, which has no place in its steps to go on from.
+    pub fn can_continue(&self) -> bool {
+        self.broke_off() && !is_chain(&self.model)
     }
 
     /// The model that writes, or that wrote last. It differs from [`Answer::model`] after a

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    BlockKind, BlockNo, ErrorCode, Event, RunId, Seq, SpanKind, SpanNo, Stage, Status, Timing,
-    Usage,
+    BlockKind, BlockNo, ErrorCode, Event, Finish, FinishReason, RunId, Seq, SpanKind, SpanNo,
+    Stage, Status, Timing, Usage,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -306,5 +306,41 @@ fn a_stopped_answer_says_how_soon_its_provider_was_closed() {
         assert_eq!(answer.provider_closed_ms, None);
         let stored = serde_json::to_value(&answer).expect("JSON");
         assert_eq!(stored.get("provider_closed_ms"), None);
+    }
+}
+
+#[test]
+fn an_answer_that_broke_off_can_be_continued_unless_a_chain_wrote_it() {
+    let ended = |model: &str, status, reason| {
+        let mut answer = fold(&log(Vec::new(), 0));
+        model.clone_into(&mut answer.model);
+        answer.status = status;
+        for span in &mut answer.spans {
+            span.finish = Some(Finish {
+                reason,
+                word: String::new(),
+            });
+        }
+        (answer.broke_off(), answer.can_continue())
+    };
+    use FinishReason::{Length, Refusal, Stop};
+    for (model, status, reason, expected) in [
+        ("a/b", None, Stop, (false, false)),
+        ("a/b", Some(Status::Ok), Stop, (false, false)),
+        ("a/b", Some(Status::Ok), Refusal, (false, false)),
+        ("a/b", Some(Status::Ok), Length, (true, true)),
+        ("a/b", Some(Status::Cancelled), Stop, (true, true)),
+        ("a/b", Some(Status::Error), Stop, (true, true)),
+        ("a/b", Some(Status::Interrupted), Stop, (true, true)),
+        ("chain/b", Some(Status::Interrupted), Stop, (true, false)),
+        ("chain/b", Some(Status::Ok), Stop, (false, false)),
+        ("chains/b", Some(Status::Error), Stop, (true, true)),
+        ("chain", Some(Status::Error), Stop, (true, true)),
+    ] {
+        assert_eq!(
+            ended(model, status, reason),
+            expected,
+            "{model} {status:?} {reason:?}"
+        );
     }
 }

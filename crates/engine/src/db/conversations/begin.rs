@@ -8,9 +8,8 @@ use crate::{
     packed::fold,
 };
 use headwater_protocol::{
-    ConversationId, ErrorCode, Event, FinishReason, ImageId, MessageId, PROTOCOL_VERSION, RunId,
-    Started, Status, UnixMs,
-    chat::{Answer, Role, Settings},
+    ConversationId, ErrorCode, Event, ImageId, MessageId, PROTOCOL_VERSION, RunId, Started, UnixMs,
+    chat::{Role, Settings},
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
@@ -182,7 +181,7 @@ pub fn begin_continue(
     };
     match answer.status {
         None => return refused("This answer is still being written."),
-        Some(Status::Ok) if is_whole(&answer) => {
+        Some(_) if !answer.broke_off() => {
             return refused("This answer is whole. There is nothing to go on with.");
         }
         Some(_) => {}
@@ -197,13 +196,6 @@ pub fn begin_continue(
         ..place
     };
     insert_run(db, place, Some(run), None, at)
-}
-
-/// Whether the model said all it had to say. At its limit of tokens, for example, it did not.
-fn is_whole(answer: &Answer) -> bool {
-    answer
-        .finish()
-        .is_none_or(|end| matches!(end.reason, FinishReason::Stop | FinishReason::Refusal))
 }
 
 /// The run that the same command started before.
