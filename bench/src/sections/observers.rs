@@ -26,7 +26,7 @@ const INTERVALS: [u64; 2] = [2, 0];
 const PAUSE: Duration = Duration::from_millis(10);
 
 pub(super) async fn run(bench: &mut Bench) -> Result<(), String> {
-    let rounds = bench.pick(5, 40);
+    let rounds = bench.pick(1, 40);
     bench.report.section(
         "Observers",
         &format!(

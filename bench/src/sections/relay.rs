@@ -49,7 +49,7 @@ struct Visit {
 type Visits = HashMap<Kind, Vec<Visit>>;
 
 pub(super) async fn run(bench: &mut Bench) -> Result<(), String> {
-    let tokens = bench.pick(60, 300);
+    let tokens = bench.pick(50, 300);
     // How often a void round is repeated.
     let repeats = bench.pick(1, 3);
     let rounds = bench.pick(1, 7);
