@@ -60,7 +60,7 @@ async fn a_json_log_tells_the_start_a_failure_with_its_cause_and_the_end() {
     assert_eq!(start["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(start["address"], api.base.as_str());
     assert_eq!(start["data"], data.path().to_str().expect("text"));
-    assert_eq!(start["providers"], "scripted");
+    assert_eq!(start["providers"], "scripted,chain");
     let cause = the_one(&lines, "the database failed");
     assert_eq!(cause["level"], "ERROR");
     assert!(
