@@ -42,6 +42,7 @@
 //! | do one of two things | [`branch`] | `chain`, `branch` |
 //! | do it again until it is good | [`Chain::until`] | `chain`, `loop` |
 //! | do another thing where one fails | [`Chain::or`] | none |
+//! | read what a model writes while it writes | [`Chain::streamed`] | `chain`, `streamed`; in it the model and a `parser` |
 //! | find documents, make a prompt, read an output | [`retriever`], [`prompt`], [`parser`] | of that kind |
 //! | ask a model, call a tool of the engine | [`model`], [`tool`] | of that kind, one for each attempt |
 //! | anything else | [`step`], [`tool_step`] | `chain`, `tool` |
@@ -51,7 +52,7 @@
 //! chain; what works beside it is cancelled.
 
 use crate::runs::context::{ChainFn, fact};
-pub use crate::runs::context::{Context, MAX_FACT, Prompt, Question, Reply};
+pub use crate::runs::context::{Context, MAX_FACT, Piece, Pieces, Prompt, Question, Reply};
 use futures::{
     FutureExt, StreamExt, TryStreamExt,
     future::{try_join, try_join_all},
@@ -129,6 +130,41 @@ impl<S> Chain<S> {
     /// Keeps what this step writes out of the answer.
     pub fn hidden(self) -> Chain<Tagged<S>> {
         self.tagged(HIDDEN)
+    }
+}
+
+impl Chain<Model> {
+    /// Lets a step of kind parser read the text while the model writes it, as with [`Context::streamed`].
+    ///
+    /// ```
+    /// # use headwater_engine::chain::{Context, Piece, Pieces, model};
+    /// # use headwater_protocol::Error;
+    /// /// Shows each line as soon as it is whole, with a number.
+    /// async fn lines(cx: Context, mut pieces: Pieces) -> Result<u32, Error> {
+    ///     let (mut rest, mut count) = (String::new(), 0);
+    ///     while let Some(piece) = pieces.next().await {
+    ///         match piece {
+    ///             Piece::Text(text) => rest += &text,
+    ///             Piece::Again => rest.clear(),
+    ///         }
+    ///         while let Some(end) = rest.find('\n') {
+    ///             count += 1;
+    ///             let line: String = rest.drain(..=end).collect();
+    ///             cx.write(format!("{count}. {line}")).await?;
+    ///         }
+    ///     }
+    ///     Ok(count)
+    /// }
+    ///
+    /// let chain = model("scripted/markdown").streamed("lines", lines);
+    /// # let _ = chain;
+    /// ```
+    pub fn streamed<F>(self, name: impl Into<String>, read: F) -> Chain<Streamed<F>> {
+        Chain(Streamed {
+            model: self.0,
+            name: name.into(),
+            read,
+        })
     }
 }
 
@@ -265,6 +301,30 @@ impl<In: Into<Prompt> + Send + 'static> Step<In> for Model {
         // A run has few of these, and each is large.
         let reply = cx.model(&self.0, input).boxed().await?;
         Ok(reply.text)
+    }
+}
+
+/// See [`Chain::streamed`].
+#[derive(Clone, Debug)]
+pub struct Streamed<F> {
+    model: Model,
+    name: String,
+    read: F,
+}
+
+impl<F, In, Out, Work> Step<In> for Streamed<F>
+where
+    F: Fn(Context, Pieces) -> Work + Send + Sync + 'static,
+    Work: Future<Output = Result<Out, Error>> + Send,
+    In: Into<Prompt> + Send + 'static,
+    Out: Serialize + Send + Sync + 'static,
+{
+    type Out = Out;
+
+    async fn run(&self, cx: &Context, input: In) -> Result<Out, Error> {
+        let read = |cx, pieces| (self.read)(cx, pieces);
+        let streamed = cx.streamed(&self.model.0, input, &self.name, read);
+        streamed.boxed().await
     }
 }
 

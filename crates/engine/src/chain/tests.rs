@@ -1,9 +1,10 @@
 use super::*;
-use crate::{Builder, Config, Engine, StartRun, config::Script};
+use crate::{Builder, Config, Engine, StartRun, config::Script, runs::recovery::OnBreak};
 use headwater_protocol::{Entry, Event, RunId, SpanNo, Status, chat::Answer as Fold};
 use std::{collections::HashMap, time::Duration};
 
 mod golden;
+mod streamed;
 mod trees;
 
 const SCRIPT: &str = r#"
@@ -43,6 +44,7 @@ async fn log_with(
     let mut config = Config::new(folder.path());
     config.script = Some(Script::Text(script.into()));
     config.recovery.pause = Duration::from_millis(1);
+    config.recovery.on_break = OnBreak::Restart;
     let engine = add(Engine::builder(config)).open().unwrap();
     let question = StartRun {
         text: "Which?".into(),

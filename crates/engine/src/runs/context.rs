@@ -3,6 +3,10 @@
 //! A run whose model is a chain has one task like any other. All that its steps do at the same time they do in this
 //! task, so an end of the run from outside drops them all, and what they had open ends in the log.
 
+mod pieces;
+
+pub use pieces::{Piece, Pieces};
+
 use super::{
     Candidate, Job, attempts,
     bounds::weight,
