@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { expect, SCREENS, screenshot, screenshots, test, type Chat, type Server } from './server';
 
 const rows = (chat: Chat, list: string) => chat.page.getByRole('listbox', { name: list }).getByRole('option');
-const seen = (chat: Chat) => chat.page.getByRole('region', { name: 'The answer at this moment' });
+const seen = (chat: Chat) => chat.page.getByRole('region', { name: 'What it had written at this moment' });
 const facts = (chat: Chat) => chat.page.locator('.facts');
 
 /** A run of the tools scenario: two models' turns, a tool that works and one that fails. */
@@ -50,6 +50,7 @@ test('from the receipt into the run: spans, entries, one entry, and back', async
 
   // By kind, and by what is written in it.
   await page.getByLabel('Kind').selectOption('delta');
+  await expect(rows(chat, 'Entries').first().locator('.kind')).toHaveText('delta');
   for (const text of await rows(chat, 'Entries').locator('.kind').allTextContents()) expect(text).toBe('delta');
   await page.getByLabel('Name, tag or text').fill('a run IS a log');
   await expect(rows(chat, 'Entries').first()).toContainText('A run is a log.');
@@ -151,6 +152,86 @@ test('a run is inspected while it is written, across a dead network and a dead s
   expect(await entries()).toBe(log.trimEnd().split('\n').length);
 });
 
+test('a silent run goes on in time, and the list leaves the reader where he is', async ({ server, chat, page }) => {
+  const silent = await server.ask('silent');
+  await chat.open(`${server.url}/runs/${silent.run}`);
+  const length = async () => Number(/([\d.]+) s ·/.exec((await facts(chat).textContent())!)![1]);
+  await expect.poll(length).toBeGreaterThan(2);
+  await fetch(`${server.url}/api/runs/stop`, { method: 'POST', body: new URLSearchParams({ run: silent.run }) });
+  await expect(facts(chat)).toContainText('stopped · ');
+
+  const long = await server.ask('long');
+  await chat.open(`${server.url}/runs/${long.run}#seq=12`);
+  await expect(page.locator('#entries-11')).toHaveAttribute('aria-selected', 'true');
+  const list = page.getByRole('listbox', { name: 'Entries' });
+  const count = async () => (await list.locator('.whole').boundingBox())!.height;
+  await expect.poll(count).toBeGreaterThan(4000);
+  await list.evaluate((list) => (list.scrollTop = 2000));
+  const before = await count();
+  await expect.poll(count).toBeGreaterThan(before + 1000);
+  expect(await list.evaluate((list) => list.scrollTop)).toBe(2000);
+  await fetch(`${server.url}/api/runs/stop`, { method: 'POST', body: new URLSearchParams({ run: long.run }) });
+});
+
+test('one step back shows one text, and the keys of the slider go from entry to entry', async ({ server, chat, page }) => {
+  const { run, conversation } = await server.ask('markdown');
+  await server.over(conversation);
+  const entries = (await server.messages(conversation)).at(-1)!.answers[0].seq;
+  await chat.open(`${server.url}/runs/${run}#seq=${entries - 10}`);
+  await expect(page.locator(`#entries-${entries - 11}`)).toHaveAttribute('aria-selected', 'true');
+  await page.evaluate(() => {
+    const texts = ((window as unknown as { texts: number[] }).texts = [] as number[]);
+    const text = document.querySelector('.seen')!;
+    new MutationObserver(() => texts.push(text.textContent!.length)).observe(text, { childList: true, characterData: true, subtree: true });
+  });
+  const length = (await seen(chat).textContent())!.length;
+  await page.getByRole('listbox', { name: 'Entries' }).focus();
+  await page.keyboard.press('ArrowUp');
+  await expect.poll(async () => (await seen(chat).textContent())!.length).toBeLessThan(length);
+  const texts = await page.evaluate(() => (window as unknown as { texts: number[] }).texts);
+  expect(Math.min(...texts)).toBeGreaterThan(length - 40);
+  // Its end is in sight.
+  await expect.poll(() => page.locator('.seen').evaluate((seen) => seen.scrollHeight - seen.scrollTop - seen.clientHeight)).toBeLessThan(2);
+
+  const clock = page.locator('.clock');
+  const time = await clock.textContent();
+  await page.getByLabel('Time of the run').focus();
+  await page.keyboard.press('ArrowLeft');
+  await expect(clock).not.toHaveText(time!);
+  await page.keyboard.press('ArrowRight');
+  await expect(clock).toHaveText(time!);
+});
+
+test('what a filter leaves is said, also if it is nothing', async ({ server, chat, page }) => {
+  const { run, conversation } = await server.ask('hello');
+  await server.over(conversation);
+  await chat.open(`${server.url}/runs/${run}#seq=12`);
+  await expect(page.locator('#entries-11')).toHaveAttribute('aria-selected', 'true');
+  await page.getByLabel('Kind').selectOption('run_finished');
+  await expect(rows(chat, 'Entries')).toHaveCount(1);
+  // It is another entry than the one that is looked at.
+  await expect(rows(chat, 'Entries')).toHaveAttribute('aria-selected', 'false');
+  await page.getByLabel('Kind').selectOption('tool');
+  await expect(page.getByText('No entry is like this.')).toBeVisible();
+  // The names of fields are no text.
+  await page.getByLabel('Kind').selectOption('delta');
+  await page.getByLabel('Name, tag or text').fill('block');
+  await expect(page.getByText('No entry is like this.')).toBeVisible();
+});
+
+test('four pages of one run open, and its conversation can be deleted', async ({ server, chat, page }) => {
+  const { run, conversation } = await server.ask('silent');
+  await chat.open(`${server.url}/runs/${run}`);
+  for (let n = 0; n < 3; n++) {
+    const other = await page.context().newPage();
+    await other.goto(`${server.url}/runs/${run}`);
+    await expect(other.locator('html[data-hydrated]')).toBeAttached({ timeout: 10_000 });
+  }
+  await fetch(`${server.url}/api/conversations/delete`, { method: 'POST', body: new URLSearchParams({ id: conversation }) });
+  await page.getByRole('link', { name: 'Back to the chat' }).click();
+  await expect(page).not.toHaveURL(/\/runs\//);
+});
+
 /** Starts the demonstration of a chain without the page. */
 async function askChain(server: Server) {
   const body = new URLSearchParams({ text: 'Greet me.', model: 'chain/demo' });
@@ -193,9 +274,10 @@ test('a chain with models, tools, a failure and a retry is shown as what it is',
 
   // What a stop broke off says so.
   const second = await askChain(server);
-  await chat.open(`${server.url}/runs/${second.run}`);
-  await expect(rows(chat, 'Spans').filter({ hasText: 'flaky' }).first()).toBeVisible();
+  const log = async () => (await fetch(`${server.url}/api/runs/log?run=${second.run}`)).text();
+  await expect.poll(log, { intervals: [100] }).toContain('scripted/flaky');
   await fetch(`${server.url}/api/runs/stop`, { method: 'POST', body: new URLSearchParams({ run: second.run }) });
+  await chat.open(`${server.url}/runs/${second.run}`);
   await expect(facts(chat)).toContainText('stopped · ');
   await expect(rows(chat, 'Spans').first()).toContainText('stopped');
 
@@ -230,7 +312,8 @@ test('ten thousand entries keep the page quick', async ({ server, chat, page }) 
     await page.waitForTimeout(100);
     await expect(rows(chat, 'Entries').nth(40)).toBeAttached();
   }
-  await page.getByLabel('Name, tag or text').fill('water');
+  await page.getByLabel('Name, tag or text').fill('own');
+  await expect(rows(chat, 'Entries').first()).toContainText('own');
   await page.getByLabel('Name, tag or text').fill('');
   const time = page.getByLabel('Time of the run');
   for (const part of [0.2, 0.9, 0.5]) {

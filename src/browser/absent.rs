@@ -72,6 +72,7 @@ pub(crate) fn height_in(_: &Element, _: &MouseEvent) -> usize {
 pub(crate) fn open_dialog(_: &str) {}
 pub(crate) fn close_dialog(_: &str) {}
 pub(crate) fn grow_text(_: &Element, _: &str, _: usize) {}
+pub(crate) fn grow_parts(_: &Element, _: &str, _: usize) {}
 pub(crate) fn fit(_: &HtmlTextAreaElement) {}
 pub(crate) fn place(_: &str, _: &str) {}
 pub(crate) fn watch_for_crash() {}

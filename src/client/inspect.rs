@@ -8,7 +8,7 @@ mod replay;
 pub use record::{Bar, Record, Row, Wanted, span_word};
 
 use super::follow::Link;
-use headwater_protocol::{Error, RunId, Seq};
+use headwater_protocol::{Error, RunId, Seq, UnixMs};
 use leptos::prelude::*;
 use replay::Replay;
 
@@ -24,12 +24,20 @@ pub struct Inspected {
     pub moment: RwSignal<Option<Seq>>,
     /// Which entries are listed.
     pub wanted: RwSignal<Wanted>,
+    /// Incremented when other entries are listed than before.
+    pub listed: RwSignal<u64>,
+    /// Whether all that there was has come while the run goes on: what comes now is new.
+    pub is_live: RwSignal<bool>,
+    /// The time of the clock on the wall, as far as the page needs it; 0 on the server.
+    pub now: RwSignal<UnixMs>,
     /// The state of the stream.
     pub link: RwSignal<Link>,
     /// Why the run cannot be shown.
     pub problem: RwSignal<Option<Error>>,
     record: StoredValue<Record>,
     replay: StoredValue<Replay>,
+    /// When the last entry came.
+    heard: StoredValue<UnixMs>,
 }
 
 impl Inspected {
@@ -41,17 +49,21 @@ impl Inspected {
             version: RwSignal::new(0),
             moment: RwSignal::new(None),
             wanted: RwSignal::new(Wanted::default()),
+            listed: RwSignal::new(0),
+            is_live: RwSignal::new(false),
+            now: RwSignal::new(0),
             link: RwSignal::new(Link::Idle),
             problem: RwSignal::new(None),
             record: StoredValue::new(Record::default()),
             replay: StoredValue::new(Replay::default()),
+            heard: StoredValue::new(0),
         };
         Effect::new(move |_| {
             inspected.wanted.with(|wanted| {
                 let wanted = wanted.clone();
                 inspected.record.update_value(|record| record.want(wanted));
             });
-            inspected.changed();
+            inspected.listed.update(|listed| *listed += 1);
         });
         #[cfg(feature = "hydrate")]
         Effect::new(move |_| live::follow(inspected));
@@ -69,30 +81,44 @@ impl Inspected {
         self.record.try_update_value(read).unwrap_or_default()
     }
 
-    /// The text that a reader had seen at the moment, and whether it begins anew, which it does when time goes
-    /// back. The work is done in parts: `false` at the end means that more is to come at the next call.
-    pub fn replayed<T: Default>(self, show: impl FnOnce(&str, bool) -> T) -> (T, bool) {
+    /// Goes towards the text that a reader had seen at the moment, and shows it: as more of the text before or,
+    /// with `true`, as another one. A text that is not that of any moment on the way is not shown. The work is done
+    /// in parts: `false` means that more is to come at the next call.
+    pub fn replayed(self, show: impl FnOnce(&str, bool)) -> bool {
         let until = self.moment.get_untracked();
         let replayed = self.record.try_with_value(|record| {
             let until = until.unwrap_or(record.len()).min(record.len());
             self.replay.try_update_value(|replay| {
-                let anew = replay.step(record, until);
-                let shown = show(replay.text(), anew);
-                (shown, replay.seq() == until)
+                replay.step(record, until);
+                let is_done = replay.seq() == until;
+                if is_done || !replay.anew {
+                    let anew = std::mem::take(&mut replay.anew);
+                    show(replay.text(), anew);
+                }
+                is_done
             })
         });
-        replayed.flatten().unwrap_or((T::default(), true))
+        replayed.flatten().unwrap_or(true)
+    }
+
+    /// How long the run has taken so far, in milliseconds. While nothing comes, and the stream is open, the clock
+    /// goes on.
+    pub fn length(self) -> u64 {
+        let silent = match (self.is_live.get(), self.link.get()) {
+            (true, Link::Open) => self.now.get().saturating_sub(self.heard.get_value()),
+            _ => 0,
+        };
+        self.with(|record| record.duration() + silent)
     }
 
     /// The time of the moment, in milliseconds since the run was accepted.
     pub fn time(self) -> u64 {
         let moment = self.moment.get();
-        self.with(|record| match moment.and_then(|seq| record.row(seq)) {
-            Some(row) => row.at,
-            None => record.duration(),
-        })
+        let at = self.with(|record| Some(record.row(moment?)?.at));
+        at.unwrap_or_else(|| self.length())
     }
 
+    #[cfg(feature = "hydrate")]
     fn changed(self) {
         self.version.try_update(|version| *version += 1);
     }

@@ -54,6 +54,9 @@ pub struct Chat {
     pub notice: RwSignal<Option<String>>,
     /// Whether the answer to a command is still awaited.
     pub sending: RwSignal<bool>,
+    /// Whether something lies over the chat. Its running answer is not followed meanwhile, because a browser opens
+    /// few connections to one server.
+    pub covered: RwSignal<bool>,
     /// See [`Chat::running`].
     is_running: Memo<bool>,
     /// State that no view reads.

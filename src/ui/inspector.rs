@@ -10,6 +10,7 @@ mod scrubber;
 
 use super::{
     button::quiet,
+    clock,
     icon::{Icon, icon},
     live::{part, text, when},
     words,
@@ -25,6 +26,7 @@ use crate::{
 use headwater_protocol::{RunId, Seq};
 use leptos::{html, prelude::*};
 use list::{List, list};
+use rows::Place;
 use scrubber::Scrubber;
 use std::{sync::Arc, time::Duration};
 
@@ -59,6 +61,9 @@ const KINDS: [(&str, &[&str]); 2] = [
     ),
 ];
 
+/// How many pixels from its end a text still counts as read to the end.
+const NEAR_END: i32 = 32;
+
 /// What the address says of a moment: `#seq=812`.
 const MOMENT: &str = "#seq=";
 
@@ -74,6 +79,9 @@ pub(super) fn Inspector(run: RunId) -> impl IntoView {
     let inspected = Inspected::new(run);
     let playing = RwSignal::new(false);
     share_moment(inspected, playing);
+    // The time of a run that is silent goes on.
+    let ticks = clock::ticking(Memo::new(move |_| inspected.is_live.get()));
+    Effect::new(move |_| inspected.now.set(ticks.get()));
     // What was focused is behind it now.
     Effect::new(move |_| browser::focus_soon("inspector"));
 
@@ -120,7 +128,8 @@ fn share_moment(inspected: Inspected, playing: RwSignal<bool>) {
     let read = move || {
         let seq = browser::hash()
             .strip_prefix(MOMENT)
-            .and_then(|seq| seq.parse().ok());
+            .and_then(|seq| seq.parse().ok())
+            .filter(|seq| *seq > 0);
         inspected.moment.try_set(seq);
     };
     Effect::new(move |_| {
@@ -146,6 +155,10 @@ fn facts(inspected: Inspected) -> String {
         Link::Reconnecting { attempt } => Some(format!("reconnecting ({attempt})")),
         _ => None,
     };
+    if inspected.problem.with(Option::is_some) {
+        return String::new();
+    }
+    let length = inspected.length();
     inspected.with(|record| {
         let state = match record.status() {
             Some(status) => rows::status_word(status),
@@ -154,7 +167,7 @@ fn facts(inspected: Inspected) -> String {
         };
         let mut facts = vec![
             state.to_owned(),
-            rows::seconds(record.duration()),
+            rows::seconds(length),
             words::counted(record.spans() as u64, "span", "spans"),
             words::counted(record.len(), "entry", "entries"),
         ];
@@ -176,13 +189,19 @@ fn waterfall(inspected: Inspected) -> AnyView {
             .moment
             .with(Option::is_some)
             .then(|| inspected.time());
-        let chosen = chosen.get();
+        let (chosen, total) = (chosen.get(), inspected.length());
         inspected.with(|record| {
-            let total = record.duration();
             let mut html = String::new();
-            let bars = record.bars().enumerate();
-            for (place, bar) in bars.skip(range.start).take(range.len()) {
-                rows::bar(place, bar, total, moment, chosen == Some(place), &mut html);
+            let bars = record.bars();
+            let count = bars.len();
+            for (place, bar) in bars.enumerate().skip(range.start).take(range.len()) {
+                let chosen = chosen == Some(place);
+                let place = Place {
+                    place,
+                    count,
+                    chosen,
+                };
+                rows::bar(place, bar, total, moment, &mut html);
             }
             html
         })
@@ -201,6 +220,8 @@ fn waterfall(inspected: Inspected) -> AnyView {
                 label: "Spans",
                 count,
                 chosen,
+                near: chosen,
+                follows: inspected.is_live,
                 rows: Arc::new(draw),
                 choose,
             })}
@@ -212,27 +233,40 @@ fn waterfall(inspected: Inspected) -> AnyView {
 /// The entries, and what chooses among them.
 fn entries(inspected: Inspected) -> AnyView {
     let count = Memo::new(move |_| {
-        inspected.wanted.track();
+        inspected.listed.track();
         inspected.with(|record| record.shown().len())
     });
-    let chosen = Memo::new(move |_| {
+    let near = Memo::new(move |_| {
         count.track();
+        inspected.listed.track();
         let moment = inspected.moment.get()?;
         inspected.untracked(|record| {
             let place = record.shown().partition_point(|seq| *seq <= moment);
             place.checked_sub(1)
         })
     });
+    let chosen = Memo::new(move |_| {
+        inspected.listed.track();
+        let (place, moment) = (near.get()?, inspected.moment.get()?);
+        let shown = inspected.untracked(|record| record.shown().get(place).copied());
+        shown.filter(|seq| *seq == moment).map(|_| place)
+    });
     let draw = move |range: std::ops::Range<usize>| {
         let chosen = chosen.get();
-        inspected.wanted.track();
+        inspected.listed.track();
         inspected.untracked(|record| {
             let mut html = String::new();
-            let shown = record.shown().iter().enumerate();
+            let (shown, count) = (record.shown().iter().enumerate(), record.shown().len());
             for (place, seq) in shown.skip(range.start).take(range.len()) {
+                let chosen = chosen == Some(place);
+                let place = Place {
+                    place,
+                    count,
+                    chosen,
+                };
                 if let Some(row) = record.row(*seq) {
                     let bar = row.span.and_then(|span| record.bar(span));
-                    rows::entry(place, *seq, row, bar, chosen == Some(place), &mut html);
+                    rows::entry(place, *seq, row, bar, &mut html);
                 }
             }
             html
@@ -248,11 +282,17 @@ fn entries(inspected: Inspected) -> AnyView {
         <section aria-labelledby="entries">
             <h2 id="entries">"Entries"</h2>
             {filters(inspected)}
+            {when(
+                move || count.get() == 0 && inspected.with(|record| !record.is_empty()),
+                || view! { <p class="none" role="status">"No entry is like this."</p> }.into_any(),
+            )}
             {list(List {
                 name: "entries",
                 label: "Entries",
                 count,
                 chosen,
+                near,
+                follows: inspected.is_live,
                 rows: Arc::new(draw),
                 choose,
             })}
@@ -283,6 +323,8 @@ fn filters(inspected: Inspected) -> AnyView {
         <div class="filters">
             <select
                 aria-label="Kind"
+                autocomplete="off"
+                prop:value=text(move || inspected.wanted.with(|wanted| wanted.kind.clone()))
                 on:change=move |event| {
                     let kind = event_target_value(&event);
                     want(Box::new(|wanted| wanted.kind = kind));
@@ -295,6 +337,7 @@ fn filters(inspected: Inspected) -> AnyView {
                 type="search"
                 aria-label="Name, tag or text"
                 placeholder="Name, tag or text"
+                autocomplete="off"
                 on:input=move |event| {
                     let words = event_target_value(&event).trim().to_lowercase();
                     want(Box::new(|wanted| wanted.words = words));
@@ -332,12 +375,16 @@ fn moment(inspected: Inspected) -> AnyView {
         inspected.moment.track();
         again.track();
         let Some(seen) = seen.get() else { return };
-        let ((), done) = inspected.replayed(|text, anew| {
+        let at_end = seen.scroll_top() + seen.client_height() >= seen.scroll_height() - NEAR_END;
+        let is_done = inspected.replayed(|text, anew| {
             let before = if anew { usize::MAX } else { drawn.get_value() };
-            browser::grow_text(&seen, text, before);
+            browser::grow_parts(&seen, text, before);
             drawn.set_value(text.len());
+            if at_end || anew {
+                seen.set_scroll_top(seen.scroll_height());
+            }
         });
-        if !done {
+        if !is_done {
             let more = move || {
                 again.try_set(());
             };
@@ -353,7 +400,7 @@ fn moment(inspected: Inspected) -> AnyView {
                     <pre tabindex="0" aria-label="The entry as JSON">{text(move || raw.get().map(|raw| raw.1).unwrap_or_default())}</pre>
                 }).into_any()
             })}
-            <h2 id="seen">"The answer at this moment"</h2>
+            <h2 id="seen">"What it had written at this moment"</h2>
             <div class="seen" dir="auto" tabindex="0" role="region" aria-labelledby="seen" node_ref=seen></div>
         </section>
     }

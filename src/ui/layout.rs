@@ -194,6 +194,16 @@ fn sync_with_address(chat: Chat, layout: LayoutContext) {
         };
         match (before.flatten(), id, layout.place.get_untracked()) {
             (_, Some(id), Place::New) => navigate(&format!("/c/{id}"), options),
+            // So was the conversation of a run. One that cannot be loaded is another matter.
+            (Some(_), None, Place::Run(_)) if layout.missing.with_untracked(Option::is_none) => {
+                navigate(
+                    "/",
+                    NavigateOptions {
+                        replace: true,
+                        ..options
+                    },
+                );
+            }
             // It was deleted, here or in another tab.
             (Some(gone), None, Place::Chat(shown)) if gone == shown => {
                 navigate(
@@ -242,8 +252,8 @@ fn show(chat: Chat, layout: LayoutContext, place: Place) {
             }
             Ok(None) => {}
             Err(ApiError(error)) => {
-                chat.clear();
                 layout.missing.set(Some(error));
+                chat.clear();
             }
         }
     });

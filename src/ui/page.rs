@@ -44,7 +44,11 @@ pub(super) fn Page() -> impl IntoView {
     });
 
     // What the server sent is on the page; from here on it is followed.
-    Effect::new(move |_| untrack(|| chat.follow_running()));
+    let behind = Memo::new(move |_| layout.inspected().is_some());
+    Effect::new(move |_| {
+        chat.covered.set(behind.get());
+        untrack(|| chat.follow_running());
+    });
     // The sidebar tells of what has changed: a new chat, its name, an answer that began or ended.
     // Its end also told something about its provider.
     let listed = Memo::new(move |_| (chat.id.get(), chat.title.get(), running.get()));
@@ -59,7 +63,6 @@ pub(super) fn Page() -> impl IntoView {
             });
         }
     });
-    let behind = Memo::new(move |_| layout.inspected().is_some());
     let keys = window_event_listener(ev::keydown, move |event| {
         let ours = event.key() == "Escape" && !event.default_prevented();
         let covered = behind.get_untracked() || browser::is_covered();

@@ -9,7 +9,10 @@ use super::{
     menu::{item, menu},
     theme::ThemeSwitch,
 };
-use crate::{browser, client::store::Chats};
+use crate::{
+    browser,
+    client::store::{Chat, Chats},
+};
 use headwater_protocol::ConversationId;
 use leptos::{html, leptos_dom::helpers::set_interval_with_handle, prelude::*};
 use std::time::Duration;
@@ -231,7 +234,13 @@ fn Item(chat: Row) -> impl IntoView {
     let layout = expect_context::<LayoutContext>();
     let state = expect_context::<SidebarState>();
     let id = chat.id;
-    let here = Memo::new(move |_| layout.place.get() == Place::Chat(id));
+    let shown = expect_context::<Chat>().id;
+    let here = Memo::new(move |_| match layout.place.get() {
+        Place::Chat(here) => here == id,
+        // A run of it is inspected.
+        Place::Run(_) => shown.get() == Some(id),
+        Place::New | Place::Nowhere => false,
+    });
     let row = StoredValue::new(chat);
     view! {
         <li class="item" class:here=flag(move || here.get())>

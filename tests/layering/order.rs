@@ -203,6 +203,7 @@ const APP: Order = &[
             "ui",
             "browser",
             "ui::button",
+            "ui::clock",
             "ui::icon",
             "ui::live",
             "ui::words",

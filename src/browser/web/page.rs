@@ -168,6 +168,49 @@ pub(crate) fn grow_text(element: &Element, text: &str, drawn: usize) {
     }
 }
 
+/// The length behind which [`grow_parts`] begins another part, in units of UTF-16.
+const PART: u32 = 8 * 1024;
+
+/// The same for a text that may become very long: it is in parts of some kilobytes, and a browser lays out those
+/// that change. A part ends with a line.
+pub(crate) fn grow_parts(element: &Element, text: &str, drawn: usize) {
+    let mut new = match text.get(drawn..) {
+        Some(new) if drawn > 0 => new,
+        _ => {
+            element.set_text_content(None);
+            text
+        }
+    };
+    while !new.is_empty() {
+        let last = element.last_element_child();
+        let last = last.and_then(|part| part.first_child()?.dyn_into::<Text>().ok());
+        let length = last.as_ref().map_or(0, |last| last.length());
+        let room = (PART - length.min(PART)) as usize;
+        let mut from = room.min(new.len());
+        while !new.is_char_boundary(from) {
+            from += 1;
+        }
+        let end = new[from..]
+            .find('\n')
+            .map_or(new.len(), |end| from + end + 1);
+        let part = &new[..end];
+        match last {
+            Some(last) if length < PART || !part_ends(&last) => drop(last.append_data(part)),
+            _ => {
+                if let Ok(next) = document().create_element("div") {
+                    next.set_text_content(Some(part));
+                    let _ = element.append_child(&next);
+                }
+            }
+        }
+        new = &new[end..];
+    }
+}
+
+fn part_ends(part: &Text) -> bool {
+    part.data().ends_with('\n')
+}
+
 /// Makes a text area as high as its text, in browsers without `field-sizing`
 /// (<https://developer.mozilla.org/docs/Web/CSS/field-sizing>).
 pub(crate) fn fit(area: &HtmlTextAreaElement) {

@@ -60,16 +60,18 @@ async fn drive(
     while let Ok(item) = items.recv().await {
         let begun = browser::now();
         driver.take(item);
-        while browser::now().saturating_sub(begun) < SLICE_MS {
+        let mut caught_up = false;
+        while !caught_up && browser::now().saturating_sub(begun) < SLICE_MS {
             match items.try_recv() {
                 Ok(item) => driver.take(item),
-                Err(_) => break,
+                Err(_) => caught_up = true,
             }
         }
         if inbox.is_closed() {
             return;
         }
         inspected.changed();
+        driver.look_live(caught_up);
         if driver.machine.is_done() {
             return;
         }
@@ -140,7 +142,19 @@ impl Driver {
         }
     }
 
+    /// Notes whether what comes from here on is new.
+    fn look_live(&self, caught_up: bool) {
+        let goes_on = self
+            .inspected
+            .untracked(|record| !record.is_empty() && record.status().is_none());
+        let is_live = goes_on && (caught_up || self.inspected.is_live.get_untracked());
+        if is_live != self.inspected.is_live.get_untracked() {
+            self.inspected.is_live.set(is_live);
+        }
+    }
+
     fn apply(&self, seq: Seq, at: u64, json: &str, event: &Event) -> Input {
+        self.inspected.heard.set_value(browser::now());
         let push = |record: &mut Record| Some((record.push(seq, at, json, event), record.len()));
         let (applied, cursor) = self
             .inspected

@@ -4,6 +4,7 @@
 //! with each, so that a long run costs no more per entry than a short one.
 
 use headwater_protocol::{Event, Seq, SpanKind, SpanNo, Status, chat::Applied};
+use serde_json::Value;
 use std::collections::HashMap;
 
 /// How many spans may be around a span whose rows are still filtered by it. A log has fewer; a broken one
@@ -21,6 +22,21 @@ pub struct Row {
     pub span: Option<SpanNo>,
     /// The event as it came.
     pub json: Box<str>,
+    /// What it says, in small letters, for the search.
+    text: Box<str>,
+}
+
+impl Row {
+    /// An event with its time, and as JSON.
+    pub fn new(at: u64, event: &Event, json: &str) -> Self {
+        Self {
+            at,
+            kind: kind_of(event),
+            span: event.span(),
+            json: json.into(),
+            text: text_of(event).to_lowercase().into(),
+        }
+    }
 }
 
 /// A span.
@@ -49,7 +65,8 @@ pub struct Bar {
 pub struct Wanted {
     /// A type of events or a kind of spans, as it is on the wire; empty for all.
     pub kind: String,
-    /// What the name of the span, one of its labels or the entry itself contains; empty for all.
+    /// What the name of the span, one of its labels or the text of the entry contains, in small letters; empty for
+    /// all.
     pub words: String,
     /// Only this span and those that it contains.
     pub span: Option<SpanNo>,
@@ -106,12 +123,7 @@ impl Record {
             Event::RunFinished { status, .. } => self.status = Some(*status),
             _ => {}
         }
-        self.rows.push(Row {
-            at,
-            kind: kind_of(event),
-            span: event.span(),
-            json: json.into(),
-        });
+        self.rows.push(Row::new(at, event, json));
         if self.wants(next) {
             self.shown.push(next);
         }
@@ -215,7 +227,7 @@ impl Record {
         let is_named = || {
             let named = |text: &str| text.to_lowercase().contains(words.as_str());
             bar.is_some_and(|bar| named(&bar.name) || bar.tags.iter().any(|tag| named(tag)))
-                || named(&row.json)
+                || row.text.contains(words.as_str())
         };
         (kind.is_empty() || is_kind())
             && (words.is_empty() || is_named())
@@ -268,6 +280,31 @@ fn kind_of(event: &Event) -> &'static str {
     }
 }
 
+/// What a person or a program said in an event.
+fn text_of(event: &Event) -> String {
+    let json = |value: &Value| match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    match event {
+        Event::Delta { text, .. } => text.clone(),
+        Event::SpanStarted { input, .. } => json(input),
+        Event::Custom { name, data, .. } => [name, " ", &json(data)].concat(),
+        Event::SpanFinished { output, error, .. } => match error {
+            Some(error) => error.message.clone(),
+            None => json(output),
+        },
+        Event::RunFinished {
+            error: Some(error), ..
+        } => error.message.clone(),
+        Event::BlockStarted {
+            tool: Some(tool), ..
+        } => tool.name.clone(),
+        _ => String::new(),
+    }
+}
+
 /// A kind of spans, as it is on the wire.
 pub fn span_word(kind: SpanKind) -> &'static str {
     match kind {
@@ -286,7 +323,6 @@ pub fn span_word(kind: SpanKind) -> &'static str {
 mod tests {
     use super::*;
     use headwater_protocol::{Timing, Usage};
-    use serde_json::Value;
 
     fn begin(span: SpanNo, parent: Option<SpanNo>, kind: SpanKind, name: &str, tag: &str) -> Event {
         Event::SpanStarted {
@@ -381,6 +417,7 @@ mod tests {
             (wanted("", "left", None), vec![2, 4, 6, 8]),
             (wanted("", "two", None), vec![3, 5, 7]),
             (wanted("", "foun", None), vec![5]),
+            (wanted("", "span", None), vec![]),
             (wanted("", "", Some(2)), vec![2, 4, 6, 8]),
             (wanted("span_finished", "", Some(2)), vec![6, 8]),
             (wanted("custom", "", None), vec![]),

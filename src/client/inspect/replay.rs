@@ -11,15 +11,18 @@ const STEP: Seq = 400;
 pub(super) struct Replay {
     answer: Answer,
     text: String,
+    /// Whether the text is not what was shown last with more at its end.
+    pub(super) anew: bool,
 }
 
 impl Replay {
-    /// Goes towards an entry. Returns whether the text begins anew: it is not the earlier one with more at its
-    /// end.
-    pub(super) fn step(&mut self, record: &Record, until: Seq) -> bool {
-        let back = self.answer.seq > until;
-        if back {
-            *self = Self::default();
+    /// Goes towards an entry, and for an earlier one from the first entry.
+    pub(super) fn step(&mut self, record: &Record, until: Seq) {
+        if self.answer.seq > until {
+            *self = Self {
+                anew: true,
+                ..Self::default()
+            };
         }
         // Most entries add text to the end. What else may change the text is rare, and looked at once.
         let mut other = false;
@@ -44,13 +47,11 @@ impl Replay {
                 _ => {}
             }
         }
-        if !other {
-            return back;
+        if other {
+            let text = self.answer.visible_text();
+            self.anew |= !text.starts_with(&self.text);
+            self.text = text;
         }
-        let text = self.answer.visible_text();
-        let grown = text.starts_with(&self.text);
-        self.text = text;
-        back || !grown
     }
 
     /// The last entry that is folded.
@@ -120,7 +121,8 @@ mod tests {
         let moments = (1..=record.len()).chain((1..=record.len()).rev());
         for until in moments.chain([104, 3, 53, 54, 1, 80]) {
             let before = replay.text().to_owned();
-            let anew = replay.step(&record, until);
+            replay.step(&record, until);
+            let anew = std::mem::take(&mut replay.anew);
             let fold = Answer::fold((1..).zip(&events).take(until as usize));
             assert_eq!(replay.text(), fold.visible_text(), "{until}");
             assert_eq!(replay.seq(), until);

@@ -35,6 +35,7 @@ impl Chat {
             problem: RwSignal::new(None),
             notice: RwSignal::new(None),
             sending: RwSignal::new(false),
+            covered: RwSignal::new(false),
             is_running: Memo::new(move |_| {
                 let last = messages.with(|messages| messages.last().copied());
                 last.is_some_and(|last| {

@@ -8,10 +8,8 @@ use std::{ops::Range, sync::Arc};
 /// The height of a row in pixels. The style sheet has the same.
 const ROW: usize = 28;
 
-/// How many rows are drawn: more than fit on any screen.
-const DRAWN: usize = 96;
-
-/// The list is drawn anew when it was scrolled by so many rows. As many are drawn above those in sight.
+/// The list is drawn anew when it was scrolled by so many rows. As many are drawn above those in sight, and twice as
+/// many below.
 const STEP: usize = 16;
 
 /// How far the keys for pages go.
@@ -27,20 +25,25 @@ pub(super) struct List {
     pub(super) count: Memo<usize>,
     /// The row that is chosen.
     pub(super) chosen: Memo<Option<usize>>,
+    /// The same, or the one before the place where it would be. It is kept in sight.
+    pub(super) near: Memo<Option<usize>>,
+    /// Whether the end stays in sight while rows come, unless one scrolls away from it or chooses a row.
+    pub(super) follows: RwSignal<bool>,
     /// The HTML of some rows. What it reads draws the list anew.
     pub(super) rows: Arc<dyn Fn(Range<usize>) -> String + Send + Sync>,
     /// Chooses a row.
     pub(super) choose: Callback<usize>,
 }
 
-/// Shows a list. Its rows can be chosen with the mouse and the keyboard. If nothing is chosen and its end is in
-/// sight, it stays so while rows come.
+/// Shows a list. Its rows can be chosen with the mouse and the keyboard.
 pub(super) fn list(list: List) -> AnyView {
     let List {
         name,
         label,
         count,
         chosen,
+        near,
+        follows,
         rows,
         choose,
     } = list;
@@ -48,24 +51,37 @@ pub(super) fn list(list: List) -> AnyView {
     let whole: NodeRef<html::Div> = NodeRef::new();
     let part: NodeRef<html::Div> = NodeRef::new();
     let first = RwSignal::new(0);
+    // How many rows are drawn. A screen may be high.
+    let drawn = RwSignal::new(4 * STEP);
 
-    Effect::new(move |_| {
+    Effect::new(move |before: Option<(Option<usize>, bool)>| {
+        // Before what is made of it: else an effect may not hear that it has changed (reactive_graph 0.2).
+        let height_of_all = count.get() * ROW;
+        let now = (near.get(), follows.get());
         let (Some(root), Some(whole)) = (root.get(), whole.get()) else {
-            return;
+            return (None, false);
         };
         let height = root.client_height();
         let at_end = root.scroll_top() + height >= root.scroll_height() - ROW as i32;
-        browser::set_style(&whole, "height", &px(count.get() * ROW));
-        match chosen.get() {
-            Some(place) => bring(&root, place),
-            None if at_end && height > 0 => root.set_scroll_top(root.scroll_height()),
-            None => {}
+        browser::set_style(&whole, "height", &px(height_of_all));
+        let fits = usize::try_from(height).unwrap_or(0) / ROW + 3 * STEP;
+        if fits > drawn.get_untracked() {
+            drawn.set(fits);
         }
+        let (was_near, followed) = before.unwrap_or_default();
+        match now {
+            (Some(place), _) if was_near != now.0 => bring(&root, place),
+            (None, true) if (at_end || !followed) && height > 0 => {
+                root.set_scroll_top(root.scroll_height());
+            }
+            _ => {}
+        }
+        now
     });
     Effect::new(move |_| {
         let Some(part) = part.get() else { return };
         let begin = first.get().min(count.get());
-        let end = (begin + DRAWN).min(count.get());
+        let end = (begin + drawn.get()).min(count.get());
         browser::set_style(
             &part,
             "transform",
@@ -86,21 +102,27 @@ pub(super) fn list(list: List) -> AnyView {
         let Some(last) = count.get_untracked().checked_sub(1) else {
             return;
         };
-        let place = chosen.get_untracked();
+        let place = near.get_untracked();
         let next = match event.key().as_str() {
             "ArrowDown" => place.map_or(0, |place| place + 1),
-            "ArrowUp" => place.unwrap_or(last).saturating_sub(1),
+            "ArrowUp" => place.map_or(last, |place| place.saturating_sub(1)),
             "PageDown" => place.map_or(0, |place| place + PAGE),
-            "PageUp" => place.unwrap_or(last).saturating_sub(PAGE),
+            "PageUp" => place.map_or(last, |place| place.saturating_sub(PAGE)),
             "Home" => 0,
             "End" => last,
             _ => return,
         };
         event.prevent_default();
-        choose.run(next.min(last));
+        let next = next.min(last);
+        if chosen.get_untracked() != Some(next) {
+            choose.run(next);
+        }
     };
     let active = text(move || {
-        let place = chosen.get().map(|place| place.to_string());
+        let first = first.get();
+        let in_page = |place: &usize| (first..first + drawn.get()).contains(place);
+        let place = chosen.get().filter(in_page);
+        let place = place.map(|place| place.to_string());
         place.map_or_else(String::new, |place| [name, "-", &place].concat())
     });
     view! {

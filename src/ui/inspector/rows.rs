@@ -16,6 +16,17 @@ const DEEPEST: usize = 8;
 /// The width of a lane, in the units of its drawing.
 const LANE: u64 = 1_000;
 
+/// Where a row stands.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    /// Its place in the list, from 0.
+    pub(super) place: usize,
+    /// How many rows the list has.
+    pub(super) count: usize,
+    /// Whether it is chosen.
+    pub(super) chosen: bool,
+}
+
 /// Adds parts of HTML.
 fn push(html: &mut String, parts: &[&str]) {
     parts.iter().for_each(|part| html.push_str(part));
@@ -27,8 +38,12 @@ fn digits(n: impl Into<u64>) -> String {
 }
 
 /// The beginning of a row of a list.
-fn begin(list: &str, place: usize, chosen: bool, class: &str, html: &mut String) {
-    let (place, chosen) = (digits(place as u64), if chosen { "true" } else { "false" });
+fn begin(list: &str, at: Place, class: &str, html: &mut String) {
+    let (place, chosen) = (
+        digits(at.place as u64),
+        if at.chosen { "true" } else { "false" },
+    );
+    let (number, count) = (digits(at.place as u64 + 1), digits(at.count as u64));
     push(
         html,
         &[
@@ -38,6 +53,10 @@ fn begin(list: &str, place: usize, chosen: bool, class: &str, html: &mut String)
             &place,
             "\" aria-selected=\"",
             chosen,
+            "\" aria-posinset=\"",
+            &number,
+            "\" aria-setsize=\"",
+            &count,
             "\" class=\"",
             class,
             "\">",
@@ -53,15 +72,8 @@ fn cell(class: &str, text: &str, html: &mut String) {
 }
 
 /// An entry as a row.
-pub(super) fn entry(
-    place: usize,
-    seq: Seq,
-    row: &Row,
-    bar: Option<&Bar>,
-    chosen: bool,
-    html: &mut String,
-) {
-    begin("entries", place, chosen, row.kind, html);
+pub(super) fn entry(place: Place, seq: Seq, row: &Row, bar: Option<&Bar>, html: &mut String) {
+    begin("entries", place, row.kind, html);
     cell("number", &digits(seq), html);
     cell("time", &seconds(row.at), html);
     cell("kind", &row.kind.replace('_', " "), html);
@@ -77,19 +89,12 @@ pub(super) fn entry(
 }
 
 /// A span as a bar on a lane that is `total` milliseconds long, with a line at the moment.
-pub(super) fn bar(
-    place: usize,
-    bar: &Bar,
-    total: u64,
-    moment: Option<u64>,
-    chosen: bool,
-    html: &mut String,
-) {
+pub(super) fn bar(place: Place, bar: &Bar, total: u64, moment: Option<u64>, html: &mut String) {
     let (to, state) = match bar.end {
         Some((to, status)) => (to, status_word(status)),
         None => (total, "running"),
     };
-    begin("spans", place, chosen, state, html);
+    begin("spans", place, state, html);
     let depth = digits(bar.depth.min(DEEPEST) as u64);
     push(html, &["<span class=\"name d", &depth, "\">"]);
     cell("kind", span_name(bar), html);
@@ -123,9 +128,20 @@ pub(super) fn bar(
         );
     }
     html.push_str("</svg>");
-    cell("took", &words::duration(to.saturating_sub(bar.from)), html);
+    let took = words::duration(to.saturating_sub(bar.from));
+    cell("took", &[sign(bar.end), &took].concat(), html);
     cell("vh", &[", ", state].concat(), html);
     html.push_str("</div>");
+}
+
+/// What the eye is told of an end beside the colour.
+fn sign(end: Option<(u64, Status)>) -> &'static str {
+    match end.map(|(_, status)| status) {
+        Some(Status::Error | Status::Interrupted) => "✕ ",
+        Some(Status::Cancelled) => "■ ",
+        Some(Status::Superseded) => "↺ ",
+        Some(Status::Ok) | None => "",
+    }
 }
 
 fn span_name(bar: &Bar) -> &'static str {
@@ -272,12 +288,8 @@ mod tests {
     use serde_json::{Value, json};
 
     fn row(event: &Event) -> Row {
-        Row {
-            at: 1_250,
-            kind: "delta",
-            span: Some(1),
-            json: serde_json::to_string(event).expect("JSON").into(),
-        }
+        let json = serde_json::to_string(event).expect("JSON");
+        Row::new(1_250, event, &json)
     }
 
     fn a_bar() -> Bar {
@@ -302,8 +314,14 @@ mod tests {
             from: None,
         };
         let mut html = String::new();
-        entry(4, 812, &row(&event), Some(&a_bar()), true, &mut html);
-        bar(0, &a_bar(), 1_000, Some(750), false, &mut html);
+        let place = |place, chosen| Place {
+            place,
+            count: 9,
+            chosen,
+        };
+        let one = a_bar();
+        entry(place(4, true), 812, &row(&event), Some(&one), &mut html);
+        bar(place(0, false), &one, 1_000, Some(750), &mut html);
         assert!(!html.contains("<script") && !html.contains("<b>"), "{html}");
         assert!(
             html.contains("id=\"entries-4\" aria-selected=\"true\""),
@@ -330,7 +348,12 @@ mod tests {
         let mut html = String::new();
         let mut short = a_bar();
         (short.from, short.end) = (0, Some((0, Status::Ok)));
-        bar(0, &short, 0, Some(0), false, &mut html);
+        let place = Place {
+            place: 0,
+            count: 1,
+            chosen: false,
+        };
+        bar(place, &short, 0, Some(0), &mut html);
         assert!(
             html.contains("width=\"3\"") && html.contains("0 ms"),
             "{html}"

@@ -23,13 +23,20 @@ const SPEEDS: [(&str, &str); 4] = [("1", "1×"), ("2", "2×"), ("4", "4×"), ("8
 #[component]
 pub(super) fn Scrubber(inspected: Inspected, playing: RwSignal<bool>) -> impl IntoView {
     let speed = RwSignal::new(1);
-    let total = Memo::new(move |_| inspected.with(|record| record.duration()));
+    let total = Memo::new(move |_| inspected.length());
+    // A replay that was paused and begun again is another one.
+    let turn = StoredValue::new(0u32);
     let time = Memo::new(move |_| inspected.time());
     let toggle = move || {
         let plays = !playing.get_untracked();
         playing.set(plays);
+        turn.update_value(|turn| *turn += 1);
         if plays {
-            browser::spawn(play(inspected, playing, speed));
+            let mine = turn.get_value();
+            let goes_on = move || {
+                playing.try_get_untracked() == Some(true) && turn.try_get_value() == Some(mine)
+            };
+            browser::spawn(play(inspected, playing, speed, goes_on));
         }
     };
     let label = text(move || if playing.get() { "Pause" } else { "Replay" }.to_owned());
@@ -42,8 +49,10 @@ pub(super) fn Scrubber(inspected: Inspected, playing: RwSignal<bool>) -> impl In
                 {part(move || icon(if playing.get() { Icon::Pause } else { Icon::Play }))}
             </button>
             <input
+                id="run-time"
                 type="range"
                 min="0"
+                autocomplete="off"
                 aria-label="Time of the run"
                 aria-valuetext=text(move || seconds(time.get()))
                 max=text(move || total.get().to_string())
@@ -52,6 +61,20 @@ pub(super) fn Scrubber(inspected: Inspected, playing: RwSignal<bool>) -> impl In
                     total.track();
                     time.get().to_string()
                 })
+                on:keydown=move |event| {
+                    // A step of the keys is an entry at another time, not a millisecond.
+                    let at = time.get_untracked();
+                    let seq = match event.key().as_str() {
+                        "ArrowRight" | "ArrowUp" => inspected.untracked(|record| record.at(at) + 1),
+                        "ArrowLeft" | "ArrowDown" => {
+                            inspected.untracked(|record| record.at(at.saturating_sub(1)))
+                        }
+                        _ => return,
+                    };
+                    event.prevent_default();
+                    let last = inspected.untracked(|record| record.len());
+                    inspected.moment.set(Some(seq.min(last).max(1)));
+                }
                 on:input=move |event| {
                     if let Ok(ms) = event_target_value(&event).parse() {
                         inspected.moment.set(Some(inspected.untracked(|record| record.at(ms))));
@@ -63,6 +86,8 @@ pub(super) fn Scrubber(inspected: Inspected, playing: RwSignal<bool>) -> impl In
             </span>
             <select
                 aria-label="Pace"
+                autocomplete="off"
+                prop:value=text(move || speed.get().to_string())
                 on:change=move |event| speed.set(event_target_value(&event).parse().unwrap_or(1))
             >
                 {speeds}
@@ -73,6 +98,8 @@ pub(super) fn Scrubber(inspected: Inspected, playing: RwSignal<bool>) -> impl In
                     worded("button small", None, "Show all", move || {
                         playing.set(false);
                         inspected.moment.set(None);
+                        // The button is gone.
+                        browser::focus("run-time");
                     })
                 },
             )}
@@ -83,7 +110,12 @@ pub(super) fn Scrubber(inspected: Inspected, playing: RwSignal<bool>) -> impl In
 
 /// Moves the moment through the run until its end, or until somebody pauses. Who moves it meanwhile goes on from
 /// there.
-async fn play(inspected: Inspected, playing: RwSignal<bool>, speed: RwSignal<u64>) {
+async fn play(
+    inspected: Inspected,
+    playing: RwSignal<bool>,
+    speed: RwSignal<u64>,
+    goes_on: impl Fn() -> bool,
+) {
     let seq_at = |ms: u64| inspected.untracked(|record| record.at(ms));
     let at_of = |seq: Seq| inspected.untracked(|record| record.row(seq).map_or(0, |row| row.at));
     let last = inspected.untracked(|record| record.len());
@@ -94,7 +126,7 @@ async fn play(inspected: Inspected, playing: RwSignal<bool>, speed: RwSignal<u64
     let mut now = browser::now();
     loop {
         browser::sleep(STEP_MS).await;
-        if playing.try_get_untracked() != Some(true) {
+        if !goes_on() {
             return;
         }
         let before = std::mem::replace(&mut now, browser::now());

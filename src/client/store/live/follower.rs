@@ -115,6 +115,7 @@ fn heard(chat: Chat, news: News, conversation: ConversationId) {
 pub(in crate::client::store) fn follow(chat: Chat) {
     let running = chat
         .running_view()
+        .filter(|_| !chat.covered.get_untracked())
         .and_then(|view| Some((view, view.running()?)));
     let followed = chat.live.try_with_value(|live| {
         live.follower
