@@ -21,7 +21,8 @@ use tokio::sync::oneshot;
 pub enum Piece {
     /// More text, never empty.
     Text(String),
-    /// All text so far is void: an attempt failed, and another one begins anew in its place.
+    /// All text so far is void: an attempt failed and another one begins anew in its place, or what looked like text
+    /// were thoughts. What stands of it comes next.
     Again,
 }
 
@@ -36,22 +37,36 @@ pub struct Pieces {
     spans: HashSet<SpanNo>,
     /// The kinds of their blocks.
     blocks: HashMap<BlockNo, BlockKind>,
-    /// Whether there was text since the beginning, or since it began anew.
-    spoke: bool,
+    /// The text that stands, block by block: where a part of it is void, the rest is told again.
+    written: Vec<Written>,
+    out: VecDeque<Piece>,
     /// The last entry of the model, once it has ended.
     end: Option<Seq>,
     ended: oneshot::Receiver<Seq>,
+}
+
+/// What a block has.
+struct Written {
+    span: SpanNo,
+    block: BlockNo,
+    text: String,
+}
+
+fn is_text(kind: BlockKind) -> bool {
+    matches!(kind, BlockKind::Text | BlockKind::Refusal)
 }
 
 impl Pieces {
     /// The next piece; `None` behind the last one.
     pub async fn next(&mut self) -> Option<Piece> {
         loop {
-            while let Some(entry) = self.ready.pop_front() {
+            if let Some(piece) = self.out.pop_front() {
+                return Some(piece);
+            }
+            if let Some(entry) = self.ready.pop_front() {
                 self.cursor = entry.seq;
-                if let Some(piece) = self.take(entry.event) {
-                    return Some(piece);
-                }
+                self.take(entry.event);
+                continue;
             }
             if self.end.is_some_and(|end| self.cursor >= end) {
                 return None;
@@ -78,7 +93,7 @@ impl Pieces {
         is_within && kind != SpanKind::Tool && !tags.iter().any(|tag| tag == HIDDEN)
     }
 
-    fn take(&mut self, event: Event) -> Option<Piece> {
+    fn take(&mut self, event: Event) {
         match event {
             Event::SpanStarted {
                 span,
@@ -91,32 +106,64 @@ impl Pieces {
                 if self.reads(parent, kind, &tags) {
                     self.spans.insert(span);
                 }
-                let replaced = replaces.is_some_and(|old| self.spans.remove(&old));
-                (replaced && std::mem::take(&mut self.spoke)).then_some(Piece::Again)
+                if let Some(old) = replaces {
+                    self.spans.remove(&old);
+                    self.void(|written| written.span == old);
+                }
             }
             Event::BlockStarted {
                 span, block, kind, ..
-            } => {
-                if self.spans.contains(&span) {
-                    self.blocks.insert(block, kind);
-                }
-                None
+            } if self.spans.contains(&span) => {
+                self.blocks.insert(block, kind);
+            }
+            // Thoughts whose beginning was not marked.
+            Event::BlockRelabelled { block, kind, .. } if !is_text(kind) => {
+                self.blocks.insert(block, kind);
+                self.void(|written| written.block == block);
             }
             Event::Delta {
                 span, block, text, ..
             } => {
-                let is_text = self.blocks.get(&block) == Some(&BlockKind::Text);
-                if !is_text || !self.spans.contains(&span) {
-                    return None;
+                let is_read = self.blocks.get(&block).is_some_and(|kind| is_text(*kind));
+                if is_read && self.spans.contains(&span) {
+                    self.write(span, block, text);
                 }
-                // Behind text of another step a model begins a paragraph.
-                let text = match std::mem::replace(&mut self.spoke, true) {
-                    true => text,
-                    false => text.strip_prefix(PARAGRAPH).unwrap_or(&text).to_owned(),
-                };
-                (!text.is_empty()).then_some(Piece::Text(text))
             }
-            _ => None,
+            _ => {}
+        }
+    }
+
+    fn write(&mut self, span: SpanNo, block: BlockNo, text: String) {
+        // Behind text of another step a model begins a paragraph.
+        let text = match self.written.is_empty() {
+            true => text.strip_prefix(PARAGRAPH).unwrap_or(&text).to_owned(),
+            false => text,
+        };
+        if text.is_empty() {
+            return;
+        }
+        match self.written.iter_mut().rfind(|last| last.block == block) {
+            Some(known) => known.text.push_str(&text),
+            None => self.written.push(Written {
+                span,
+                block,
+                text: text.clone(),
+            }),
+        }
+        self.out.push_back(Piece::Text(text));
+    }
+
+    /// Takes back what was written in some blocks, and tells the rest again.
+    fn void(&mut self, gone: impl Fn(&Written) -> bool) {
+        let before = self.written.len();
+        self.written.retain(|written| !gone(written));
+        if self.written.len() == before {
+            return;
+        }
+        self.out.push_back(Piece::Again);
+        let rest: String = self.written.iter().map(|left| left.text.as_str()).collect();
+        if !rest.is_empty() {
+            self.out.push_back(Piece::Text(rest));
         }
     }
 }
@@ -151,12 +198,17 @@ impl Context {
                 span: cx.span,
                 spans: HashSet::new(),
                 blocks: HashMap::new(),
-                spoke: false,
+                written: Vec::new(),
+                out: VecDeque::new(),
                 end: None,
                 ended,
             };
             let asking = async {
                 cx.tagged(HIDDEN).model(model, prompt).await?;
+                // With `durability = "power"` the last of it may be on its way.
+                let mut all = cx.recorder();
+                all.flush().await;
+                all.committed().await;
                 let _ = ends.send(live.head().seq);
                 pending::<Result<Infallible, Error>>().await
             };
@@ -168,5 +220,79 @@ impl Context {
             }
         };
         self.span(SpanKind::Chain, "streamed", noted, work).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packed::Packed;
+    use std::sync::Arc;
+
+    fn delta(block: BlockNo, text: &str) -> Event {
+        Event::Delta {
+            span: 2,
+            block,
+            text: text.into(),
+            from: None,
+        }
+    }
+
+    fn block(block: BlockNo, kind: BlockKind) -> Event {
+        Event::BlockStarted {
+            span: 2,
+            block,
+            kind,
+            tool: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn thoughts_whose_beginning_was_not_marked_are_taken_back() {
+        let model = Event::SpanStarted {
+            span: 2,
+            parent: Some(1),
+            kind: SpanKind::ChatModel,
+            name: "model".into(),
+            tags: vec![HIDDEN.into()],
+            metadata: Value::Null,
+            input: Value::Null,
+            replaces: None,
+        };
+        let mut log = Packed::default();
+        for event in [
+            model,
+            block(1, BlockKind::Text),
+            delta(1, "Hm."),
+            Event::BlockRelabelled {
+                span: 2,
+                block: 1,
+                kind: BlockKind::Reasoning,
+            },
+            delta(1, "Well."),
+            block(2, BlockKind::Refusal),
+            delta(2, "\n\nNo."),
+        ] {
+            log.push(0, &event);
+        }
+        let (_, ended) = oneshot::channel();
+        let mut pieces = Pieces {
+            end: Some(log.len()),
+            source: Source::Stored(Arc::new(log)),
+            cursor: 0,
+            ready: VecDeque::new(),
+            span: 1,
+            spans: HashSet::new(),
+            blocks: HashMap::new(),
+            written: Vec::new(),
+            out: VecDeque::new(),
+            ended,
+        };
+        let mut all = Vec::new();
+        while let Some(piece) = pieces.next().await {
+            all.push(piece);
+        }
+        let text = |text: &str| Piece::Text(text.into());
+        assert_eq!(all, [text("Hm."), Piece::Again, text("No.")]);
     }
 }
