@@ -41,9 +41,9 @@ impl Held {
                 self.add(tool.as_ref().map_or(0, call_weight));
             }
             Event::BlockFinished { value, .. } => self.add(weight(value)),
-            Event::SpanStarted { input, .. } => self.add(weight(input)),
+            Event::SpanStarted { name, input, .. } => self.add(name.len() + weight(input)),
             Event::SpanFinished { output, .. } => self.add(weight(output)),
-            Event::Custom { data, .. } => self.add(weight(data)),
+            Event::Custom { name, data, .. } => self.add(name.len() + weight(data)),
             _ => {}
         }
     }

@@ -678,7 +678,10 @@ fn rewrite_facts(all: &dyn Rewrite, event: &mut Event) {
             stage: Stage::Retrying { error, .. },
             ..
         } => rewrite::text(all, &mut error.message),
-        Event::Custom { data, .. } => all.value(data),
+        Event::Custom { name, data, .. } => {
+            rewrite::text(all, name);
+            all.value(data);
+        }
         _ => {}
     }
 }

@@ -2,7 +2,8 @@
 
 use super::{
     Job,
-    context::fact,
+    bounds::weight,
+    context::{MAX_FACT, fact},
     flush,
     outcome::Outcome,
     recorder::{Recorder, SpanEnd, SpanStart},
@@ -249,7 +250,14 @@ fn within_limits(tool: Arc<dyn Tool>, arguments: Value) -> impl Stream<Item = To
         let next = async move {
             let (mut pieces, end, room) = state?;
             let failed = |why: String| (ToolEvent::End(Some(tool_failed(why))), None);
-            let (event, rest) = match timeout_at(end, pieces.next()).await {
+            // A stream that is always ready would never be late.
+            let next = async {
+                if Instant::now() >= end {
+                    futures::future::pending::<()>().await;
+                }
+                pieces.next().await
+            };
+            let (event, rest) = match timeout_at(end, next).await {
                 Ok(Some(Ok(Ok(output)))) if length(&output) > room => failed(format!(
                     "The output is longer than {} kB; the call was ended.",
                     MAX_OUTPUT / 1024
@@ -276,11 +284,11 @@ fn within_limits(tool: Arc<dyn Tool>, arguments: Value) -> impl Stream<Item = To
     })
 }
 
-/// How much of it the model reads, in bytes.
+/// How much room it takes, in bytes.
 fn length(output: &Output) -> usize {
     match output {
         Output::Text(text) => text.len(),
-        Output::Custom { .. } => 0,
+        Output::Custom { name, data } => name.len() + weight(data).min(MAX_FACT),
     }
 }
 
