@@ -10,6 +10,7 @@ use crate::{
 use headwater_protocol::{
     ConversationId, ErrorCode, Event, ImageId, MessageId, PROTOCOL_VERSION, RunId, Started, UnixMs,
     chat::{Role, Settings},
+    is_chain,
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
@@ -181,6 +182,9 @@ pub fn begin_continue(
     };
     match answer.status {
         None => return refused("This answer is still being written."),
+        Some(_) if is_chain(&answer.model) => {
+            return refused("The answer of a chain cannot be continued. Ask it again.");
+        }
         Some(_) if !answer.broke_off() => {
             return refused("This answer is whole. There is nothing to go on with.");
         }
