@@ -6,7 +6,7 @@ use headwater_engine::{
     Engine,
     config::Script,
     lock::{self, Holder, Lock},
-    observer::{Metrics, OpenTelemetry},
+    observer::{Collector, Metrics, OpenTelemetry},
     shutdown,
 };
 use headwater_protocol::{Error, ErrorCode};
@@ -87,8 +87,8 @@ impl Server {
         let mut builder = Engine::builder(config.engine.clone())
             .locked(lock)
             .observer(metrics.clone());
-        let collector = config.collector.as_ref();
-        let telemetry = collector.map(OpenTelemetry::new).transpose()?;
+        let collector = Collector::from_environment(|name| std::env::var(name).ok())?;
+        let telemetry = collector.as_ref().map(OpenTelemetry::new).transpose()?;
         if let Some(telemetry) = &telemetry {
             builder = builder.observer(telemetry.clone());
         }

@@ -5,7 +5,6 @@ use headwater_engine::{
     clock::{MAX_SECONDS, seconds},
     config::{Delivery, ProviderConfig, Script, from_environment},
     journal,
-    observer::Collector,
     runs::{
         Deadlines,
         recovery::{OnBreak, Recovery},
@@ -200,8 +199,6 @@ pub struct Config {
     pub grace: Duration,
     /// How the log on standard error is written.
     pub log_format: LogFormat,
-    /// Where traces of the answers go, if they go anywhere.
-    pub collector: Option<Collector>,
     /// The configuration of the engine.
     pub engine: headwater_engine::Config,
 }
@@ -320,7 +317,6 @@ impl Config {
                 .collect::<Result<_, _>>()?,
             grace: time("grace", flags.grace, file.grace, Duration::from_secs(10))?,
             log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
-            collector: Collector::from_environment(|name| std::env::var(name).ok())?,
             engine,
         })
     }

@@ -28,8 +28,9 @@ use std::{sync::Arc, time::Duration};
 ///
 /// Another attempt is an event `retry` of the span around it, and has a link to the one whose place it takes,
 /// whose status is `superseded`. Messages of tools and chains are events. Texts, arguments, results and the
-/// sentences of errors are left out, unless [`Collector::has_content`] says otherwise. What a model was asked is
-/// not in the log, so it is never sent.
+/// sentences of errors are left out, unless [`Collector::has_content`] says otherwise. What the
+/// model of a plain chat was asked is not in the log, so it is never sent; inputs and outputs of the steps of a chain
+/// are content.
 ///
 /// A run is sent when it has ended, by a thread that does nothing else, with the next batch (after 5 s at the
 /// latest; the variables `OTEL_BSP_…` set that). At most 2,048 spans wait; what is beyond is lost, and so is what

@@ -59,9 +59,10 @@ impl Collector {
     /// `invalid_request`, with a sentence that names the variable and does not repeat its value, which may be a key.
     pub fn from_environment(env: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, Error> {
         let variables = Variables(env);
-        let is_off = variables.flag("OTEL_SDK_DISABLED")?
-            || variables.get("OTEL_TRACES_EXPORTER").as_deref() == Some("none");
-        let Some(endpoint) = variables.endpoint()?.filter(|_| !is_off) else {
+        if variables.is_off() {
+            return Ok(None);
+        }
+        let Some(endpoint) = variables.endpoint()? else {
             return Ok(None);
         };
         variables.check_protocol()?;
@@ -102,6 +103,15 @@ impl<E: Fn(&str) -> Option<String>> Variables<E> {
         let names = ["TRACES_", ""].map(|which| format!("OTEL_EXPORTER_OTLP_{which}{what}"));
         let mut set = names.into_iter();
         set.find_map(|name| self.get(&name).map(|value| (name, value)))
+    }
+
+    /// Whether traces are switched off. By the specification any word but these is none.
+    fn is_off(&self) -> bool {
+        let is = |name: &str, word: &str| {
+            let value = self.get(name);
+            value.is_some_and(|value| value.eq_ignore_ascii_case(word))
+        };
+        is("OTEL_SDK_DISABLED", "true") || is("OTEL_TRACES_EXPORTER", "none")
     }
 
     fn flag(&self, name: &str) -> Result<bool, Error> {
@@ -241,7 +251,6 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_HEADERS", "a=secret%0A"),
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "-1secret"),
             ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc-secret"),
-            ("OTEL_SDK_DISABLED", "secret"),
             (
                 "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT",
                 "secret",
