@@ -16,7 +16,7 @@ use crate::{
 };
 use futures::FutureExt;
 use headwater_protocol::{
-    ConversationId, Error, ErrorCode, MAX_TEXT_BYTES, RunId, Started, UnixMs, is_chain,
+    ConversationId, Error, ErrorCode, MAX_TEXT_BYTES, RunId, Started, UnixMs,
 };
 use rusqlite::Connection;
 use serde_json::Value;
@@ -79,8 +79,7 @@ impl Engine {
         run: RunId,
         model: Option<String>,
     ) -> Result<Started, Error> {
-        self.again(run, model, false, conversations::begin_retry)
-            .await
+        self.again(run, model, conversations::begin_retry).await
     }
 
     /// Continues an answer in the same message.
@@ -97,14 +96,13 @@ impl Engine {
         let begin = move |db: &Connection, run, model: &str, at| {
             conversations::begin_continue(db, &*log, run, model, at)
         };
-        self.again(run, model, true, begin).await
+        self.again(run, model, begin).await
     }
 
     async fn again(
         self: &Arc<Self>,
         run: RunId,
         model: Option<String>,
-        continues: bool,
         begin: impl FnOnce(&Connection, RunId, &str, UnixMs) -> Result<NewRun, DbError> + Send + 'static,
     ) -> Result<Started, Error> {
         self.refuse_when_draining()?;
@@ -118,12 +116,6 @@ impl Engine {
             None => place.model,
         };
         self.registry.find(&model)?;
-        if continues && is_chain(&model) {
-            return Err(Error::new(
-                ErrorCode::Conflict,
-                "A chain cannot continue an answer. Ask it again.",
-            ));
-        }
         let write =
             move |db: &Connection, model: &str, at| begin(db, run, model, at).map(Begun::New);
         self.begin(Some(place.conversation), model, write).await

@@ -153,7 +153,8 @@ pub fn begin_retry(
 ///
 /// # Errors
 /// `not_found`; `conflict` if a later run continues the answer already, if the answer is still being
-/// written or is whole, or if other messages follow it, which would be hidden; `storage`.
+/// written or is whole, if a chain wrote it or would have to, or if other messages follow it, which would be
+/// hidden; `storage`.
 pub fn begin_continue(
     db: &Connection,
     live: &dyn LiveAnswers,
@@ -161,6 +162,10 @@ pub fn begin_continue(
     model: &str,
     at: UnixMs,
 ) -> Result<NewRun, DbError> {
+    let refused = |why: &str| Err(DbError::refused(ErrorCode::Conflict, why));
+    if is_chain(model) {
+        return refused("A chain cannot continue an answer. Ask it again.");
+    }
     let place = place(db, run)?;
     let (last, no, followed): (Uuid, i64, bool) = db
         .prepare_cached(
@@ -171,7 +176,6 @@ pub fn begin_continue(
         .query_row([place.message.0.as_bytes()], |row| {
             Ok((uuid(row, 0)?, row.get(1)?, row.get(2)?))
         })?;
-    let refused = |why: &str| Err(DbError::refused(ErrorCode::Conflict, why));
     if RunId(last) != run {
         return refused("This answer has been continued already.");
     }
