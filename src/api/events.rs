@@ -18,10 +18,8 @@ use std::str::FromStr;
 
 /// The forms in which a run can be followed.
 enum Format {
-    /// Events of the log, as pages read them.
-    Events,
-    /// Whole entries of the log, with their times.
-    Entries,
+    /// The log itself.
+    Log(Form),
     /// LangChain's `astream_events(version="v2")`.
     LangChain,
 }
@@ -32,8 +30,8 @@ impl Format {
     ) -> Result<Self, Error> {
         let mut all = parameters.into_iter();
         match all.find(|(name, _)| *name == "format") {
-            None | Some((_, "events")) => Ok(Self::Events),
-            Some((_, "entries")) => Ok(Self::Entries),
+            None | Some((_, "events")) => Ok(Self::Log(Form::Events)),
+            Some((_, "entries")) => Ok(Self::Log(Form::Entries)),
             Some((_, "langchain-v2")) => Ok(Self::LangChain),
             Some((_, other)) => {
                 let sentence = format!(
@@ -70,24 +68,17 @@ pub(super) async fn follow_from_request(
             let stream = engine.langchain_stream(run, after, filter).await?;
             (stream.timing, SseBody::new(stream.frames))
         }
-        (Format::Entries, filter) => {
+        (Format::Log(Form::Events), None) => {
+            let after: Seq = latest(after, last)?;
+            let stream = engine.event_stream(run, after, snapshot).await?;
+            (stream.timing, SseBody::new(stream.frames))
+        }
+        (Format::Log(form), filter) => {
             let after: Seq = latest(after, last)?;
             let filter = filter.unwrap_or_default();
             let stream = engine
-                .filtered_event_stream(run, after, filter, Form::Entries)
+                .filtered_event_stream(run, after, filter, form)
                 .await?;
-            (stream.timing, SseBody::new(stream.frames))
-        }
-        (Format::Events, Some(filter)) => {
-            let after: Seq = latest(after, last)?;
-            let stream = engine
-                .filtered_event_stream(run, after, filter, Form::Events)
-                .await?;
-            (stream.timing, SseBody::new(stream.frames))
-        }
-        (Format::Events, None) => {
-            let after: Seq = latest(after, last)?;
-            let stream = engine.event_stream(run, after, snapshot).await?;
             (stream.timing, SseBody::new(stream.frames))
         }
     };

@@ -139,12 +139,11 @@ impl Engine {
     /// # Errors
     /// `not_found`, `storage`.
     pub async fn head(&self, run: RunId) -> Result<RunHead, Error> {
-        let first = self.log.source(run).await?.entries_after(0).await;
         let Some(Event::RunStarted {
             conversation,
             model,
             ..
-        }) = first.into_iter().next().map(|entry| entry.event)
+        }) = first(&self.log.source(run).await?)
         else {
             let sentence = "The beginning of this answer cannot be read.";
             return Err(Error::new(ErrorCode::Storage, sentence));
@@ -186,13 +185,7 @@ impl Engine {
 
     /// The messages that a run answers, oldest first.
     async fn asked(&self, source: &Source) -> Result<Vec<Message>, Error> {
-        let mut asked = None;
-        source.look_after(0, 1, |_, _, item| {
-            if let Event::RunStarted { parent, .. } = item.into_event() {
-                asked = Some(parent);
-            }
-        });
-        let Some(last) = asked else {
+        let Some(Event::RunStarted { parent: last, .. }) = first(source) else {
             return Ok(Vec::new());
         };
         let log = self.log.clone();
@@ -279,6 +272,13 @@ async fn source(engine: &Engine, run: RunId, after: Seq) -> Result<Source, Error
     let source = engine.log.source(run).await?;
     refuse_beyond(&source, after)?;
     Ok(source)
+}
+
+/// The first event of a log, which says what the run is.
+fn first(source: &Source) -> Option<Event> {
+    let mut first = None;
+    source.look_after(0, 1, |_, _, item| first = Some(item.into_event()));
+    first
 }
 
 fn refuse_beyond(source: &Source, after: Seq) -> Result<(), Error> {
