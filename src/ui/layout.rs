@@ -192,20 +192,16 @@ fn sync_with_address(chat: Chat, layout: LayoutContext) {
             scroll: false,
             ..NavigateOptions::default()
         };
+        let was_shown = |gone, place| match place {
+            Place::Chat(shown) => gone == shown,
+            // One whose run cannot be loaded is another matter.
+            Place::Run(_) => layout.missing.with_untracked(Option::is_none),
+            Place::New | Place::Nowhere => false,
+        };
         match (before.flatten(), id, layout.place.get_untracked()) {
             (_, Some(id), Place::New) => navigate(&format!("/c/{id}"), options),
-            // So was the conversation of a run. One that cannot be loaded is another matter.
-            (Some(_), None, Place::Run(_)) if layout.missing.with_untracked(Option::is_none) => {
-                navigate(
-                    "/",
-                    NavigateOptions {
-                        replace: true,
-                        ..options
-                    },
-                );
-            }
             // It was deleted, here or in another tab.
-            (Some(gone), None, Place::Chat(shown)) if gone == shown => {
+            (Some(gone), None, place) if was_shown(gone, place) => {
                 navigate(
                     "/",
                     NavigateOptions {
