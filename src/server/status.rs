@@ -1,4 +1,5 @@
-//! Responses for failures: the right status, `{code, message}` for programs, a page for people.
+//! Responses for failures: the right status, a page for people, and for programs `{code, message}` in a
+//! [problem document](https://www.rfc-editor.org/rfc/rfc9457).
 //!
 //! Leptos 0.8 answers every failed server function with 500 and our error as JSON. This module replaces
 //! the status by that of the error's code. (From Leptos 0.9 on, the error type has a status.)
@@ -14,6 +15,7 @@ use axum::{
 use bytes::Bytes;
 use futures::{FutureExt, stream};
 use headwater_protocol::{Error, ErrorCode};
+use serde::Serialize;
 use std::{convert::Infallible, panic::AssertUnwindSafe};
 
 /// The longest error in bytes.
@@ -41,10 +43,12 @@ pub async fn from_error(request: Request, next: Next) -> Response {
     let bytes = to_bytes(body, LONGEST).await.unwrap_or_default();
     let said = serde_json::from_slice::<Error>(&bytes);
     let of_a_server_function = said.is_ok() && status == StatusCode::INTERNAL_SERVER_ERROR;
-    let mut response = answer(&said.unwrap_or_else(|_| by_status(status)), wants_page);
-    if !of_a_server_function {
-        *response.status_mut() = status;
-    }
+    let error = said.unwrap_or_else(|_| by_status(status));
+    let status = match of_a_server_function {
+        true => status_of(&error),
+        false => status,
+    };
+    let mut response = answer_with(status, &error, wants_page);
     for (name, value) in &parts.headers {
         let of_the_body = [
             header::CONTENT_TYPE,
@@ -58,20 +62,47 @@ pub async fn from_error(request: Request, next: Next) -> Response {
     response
 }
 
+/// An error as a problem document: its own fields, and those that clients of any server know. There is no
+/// `type`, because `code` says more than an address could.
+#[derive(Serialize)]
+struct Problem<'a> {
+    title: &'a str,
+    detail: &'a str,
+    /// The status of this response, in the place of that of a provider's answer, if there was one.
+    status: u16,
+    #[serde(flatten)]
+    error: Error,
+}
+
 /// A response for an error: a page for browsers, JSON for all other clients. The error is also an
 /// extension of the response, for the log of requests.
 pub fn answer(error: &Error, wants_page: bool) -> Response {
+    answer_with(status_of(error), error, wants_page)
+}
+
+fn answer_with(status: StatusCode, error: &Error, wants_page: bool) -> Response {
     if wants_page {
-        return problem(error);
+        let mut page = problem(error);
+        *page.status_mut() = status;
+        return page;
     }
-    let body = serde_json::to_vec(error).unwrap_or_default();
+    let problem = Problem {
+        title: status.canonical_reason().unwrap_or("Failed"),
+        detail: &error.message,
+        status: status.as_u16(),
+        error: Error {
+            status: None,
+            ..error.clone()
+        },
+    };
+    let body = serde_json::to_vec(&problem).unwrap_or_default();
     let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status_of(error);
+    *response.status_mut() = status;
     response.extensions_mut().insert(error.clone());
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
+        HeaderValue::from_static("application/problem+json"),
     );
     if let Some(ms) = error.retry_after_ms {
         let seconds = HeaderValue::from(ms.div_ceil(1000));
@@ -186,7 +217,10 @@ mod tests {
         let mut router = Router::new()
             .route("/api/boom", get(boom))
             .layer(middleware::from_fn(from_error));
-        for (accept, kind) in [("*/*", "application/json"), ("text/html", "text/html")] {
+        for (accept, kind) in [
+            ("*/*", "application/problem+json"),
+            ("text/html", "text/html"),
+        ] {
             let request = Request::builder().uri("/api/boom").header("accept", accept);
             let request = request.body(Body::empty()).unwrap();
             let response = Service::call(&mut router, request).await.unwrap();

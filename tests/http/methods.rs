@@ -167,7 +167,7 @@ async fn every_failure_is_json_for_programs_and_a_page_for_people() {
         for accept in ["*/*", "application/json", "text/event-stream"] {
             let response = ask(api, method.clone(), &path, accept).await;
             assert_eq!(response.status(), status, "{method} {path}");
-            assert_eq!(response.headers()["content-type"], "application/json");
+            assert_eq!(response.headers()["content-type"], "application/problem+json");
             let error: Error = response.json().await.expect("an error");
             assert_eq!(error.code, code, "{method} {path}");
             assert!(!error.message.is_empty(), "{method} {path}");
