@@ -2,20 +2,27 @@
 //!
 //! Browsers send their request at once. A client that connects and sends nothing, or half a request, is
 //! disconnected, so that it cannot use up the connections. A connection that waits for the server, such
-//! as an event stream, lasts as long as its response.
+//! as an event stream, lasts as long as its response, and one that has become a WebSocket as long as that. A
+//! client that does not read what is sent to it is disconnected, too.
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use socket2::SockRef;
 use std::{io, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_io_timeout::TimeoutStream;
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
+use tower::Layer;
 
 /// Limits on connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,17 +30,21 @@ pub struct Limits {
     /// The longest time until the head of a request is complete, and the longest pause between two
     /// requests of a connection.
     pub head: Duration,
+    /// The longest time in which a client takes nothing of what is sent to it, and the longest time in which
+    /// its system confirms nothing. Whoever was only away resumes.
+    pub send: Duration,
     /// The most connections at once. Further clients wait until one of them ends.
     pub connections: usize,
 }
 
 impl Default for Limits {
-    /// 30 s, the [default of hyper](https://docs.rs/hyper/1/hyper/server/conn/http1/struct.Builder.html#method.header_read_timeout),
-    /// and half of the files that the process may open, less a few for the database and the tools:
+    /// Twice 30 s, the [default of hyper](https://docs.rs/hyper/1/hyper/server/conn/http1/struct.Builder.html#method.header_read_timeout)
+    /// for heads, and half of the files that the process may open, less a few for the database and the tools:
     /// an answer that is streamed needs a connection to its provider as well.
     fn default() -> Self {
         Self {
             head: Duration::from_secs(30),
+            send: Duration::from_secs(30),
             connections: (open_files().saturating_sub(OTHER_FILES) / 2).max(32),
         }
     }
@@ -66,6 +77,14 @@ fn open_files() -> usize {
     1024
 }
 
+/// The place of a connection among those that may be open. Each request has it as an extension, so that a
+/// connection that has become a WebSocket keeps it, and [`serve`] waits for its end.
+#[derive(Clone)]
+pub struct Place {
+    _permit: Arc<OwnedSemaphorePermit>,
+    _open: TaskTrackerToken,
+}
+
 /// Serves until `ended`, then returns once every connection has finished its current response.
 pub async fn serve(
     listener: TcpListener,
@@ -94,14 +113,20 @@ pub async fn serve(
                     free.clone().acquire_owned().await.ok()?
                 }
             };
-            Some((accept(&listener).await, place))
+            Some((accept(&listener, limits.send).await, place))
         };
         let Some(Some((socket, place))) = ended.run_until_cancelled(next).await else {
             break;
         };
-        let service = TowerToHyperService::new(routes.clone());
+        let place = Place {
+            _permit: Arc::new(place),
+            _open: open.token(),
+        };
+        let service = TowerToHyperService::new(Extension(place).layer(routes.clone()));
+        let mut socket = TimeoutStream::new(socket);
+        socket.set_write_timeout(Some(limits.send));
         let connection = server
-            .serve_connection(TokioIo::new(socket), service)
+            .serve_connection(TokioIo::new(Box::pin(socket)), service)
             .with_upgrades();
         let ended = ended.clone();
         open.spawn(async move {
@@ -116,7 +141,6 @@ pub async fn serve(
             if let Err(why) = served {
                 tracing::debug!(%why, "a connection ended");
             }
-            drop(place);
         });
     }
     drop(listener);
@@ -125,12 +149,13 @@ pub async fn serve(
 }
 
 /// Accepts the next connection. Errors concern a single client, or pass after a while.
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener, send: Duration) -> TcpStream {
     loop {
         match listener.accept().await {
             Ok((socket, _)) => {
                 // A token is one small packet; waiting for a second one to fill it would cost 40 ms.
                 let _ = socket.set_nodelay(true);
+                bound(&socket, send);
                 return socket;
             }
             Err(why) if has_left(&why) => {}
@@ -141,6 +166,22 @@ async fn accept(listener: &TcpListener) -> TcpStream {
         }
     }
 }
+
+/// Bounds what the system keeps for a client that does not take it. Without, that may be megabytes, for a
+/// quarter of an hour.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn bound(socket: &TcpStream, send: Duration) {
+    let socket = SockRef::from(socket);
+    let _ = socket.set_tcp_user_timeout(Some(send));
+    let _ = socket.set_tcp_notsent_lowat(UNSENT);
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn bound(_: &TcpStream, _: Duration) {}
+
+/// How much a socket takes beyond what it can send now, in bytes. What it does not take is merged for a reader
+/// that is behind.
+const UNSENT: u32 = 128 * 1024;
 
 /// Whether a client left before it was served.
 fn has_left(why: &io::Error) -> bool {

@@ -11,6 +11,7 @@ use tokio::{
 
 const SHORT: Limits = Limits {
     head: Duration::from_millis(300),
+    send: Duration::from_secs(30),
     connections: 4,
 };
 
