@@ -67,16 +67,14 @@ pub async fn start_run(
         .map_err(ApiError)
 }
 
-/// Follows a run from `after` (or the `Last-Event-ID` header, whichever is later) as server-sent
-/// events. With `snapshot`, the state so far comes as one `snapshot` event in place of its history.
-/// `after` is a text, because it is not a number in every format.
+/// Follows a run as server-sent events. Further parameters of the address:
+///
+/// - `after`: the last entry that the reader has; or the `Last-Event-ID` header, whichever is later.
+/// - `snapshot=true`: the state so far comes as one `snapshot` event in place of its history.
+/// - `format` and those of a filter: see [`crate::server::streams`].
 #[server(endpoint = "runs/events", input = GetUrl, output = Sse)]
-pub async fn run_events(
-    run: RunId,
-    #[server(default)] after: Option<String>,
-    #[server(default)] snapshot: Option<bool>,
-) -> Result<SseBody, ApiError> {
-    events::follow_from_request(run, after.as_deref(), snapshot.unwrap_or(false)).await
+pub async fn run_events(run: RunId) -> Result<SseBody, ApiError> {
+    events::follow_from_request(run).await
 }
 
 /// The address of [`run_events`] for an `EventSource`.

@@ -5,6 +5,7 @@
 //!   answers. [`trace`]: the log of requests.
 //! - [`forms`], [`status`]: what commands are sent as, and how failures are answered.
 //! - [`pages`], [`plain`], `document`: pages with script, pages without, and what those are made of.
+//! - [`streams`], [`socket`]: runs as event streams, as polls, and many of them on one WebSocket.
 //! - [`images`], [`metrics`], [`export`]: the other addresses.
 //! - [`config`]: how all of it is set. [`demo`]: a chain that comes with the built-in script.
 
@@ -19,10 +20,12 @@ pub mod images;
 pub mod metrics;
 pub mod pages;
 pub mod plain;
-mod policy;
+pub(crate) mod policy;
 pub mod router;
+pub mod socket;
 pub mod state;
 pub mod status;
+pub mod streams;
 pub mod timing;
 pub mod trace;
 

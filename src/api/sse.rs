@@ -35,8 +35,8 @@ pub struct SseBody(Pin<Box<dyn Stream<Item = Bytes> + Send>>);
 impl SseBody {
     /// Sends the frames as they come. The stream cannot fail: whatever goes wrong in a run is an
     /// event.
-    pub fn new(frames: impl Stream<Item = Bytes> + Send + 'static) -> Self {
-        Self(Box::pin(frames))
+    pub fn new(frames: Pin<Box<dyn Stream<Item = Bytes> + Send>>) -> Self {
+        Self(frames)
     }
 }
 

@@ -39,6 +39,21 @@ pub(super) fn keep_nowhere(headers: &mut HeaderMap) {
     set_missing(headers, &[("cache-control", "no-store")]);
 }
 
+/// The headers of an event stream: whatever stands between must neither keep, nor change, nor collect its
+/// bytes.
+pub(crate) fn of_stream() -> [(HeaderName, HeaderValue); 2] {
+    [
+        (
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("no-store, no-transform"),
+        ),
+        (
+            HeaderName::from_static("x-accel-buffering"),
+            HeaderValue::from_static("no"),
+        ),
+    ]
+}
+
 /// The headers of a page without script, except for a script with `nonce`.
 pub(super) fn of_document(headers: &mut HeaderMap, nonce: Option<&str>) {
     let script = nonce.map_or(String::new(), |nonce| {

@@ -3,9 +3,9 @@
 use super::{
     export, forms,
     guard::{self, Hosts},
-    images, metrics, pages, plain, policy,
+    images, metrics, pages, plain, policy, socket,
     state::AppState,
-    status, trace,
+    status, streams, trace,
 };
 use crate::ui;
 use axum::{
@@ -13,10 +13,10 @@ use axum::{
     extract::{DefaultBodyLimit, Request, State},
     http::Uri,
     middleware,
-    routing::{get, post},
+    routing::{any, get, post},
 };
 use headwater_engine::{Engine, observer::Metrics};
-use headwater_protocol::IMAGES;
+use headwater_protocol::{IMAGES, socket as wire};
 use leptos::{config::LeptosOptions, prelude::provide_context};
 use leptos_axum::{AxumRouteListing, LeptosRoutes, generate_route_list};
 use std::sync::{Arc, OnceLock};
@@ -54,6 +54,9 @@ pub fn router(
         .route(plain::LIST, get(plain::list))
         .route("/plain/{conversation}", get(plain::page))
         .route(export::LOG, get(export::run_log))
+        .route(wire::PATH, any(socket::connect))
+        .route(streams::EVENTS, post(streams::post))
+        .route(streams::POLL, get(streams::poll))
         .route(IMAGES, post(images::upload))
         .route("/api/images/{id}", get(images::show))
         .leptos_routes_with_context(&state, routes, context, shell)

@@ -41,6 +41,7 @@ mod proxy;
 mod recovery;
 mod restart;
 mod settings;
+mod socket;
 mod streams;
 mod terminal;
 mod tools;

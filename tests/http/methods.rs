@@ -100,7 +100,8 @@ async fn a_wrong_method_is_told_the_right_one() {
         ("/favicon.svg", &["POST", "DELETE"], "GET,HEAD"),
         ("/nowhere", &["POST"], "GET,HEAD"),
         ("/api/models/list", &["POST", "OPTIONS"], "GET,HEAD"),
-        ("/api/runs/events", &["POST", "DELETE"], "GET,HEAD"),
+        ("/api/runs/events", &["PUT", "DELETE"], "POST,GET,HEAD"),
+        ("/api/runs/poll", &["POST"], "GET,HEAD"),
         (
             "/api/runs/start",
             &["GET", "PUT", "HEAD", "OPTIONS"],
@@ -167,7 +168,10 @@ async fn every_failure_is_json_for_programs_and_a_page_for_people() {
         for accept in ["*/*", "application/json", "text/event-stream"] {
             let response = ask(api, method.clone(), &path, accept).await;
             assert_eq!(response.status(), status, "{method} {path}");
-            assert_eq!(response.headers()["content-type"], "application/problem+json");
+            assert_eq!(
+                response.headers()["content-type"],
+                "application/problem+json"
+            );
             let error: Error = response.json().await.expect("an error");
             assert_eq!(error.code, code, "{method} {path}");
             assert!(!error.message.is_empty(), "{method} {path}");

@@ -21,6 +21,7 @@ const PROTOCOL: Order = &[
     ("event", &["error", "ids", "usage"]),
     ("chat", &["error", "event", "ids", "models", "usage"]),
     ("read", &["error", "event", "ids", "usage"]),
+    ("socket", &["error", "ids"]),
 ];
 
 const ENGINE: Order = &[
@@ -81,7 +82,6 @@ const APP: Order = &[
     ("ui::icon", &["ui"]),
     ("ui::live", &["ui"]),
     ("ui::shell", &["ui"]),
-    ("api::events", &["api", "server", "server::timing"]),
     ("api::sse", &["api"]),
     ("server::document", &["server", "server::policy"]),
     ("ui::button", &["ui", "ui::icon", "ui::live"]),
@@ -94,6 +94,24 @@ const APP: Order = &[
     ("server::pages", &["server::document"]),
     ("server::plain", &["server::document"]),
     ("server::status", &["server::document"]),
+    (
+        "server::streams",
+        &["server::policy", "server::status", "server::timing"],
+    ),
+    (
+        "server::socket",
+        &["server::connections", "server::status", "server::streams"],
+    ),
+    (
+        "api::events",
+        &[
+            "api",
+            "server",
+            "server::policy",
+            "server::streams",
+            "server::timing",
+        ],
+    ),
     (
         "ui::dialog",
         &["ui", "browser", "ui::button", "ui::icon", "ui::live"],
@@ -148,6 +166,8 @@ const APP: Order = &[
     (
         "server::router",
         &[
+            "server::socket",
+            "server::streams",
             "server::forms",
             "server::export",
             "server::guard",

@@ -7,6 +7,7 @@
 //! - The contract itself is at the root: identifiers, events, errors, usage, answers of commands.
 //! - [`chat`]: what a conversation is, and the one fold of a log into what a person sees.
 //! - [`markdown`]: renders a growing text as blocks of safe HTML.
+//! - [`socket`]: the messages of the WebSocket.
 //!
 //! Everything here is pure: no clock, no I/O, no framework. It builds for the server and for the
 //! browser.
@@ -16,6 +17,7 @@
 
 pub mod chat;
 pub mod markdown;
+pub mod socket;
 
 mod commands;
 mod error;

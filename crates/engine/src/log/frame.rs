@@ -159,6 +159,29 @@ fn put_id(seq: Seq, out: &mut BytesMut) {
     let _ = writeln!(out.writer(), "id:{seq}");
 }
 
+/// A frame taken apart, for transports that have frames of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part<'a> {
+    /// The number of the entry, if the frame has one.
+    pub id: Option<Seq>,
+    /// The JSON.
+    pub data: &'a str,
+}
+
+/// The frames in what a stream of events or entries yields. Lines of other kinds are passed over.
+pub fn parts(frames: &[u8]) -> impl Iterator<Item = Part<'_>> {
+    let mut id = None;
+    frames.split(|byte| *byte == b'\n').filter_map(move |line| {
+        if let Some(number) = line.strip_prefix(b"id:") {
+            id = std::str::from_utf8(number).ok()?.parse().ok();
+        }
+        let data = std::str::from_utf8(line.strip_prefix(b"data:")?).ok()?;
+        // The next frame may have no number.
+        let id = id.take();
+        Some(Part { id, data })
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,6 +202,29 @@ mod tests {
             std::str::from_utf8(&out).expect("UTF-8"),
             "id:9999\ndata:{\"type\":\"delta\",\"span\":1,\"block\":1,\"text\":\"word\"}\n\n"
         );
+    }
+
+    #[test]
+    fn frames_are_taken_apart_as_they_were_put_together() {
+        let mut out = BytesMut::from("retry:1000\n");
+        let text = |text: &str| Event::Delta {
+            span: 1,
+            block: 1,
+            text: text.into(),
+            from: None,
+        };
+        let all = [
+            (None, Event::Ping { notice: None }),
+            (Some(7), text("id:3\ndata:no\n\n")),
+            (None, Event::Ping { notice: None }),
+            (Some(8), text("\u{2028}ü")),
+        ];
+        for (seq, event) in &all {
+            encode(*seq, event, &mut out);
+        }
+        let read = parts(&out).map(|part| (part.id, serde_json::from_str(part.data).ok()));
+        let expected = all.map(|(seq, event)| (seq, Some(event)));
+        assert_eq!(read.collect::<Vec<_>>(), expected);
     }
 
     #[test]
