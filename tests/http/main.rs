@@ -23,6 +23,7 @@ mod connections;
 mod dialects;
 mod differential;
 mod failures;
+mod foreign;
 mod guard;
 mod harness;
 mod history;
