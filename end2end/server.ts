@@ -37,7 +37,7 @@ export class Server {
       createInterface({ input: child.stdout! }).once('line', done);
       child.once('exit', (code) => fail(new Error(`the server ended with ${code}`)));
     });
-    this.port = Number(line.split(':').pop());
+    this.port = Number(new URL(line.replace('listening on ', '')).port);
   }
 
   /** Ends the process: `SIGKILL` at once, `SIGTERM` in order. */
@@ -184,7 +184,7 @@ export class Chat {
     return this.page.getByRole('status');
   }
   get conversation() {
-    return new URL(this.page.url()).pathname.replace('/c/', '');
+    return new URL(this.page.url()).pathname.split('/').pop()!;
   }
 
   /** Opens a page and waits until it is alive. */

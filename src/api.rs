@@ -18,10 +18,12 @@ pub mod error;
 mod events;
 pub mod sse;
 
+use crate::base;
 pub use error::ApiError;
 use headwater_protocol::{
     Catalog, ConversationId, MessageId, RunHead, RunId, Seq, Started, Stopped,
     chat::{Conversation, Summary},
+    socket::Format,
 };
 use leptos::prelude::*;
 use leptos::server_fn::codec::{GetUrl, PostUrl};
@@ -78,13 +80,21 @@ pub async fn run_events(run: RunId) -> Result<SseBody, ApiError> {
 }
 
 /// The address of [`run_events`] for an `EventSource`.
-pub fn run_events_url(run: RunId, after: Seq) -> String {
-    format!("/api/runs/events?run={run}&after={after}")
+pub fn run_events_url(run: RunId, after: Seq, format: Format) -> String {
+    base::address("/api/runs/events?") + &stream_query(run, after, format)
 }
 
-/// The same for the entries with their times, each in a frame of its own.
-pub fn run_entries_url(run: RunId, after: Seq) -> String {
-    run_events_url(run, after) + "&format=entries"
+/// The address of one poll for the same, which waits `wait` seconds at most.
+pub fn run_poll_url(run: RunId, after: Seq, format: Format, wait: u32) -> String {
+    let query = stream_query(run, after, format);
+    base::address(&format!("/api/runs/poll?{query}&wait={wait}"))
+}
+
+fn stream_query(run: RunId, after: Seq, format: Format) -> String {
+    match format {
+        Format::Events => format!("run={run}&after={after}"),
+        format => format!("run={run}&after={after}&format={}", format.word()),
+    }
 }
 
 /// What a run belongs to.

@@ -1,16 +1,19 @@
 //! The page's side of a run: where events come from, how they are followed, what they become.
 //!
 //! ```text
-//! EventSource ──▶ source ──▶ follow (cursor, backoff, watchdog) ──▶ store (fold, signals) ──▶ ui
+//! transport ──▶ connection ──▶ follow (cursor, backoff, watchdog) ──▶ store (fold, signals) ──▶ ui
 //! ```
-//! `inspect` follows a run for the inspector in the same way. `follow`, `store` and `inspect` compile for the
-//! server too, which renders the same page from them; `source` and `connection` (a source, its watchdog and the
-//! clock) are for the browser only.
+//! `transport` brings the events, by an event stream, a WebSocket or polls (`choice` says which), and one tab of a
+//! browser brings those of all (`relay` is what they tell each other). `inspect` follows a run for the inspector in
+//! the same way as `store`. All but `transport` and `connection` (a stream, its watchdog and the clock) compile
+//! for the server too, which renders the same page from them.
 
+pub mod choice;
 #[cfg(feature = "hydrate")]
 mod connection;
 pub mod follow;
 pub mod inspect;
-#[cfg(feature = "hydrate")]
-mod source;
+pub mod relay;
 pub mod store;
+#[cfg(feature = "hydrate")]
+mod transport;

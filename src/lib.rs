@@ -8,6 +8,7 @@
 //! - `server`: configuration, providers, the engine, the log, the HTTP surface.
 //! - [`api`]: the server functions, the one place that names both sides.
 //! - [`client`]: the browser's side of a stream, and the signals the page is made of.
+//! - `base`: the path under which the server is reached, and the addresses below it.
 //! - `browser`: what only a browser can do, with a stand-in for the server.
 //! - [`ui`]: what a person sees.
 //!
@@ -23,6 +24,7 @@ compile_error!(
 );
 
 pub mod api;
+mod base;
 mod browser;
 pub mod client;
 pub mod ui;
@@ -37,6 +39,8 @@ pub mod server;
 #[wasm_bindgen::prelude::wasm_bindgen]
 pub fn hydrate() {
     console_error_panic_hook::set_once();
+    // A page has one path for as long as it lives.
+    leptos::server_fn::client::set_server_url(base::address("").leak());
     leptos::mount::hydrate_body(ui::App);
     // Says to the style sheet, and to whoever waits for it, that the page is alive.
     if let Some(root) = leptos::prelude::document().document_element() {

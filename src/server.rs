@@ -1,7 +1,7 @@
 //! The web server over the engine: HTTP, and nothing that would be needed without it.
 //!
 //! - [`router`]: all addresses. [`state`]: what their handlers share.
-//! - [`connections`], [`guard`]: sockets, and who may ask. [`policy`]: what browsers may do with the
+//! - [`connections`], [`base_path`], [`guard`]: sockets, where the server is reached, and who may ask. [`policy`]: what browsers may do with the
 //!   answers. [`trace`]: the log of requests.
 //! - [`forms`], [`status`]: what commands are sent as, and how failures are answered.
 //! - [`pages`], [`plain`], `document`: pages with script, pages without, and what those are made of.
@@ -9,6 +9,7 @@
 //! - [`images`], [`metrics`], [`export`]: the other addresses.
 //! - [`config`]: how all of it is set. [`demo`]: a chain that comes with the built-in script.
 
+pub mod base_path;
 pub mod config;
 pub mod connections;
 pub mod demo;

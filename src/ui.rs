@@ -49,6 +49,7 @@ mod words;
 #[cfg(feature = "ssr")]
 pub use shell::shell;
 
+use crate::base;
 use layout::Layout;
 use leptos::prelude::*;
 use leptos_meta::{Title, provide_meta_context};
@@ -70,7 +71,7 @@ pub fn App() -> impl IntoView {
             }
             text=""
         />
-        <Router>
+        <Router base=base::current()>
             <Layout/>
             // The layout stays whatever the address is; the routes tell the server what there is.
             <FlatRoutes fallback=|| ()>

@@ -8,7 +8,7 @@ use uuid::Uuid;
 pub(crate) struct Channel;
 
 impl Channel {
-    pub(crate) fn open(_: impl Fn(&str) + 'static) -> Option<Self> {
+    pub(crate) fn open(_: &str, _: impl Fn(&str) + 'static) -> Option<Self> {
         None
     }
     pub(crate) fn post(&self, _: &str) {}

@@ -2,12 +2,14 @@
 
 mod events;
 mod files;
+mod locks;
 mod page;
 mod storage;
 mod time;
 
 pub(crate) use events::{Channel, Listener, ignore_composing_keys, on_hash, on_visible};
 pub(crate) use files::{File, chosen_images, dropped_images, pasted_images, upload};
+pub(crate) use locks::{Claim, Held, has_locks, lock};
 pub(crate) use page::*;
 pub(crate) use storage::{forget, forget_in_tab, load, load_in_tab, save, save_in_tab};
 pub(crate) use time::{day_start, now, sleep, spawn};
@@ -25,6 +27,19 @@ pub(crate) fn is_hidden() -> bool {
 /// Whether the browser believes that there is a network.
 pub(crate) fn is_online() -> bool {
     window().navigator().on_line()
+}
+
+/// Whether all requests of this page share one connection, as they do from HTTP/2 on. Otherwise browsers open
+/// six to a host.
+pub(crate) fn shares_connection() -> bool {
+    let protocol = || {
+        let entries = window().performance()?.get_entries_by_type("navigation");
+        let key = JsValue::from("nextHopProtocol");
+        js_sys::Reflect::get(&entries.get(0), &key)
+            .ok()?
+            .as_string()
+    };
+    protocol().is_some_and(|protocol| matches!(protocol.as_str(), "h2" | "h3"))
 }
 
 /// A random identifier: of a command, or of a message that the server does not know yet.

@@ -1,7 +1,13 @@
 //! `headwater serve`: runs the web server until a signal ends it.
 
 use super::logging;
-use crate::server::{config::Config, connections, demo::demo, guard::Hosts, router};
+use crate::server::{
+    config::Config,
+    connections::{self, Tls},
+    demo::demo,
+    guard::Hosts,
+    router,
+};
 use headwater_engine::{
     Engine,
     config::Script,
@@ -41,7 +47,11 @@ pub(super) async fn serve(config: Config) -> Result<(), Error> {
         Holder::Other(address) => return Err(lock::in_use(&config.engine.data, &address)),
     };
     let server = Server::start(&config, lock).await?;
-    println!("listening on {}", server.address);
+    println!(
+        "listening on {}{}",
+        server.address,
+        config.base_path.fixed()
+    );
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         address = server.address,
@@ -82,7 +92,9 @@ impl Server {
     pub(super) async fn start(config: &Config, lock: Lock) -> Result<Self, Error> {
         let listener = bind(config.addr)?;
         let local = listener.local_addr().unwrap_or(config.addr);
-        let address = format!("http://{}", reachable(local));
+        let tls = config.tls.as_ref().map(Tls::acceptor).transpose()?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let address = format!("{scheme}://{}", reachable(local));
         let metrics = Metrics::default();
         let mut builder = Engine::builder(config.engine.clone())
             .locked(lock)
@@ -101,11 +113,12 @@ impl Server {
             metrics,
             leptos_options(local),
             Hosts::new(&config.allow_hosts, local.ip()),
+            config.base_path.clone(),
         );
         engine.publish(&address);
         let limits = connections::Limits::default();
         let ended = engine.shutdown.cut.clone();
-        let task = tokio::spawn(connections::serve(listener, routes, limits, ended));
+        let task = tokio::spawn(connections::serve(listener, routes, limits, tls, ended));
         Ok(Self {
             address,
             engine,

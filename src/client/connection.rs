@@ -1,9 +1,9 @@
 //! The stream of a run and its watchdog.
 
-use super::{follow::Input, source::Source};
+use super::{follow::Input, relay::Wanted, transport};
 use crate::browser;
 use gloo_timers::callback::Timeout;
-use headwater_protocol::{RunId, Seq, UnixMs};
+use headwater_protocol::{RunId, Seq, UnixMs, socket::Format};
 use std::rc::Rc;
 
 /// What hears of a connection: its number, and what came. The timer has no number.
@@ -12,11 +12,10 @@ pub(super) type Hear = Rc<dyn Fn(Option<u32>, Input)>;
 /// The newest connection to a run's stream. Input of older ones is ignored.
 pub(super) struct Connection {
     run: RunId,
-    /// The address of the stream after an entry.
-    address: fn(RunId, Seq) -> String,
+    format: Format,
     hear: Hear,
     number: u32,
-    source: Option<Source>,
+    stream: Option<transport::Open>,
     deadline: Option<Timeout>,
     clock: Clock,
 }
@@ -24,13 +23,13 @@ pub(super) struct Connection {
 impl Connection {
     /// No connection yet. `hear` gets the input of the stream; it is called from within the browser's
     /// callbacks, so it should only take a note.
-    pub(super) fn new(run: RunId, address: fn(RunId, Seq) -> String, hear: Hear) -> Self {
+    pub(super) fn new(run: RunId, format: Format, hear: Hear) -> Self {
         Self {
             run,
-            address,
+            format,
             hear,
             number: 0,
-            source: None,
+            stream: None,
             deadline: None,
             clock: Clock::default(),
         }
@@ -50,9 +49,14 @@ impl Connection {
     pub(super) fn open(&mut self, after: Seq) {
         self.number += 1;
         let (number, hear) = (self.number, self.hear.clone());
-        let send = move |input| hear(Some(number), input);
-        self.source = Source::open(&(self.address)(self.run, after), send);
-        if self.source.is_none() {
+        let wanted = Wanted {
+            run: self.run,
+            after,
+            format: self.format,
+        };
+        let hear: transport::Hear = Rc::new(move |input| hear(Some(number), input));
+        self.stream = transport::open(wanted, hear);
+        if self.stream.is_none() {
             (self.hear)(Some(number), Input::Broken { gave_up: true });
         }
     }
@@ -60,7 +64,7 @@ impl Connection {
     /// Closes the stream. Input that is still on its way is ignored.
     pub(super) fn close(&mut self) {
         self.number += 1;
-        self.source = None;
+        self.stream = None;
     }
 
     /// Sets the timer to this time, in place of an earlier one.

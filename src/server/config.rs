@@ -1,6 +1,6 @@
 //! Configuration: the command line over the environment over the file over the defaults, read once.
 
-use super::guard::host_name;
+use super::{base_path::BasePath, connections::Tls, guard::host_name};
 use headwater_engine::{
     clock::{MAX_SECONDS, seconds},
     config::{Delivery, ProviderConfig, Script, from_environment},
@@ -14,7 +14,7 @@ use headwater_engine::{
 use headwater_protocol::{Error, ErrorCode};
 use serde::Deserialize;
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -62,6 +62,27 @@ pub struct Flags {
         value_delimiter = ','
     )]
     pub allow_hosts: Vec<String>,
+    /// Path under which the server is reached, such as /chat [default: none]
+    #[arg(long, global = true, env = "HEADWATER_BASE_PATH", value_name = "PATH")]
+    pub base_path: Option<String>,
+    /// Take the path from the header X-Forwarded-Prefix of a proxy that sets it
+    #[arg(long, global = true, env = "HEADWATER_TRUST_FORWARDED_PREFIX")]
+    pub trust_forwarded_prefix: bool,
+    /// TLS certificate (PEM), with those between it and a root
+    #[arg(
+        long,
+        global = true,
+        env = "HEADWATER_TLS_CERT",
+        value_name = "FILE",
+        requires = "tls_key"
+    )]
+    pub tls_cert: Option<PathBuf>,
+    /// Key of the TLS certificate (PEM)
+    #[arg(long, global = true, env = "HEADWATER_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// TLS with a certificate that nobody has signed, for a try
+    #[arg(long, global = true, env = "HEADWATER_TLS_SELF_SIGNED")]
+    pub tls_self_signed: bool,
     /// Seconds that running answers get to finish after SIGTERM [default: 10]
     #[arg(long, global = true, env = "HEADWATER_GRACE", value_name = "SECONDS")]
     pub grace: Option<f64>,
@@ -155,6 +176,11 @@ struct File {
     default_model: Option<String>,
     script: Option<PathBuf>,
     allow_hosts: Vec<String>,
+    base_path: Option<String>,
+    trust_forwarded_prefix: bool,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+    tls_self_signed: bool,
     grace: Option<f64>,
     first_token: Option<f64>,
     between_tokens: Option<f64>,
@@ -195,6 +221,10 @@ pub struct Config {
     /// Further host names under which the server answers, in lower case and without ports. Loopback
     /// names are always allowed.
     pub allow_hosts: Vec<String>,
+    /// The path under which the server is reached.
+    pub base_path: BasePath,
+    /// The certificate, if connections are encrypted.
+    pub tls: Option<Tls>,
     /// How long running answers may go on after SIGTERM.
     pub grace: Duration,
     /// How the log on standard error is written.
@@ -305,21 +335,59 @@ impl Config {
             },
             ..usual
         };
+        let addr = flags
+            .addr
+            .or(file.addr)
+            .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 3000)));
+        let allow_hosts: Vec<_> = [flags.allow_hosts.clone(), file.allow_hosts]
+            .concat()
+            .iter()
+            .filter_map(|name| host_name(name).transpose())
+            .collect::<Result<_, _>>()?;
+        let tls = match (
+            flags.tls_cert.clone().or(file.tls_cert),
+            flags.tls_key.clone().or(file.tls_key),
+        ) {
+            (Some(certificate), Some(key)) => Some(Tls::Files { certificate, key }),
+            (None, None) if flags.tls_self_signed || file.tls_self_signed => {
+                Some(Tls::SelfSigned {
+                    folder: engine.data.join("tls"),
+                    names: own_names(&allow_hosts, addr.ip()),
+                })
+            }
+            (None, None) => None,
+            _ => {
+                return Err(wrong(
+                    "A TLS certificate needs its key, and a key its certificate: set both “tls_cert” and “tls_key”."
+                        .into(),
+                ));
+            }
+        };
         Ok(Self {
-            addr: flags
-                .addr
-                .or(file.addr)
-                .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 3000))),
-            allow_hosts: [flags.allow_hosts.clone(), file.allow_hosts]
-                .concat()
-                .iter()
-                .filter_map(|name| host_name(name).transpose())
-                .collect::<Result<_, _>>()?,
+            addr,
+            allow_hosts,
+            tls,
+            base_path: BasePath::new(
+                &flags
+                    .base_path
+                    .clone()
+                    .or(file.base_path)
+                    .unwrap_or_default(),
+                flags.trust_forwarded_prefix || file.trust_forwarded_prefix,
+            )?,
             grace: time("grace", flags.grace, file.grace, Duration::from_secs(10))?,
             log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
             engine,
         })
     }
+}
+
+/// The names that a certificate of one's own is for.
+fn own_names(allow_hosts: &[String], bound: IpAddr) -> Vec<String> {
+    let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
+    names.extend_from_slice(allow_hosts);
+    names.extend((!bound.is_unspecified() && !bound.is_loopback()).then(|| bound.to_string()));
+    names
 }
 
 fn on_break(word: &str) -> Result<OnBreak, Error> {

@@ -5,19 +5,30 @@
 //! as an event stream, lasts as long as its response, and one that has become a WebSocket as long as that. A
 //! client that does not read what is sent to it is disconnected, too.
 
-use axum::{Extension, Router};
-use hyper::server::conn::http1;
+mod tls;
+
+use axum::{Extension, Router, middleware::AddExtension};
+use hyper::server::conn::{http1, http2};
 use hyper_util::{
-    rt::{TokioIo, TokioTimer},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use socket2::SockRef;
-use std::{io, pin::pin, sync::Arc, time::Duration};
+use std::{
+    io,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
+pub use tls::Tls;
 use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
 };
 use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::{
     sync::CancellationToken,
     task::{TaskTracker, task_tracker::TaskTrackerToken},
@@ -85,19 +96,21 @@ pub struct Place {
     _open: TaskTrackerToken,
 }
 
-/// Serves until `ended`, then returns once every connection has finished its current response.
+/// The most requests at once on a connection of HTTP/2, the least that
+/// [RFC 9113](https://www.rfc-editor.org/rfc/rfc9113#section-6.5.2) recommends.
+const AT_ONCE: u32 = 100;
+
+/// Serves until `ended`, then returns once every connection has finished its current response. With a certificate,
+/// all connections are encrypted.
 pub async fn serve(
     listener: TcpListener,
     routes: Router,
     limits: Limits,
+    tls: Option<TlsAcceptor>,
     ended: CancellationToken,
 ) {
     let free = Arc::new(Semaphore::new(limits.connections));
     let open = TaskTracker::new();
-    let mut server = http1::Builder::new();
-    server
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head);
     let mut full = false;
     loop {
         let next = async {
@@ -122,23 +135,15 @@ pub async fn serve(
             _permit: Arc::new(place),
             _open: open.token(),
         };
-        let service = TowerToHyperService::new(Extension(place).layer(routes.clone()));
-        let mut socket = TimeoutStream::new(socket);
-        socket.set_write_timeout(Some(limits.send));
-        let connection = server
-            .serve_connection(TokioIo::new(Box::pin(socket)), service)
-            .with_upgrades();
-        let ended = ended.clone();
+        let routes = Extension(place).layer(routes.clone());
+        let connection = Connection {
+            routes: TowerToHyperService::new(routes),
+            limits,
+            ended: ended.clone(),
+        };
+        let tls = tls.clone();
         open.spawn(async move {
-            let mut connection = pin!(connection);
-            let served = tokio::select! {
-                served = connection.as_mut() => served,
-                () = ended.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            if let Err(why) = served {
+            if let Err(why) = connection.serve(socket, tls).await {
                 tracing::debug!(%why, "a connection ended");
             }
         });
@@ -146,6 +151,101 @@ pub async fn serve(
     drop(listener);
     open.close();
     open.wait().await;
+}
+
+/// The requests of one connection.
+struct Connection {
+    routes: TowerToHyperService<AddExtension<Router, Place>>,
+    limits: Limits,
+    ended: CancellationToken,
+}
+
+/// Why a connection ends early; only the log reads it.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+impl Connection {
+    async fn serve(self, socket: TcpStream, tls: Option<TlsAcceptor>) -> Result<(), Failure> {
+        let Some(tls) = tls else {
+            let socket = self.timed(socket);
+            return self.http_1(socket).await;
+        };
+        let head = self.limits.head;
+        if !timeout(head, speaks_tls(&socket)).await?? {
+            return Ok(timeout(head, say_https(socket)).await??);
+        }
+        let socket = timeout(head, tls.accept(self.timed(socket))).await??;
+        match socket.get_ref().1.alpn_protocol() {
+            Some(tls::HTTP_2) => self.http_2(socket).await,
+            _ => self.http_1(socket).await,
+        }
+    }
+
+    /// A socket that fails when its client takes nothing for too long.
+    fn timed(&self, socket: TcpStream) -> Pin<Box<TimeoutStream<TcpStream>>> {
+        let mut socket = TimeoutStream::new(socket);
+        socket.set_write_timeout(Some(self.limits.send));
+        Box::pin(socket)
+    }
+
+    async fn http_1(self, socket: impl Socket) -> Result<(), Failure> {
+        let mut server = http1::Builder::new();
+        server
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.head);
+        let connection = server
+            .serve_connection(TokioIo::new(socket), self.routes)
+            .with_upgrades();
+        let mut connection = pin!(connection);
+        tokio::select! {
+            served = connection.as_mut() => return Ok(served?),
+            () = self.ended.cancelled() => connection.as_mut().graceful_shutdown(),
+        }
+        Ok(connection.await?)
+    }
+
+    async fn http_2(self, socket: impl Socket) -> Result<(), Failure> {
+        let mut server = http2::Builder::new(TokioExecutor::new());
+        server
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(AT_ONCE)
+            .keep_alive_interval(self.limits.head)
+            .keep_alive_timeout(self.limits.send);
+        let connection = server.serve_connection(TokioIo::new(socket), self.routes);
+        let mut connection = pin!(connection);
+        tokio::select! {
+            served = connection.as_mut() => return Ok(served?),
+            () = self.ended.cancelled() => connection.as_mut().graceful_shutdown(),
+        }
+        Ok(connection.await?)
+    }
+}
+
+/// What requests come over.
+trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for S {}
+
+/// Whether a client begins a handshake: the first byte of one is 22
+/// ([RFC 8446](https://www.rfc-editor.org/rfc/rfc8446#section-5.1)), and no request of HTTP begins with that.
+async fn speaks_tls(socket: &TcpStream) -> io::Result<bool> {
+    let mut first = [0];
+    Ok(socket.peek(&mut first).await? == 0 || first[0] == 22)
+}
+
+/// Tells a client that speaks plain HTTP what it has to do.
+async fn say_https(mut socket: TcpStream) -> io::Result<()> {
+    let sentence = "This port speaks HTTPS. Put https:// before the address.\n";
+    let response = format!(
+        "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\nconnection: \
+         close\r\n\r\n{sentence}",
+        sentence.len()
+    );
+    socket.write_all(response.as_bytes()).await?;
+    socket.shutdown().await?;
+    // A socket that is closed with something unread in it takes back what was sent.
+    let mut request = [0; 1024];
+    while socket.read(&mut request).await? > 0 {}
+    Ok(())
 }
 
 /// Accepts the next connection. Errors concern a single client, or pass after a while.

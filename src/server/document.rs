@@ -1,6 +1,7 @@
 //! The parts of pages without script, and the page for failures.
 
 use super::policy;
+use crate::base;
 use axum::{
     body::Body,
     http::{HeaderMap, StatusCode, header},
@@ -38,7 +39,9 @@ pub(super) fn failure(why: &Error, text: &str) -> Response {
         escape(text, &mut page);
         page.push_str("</pre>");
     }
-    page.push_str("<p><a href=\"/\">Back to Headwater</a></p></main></body></html>");
+    page.push_str("<p><a href=\"");
+    page.push_str(&base::address("/"));
+    page.push_str("\">Back to Headwater</a></p></main></body></html>");
     let mut response = document(Body::from(page), status_of(why), None);
     response.extensions_mut().insert(why.clone());
     response
@@ -58,12 +61,14 @@ pub(super) fn head(title: &str, full: Option<(&str, ConversationId)>) -> String 
          <meta name=\"color-scheme\" content=\"light dark\"><title>",
     );
     escape(title, &mut page);
-    page.push_str(" · Headwater</title><link rel=\"stylesheet\" href=\"/pkg/headwater.css\">");
+    page.push_str(" · Headwater</title><link rel=\"stylesheet\" href=\"");
+    page.push_str(&base::address("/pkg/headwater.css\">"));
     if let Some((nonce, id)) = full {
+        let base = base::current();
         page.push_str(&format!(
             "<script nonce=\"{nonce}\">if(self.WebAssembly&&!sessionStorage.getItem('headwater.plain'))\
-             fetch('/pkg/headwater.wasm',{{method:'HEAD'}}).then(r=>{{\
-             if(r.ok)location.replace('/c/{id}')}}).catch(()=>{{}})</script>"
+             fetch('{base}/pkg/headwater.wasm',{{method:'HEAD'}}).then(r=>{{\
+             if(r.ok)location.replace('{base}/c/{id}')}}).catch(()=>{{}})</script>"
         ));
     }
     page.push_str("</head><body class=\"plain\"><main><h1 dir=\"auto\">");

@@ -8,6 +8,7 @@ use super::{
     document::{failure, wants_page},
     status,
 };
+use crate::base;
 use axum::{
     body::{Body, to_bytes},
     extract::Request,
@@ -79,7 +80,7 @@ pub async fn answer_with_pages(request: Request, next: Next) -> Response {
     };
     match answered {
         Some(Answered { conversation }) => {
-            Redirect::to(&format!("/plain/{conversation}")).into_response()
+            Redirect::to(&base::address(&format!("/plain/{conversation}"))).into_response()
         }
         None => {
             let why = serde_json::from_slice(&said)

@@ -112,7 +112,8 @@ fn check(hosts: &Hosts, request: &Request) -> Result<(), Refusal> {
         return Err(Refusal::NoHost);
     }
     let host: Authority = text(header::HOST)
-        .or(request.uri().host())
+        // HTTP/2 has it in the address.
+        .or(request.uri().authority().map(|host| host.as_str()))
         .and_then(|host| host.parse().ok())
         .ok_or(Refusal::NoHost)?;
     if !hosts.accepts(&host) {

@@ -5,6 +5,7 @@
 //! until the answer is complete.
 
 use super::document::{document, escape, failure, head};
+use crate::base;
 use axum::{
     body::Body,
     extract::{Path, Query, State},
@@ -55,9 +56,10 @@ pub async fn list(State(engine): State<Arc<Engine>>, Query(part): Query<Part>) -
         Err(why) => return failure(&why, ""),
     };
     let mut page = head("Conversations", None);
+    let base = base::current();
     page.push_str("<ul class=\"chats\">");
     for Summary { id, title, .. } in &listed {
-        page.push_str(&format!("<li><a href=\"/c/{id}\">"));
+        page.push_str(&format!("<li><a href=\"{base}/c/{id}\">"));
         escape(title, &mut page);
         page.push_str("</a></li>");
     }
@@ -65,10 +67,12 @@ pub async fn list(State(engine): State<Arc<Engine>>, Query(part): Query<Part>) -
     if let Some(last) = listed.last().filter(|_| listed.len() >= DEFAULT_PAGE) {
         let place = last.place();
         page.push_str(&format!(
-            "<p><a class=\"button\" href=\"{LIST}?after={place}\">Show more</a></p>"
+            "<p><a class=\"button\" href=\"{base}{LIST}?after={place}\">Show more</a></p>"
         ));
     }
-    page.push_str("<p><a href=\"/\">New chat</a></p></main></body></html>");
+    page.push_str(&format!(
+        "<p><a href=\"{base}/\">New chat</a></p></main></body></html>"
+    ));
     document(Body::from(page), StatusCode::OK, None)
 }
 
@@ -101,12 +105,12 @@ pub async fn page(
         Ok(loaded) => loaded,
         Err(why) => return failure(&why, ""),
     };
-    let id = conversation.id;
+    let (id, base) = (conversation.id, base::current());
     let nonce = leptos::nonce::Nonce::new().to_string();
     let mut start = head(&conversation.title, newest.then_some((&nonce, id)));
     if let Some(first) = conversation.earlier() {
         start.push_str(&format!(
-            "<p><a class=\"button\" href=\"/plain/{id}?before={first}\">Show earlier messages</a></p>"
+            "<p><a class=\"button\" href=\"{base}/plain/{id}?before={first}\">Show earlier messages</a></p>"
         ));
     }
     start.push_str("<div role=\"log\" aria-label=\"Conversation\" class=\"transcript\">");
@@ -120,11 +124,11 @@ pub async fn page(
         composer(&conversation, &mut end);
     } else {
         end.push_str(&format!(
-            "<p><a class=\"button\" href=\"/plain/{id}\">Show the latest messages</a></p>"
+            "<p><a class=\"button\" href=\"{base}/plain/{id}\">Show the latest messages</a></p>"
         ));
     }
     end.push_str(&format!(
-        "<p><a href=\"{LIST}\">All conversations</a></p></main></body></html>"
+        "<p><a href=\"{base}{LIST}\">All conversations</a></p></main></body></html>"
     ));
     let body = match running {
         None => Body::from(start + &end),
@@ -184,75 +188,82 @@ fn blocks_of(source: Source, earlier: &str) -> impl Stream<Item = String> + use<
         sent: 0,
         done: false,
     };
-    stream::unfold(state, |mut state| async move {
-        if state.done {
-            return None;
-        }
-        let mut watch = state.source.watch();
-        loop {
-            if let Some(watch) = &mut watch {
-                watch.borrow_and_update();
-            }
-            let mut html = String::new();
-            let mut length = state.length;
-            let last = state.last;
-            let (gone, more, end) = state.source.with_answer(|answer| {
-                let mut blocks = answer.blocks.iter();
-                let block = last.and_then(|last| blocks.find(|block| block.block == last));
-                let gone = block
-                    .filter(|block| !answer.is_visible(block))
-                    .map(|block| block.kind);
-                if gone.is_some() {
-                    length = 0;
-                }
-                let mut texts = answer.blocks.iter();
-                let text = texts.rfind(|block| answer.is_visible(block) && !block.text.is_empty());
-                state.last = text.map(|block| block.block);
-                let end = (!answer.is_running()).then(|| ending(answer, true));
-                (gone, answer.visible_text_after(length), end)
-            });
-            if let Some(kind) = gone {
-                // Sent text stays on the page, so the page says what it was.
-                state.renderer.finish();
-                for block in state.renderer.finished().iter().skip(state.sent) {
-                    block_html(&block.html, &mut html);
-                }
-                html.push_str(match kind {
-                    BlockKind::Reasoning => "<hr><p>The text above was the model’s thinking.</p>",
-                    _ => "<hr><p>The text above broke off. It is written anew.</p>",
-                });
-                (state.renderer, state.sent, state.length) = (Renderer::new(), 0, 0);
-            }
-            // After a stop the answer may be shorter than what was sent, which stays on the page.
-            let more = more.unwrap_or_default();
-            state.renderer.push(&more);
-            state.length += more.len();
-            state.done = end.is_some();
+    // The document is written after its handler has returned.
+    let base = base::Base(base::current().as_ref().into());
+    stream::unfold(state, move |mut state| {
+        base::scope(base.clone(), async move {
             if state.done {
-                state.renderer.finish();
-            }
-            for block in state.renderer.finished().iter().skip(state.sent) {
-                block_html(&block.html, &mut html);
-                state.sent += 1;
-            }
-            if let Some(end) = end {
-                state.source.with_answer(|answer| {
-                    answer
-                        .images()
-                        .for_each(|image| write_image(&image, &mut html));
-                });
-                html.push_str("</div>");
-                html.push_str(&end);
-                html.push_str("</article>");
-            }
-            if !html.is_empty() {
-                return Some((html, state));
-            }
-            let Some(watch) = &mut watch else { return None };
-            if watch.changed().await.is_err() {
                 return None;
             }
-        }
+            let mut watch = state.source.watch();
+            loop {
+                if let Some(watch) = &mut watch {
+                    watch.borrow_and_update();
+                }
+                let mut html = String::new();
+                let mut length = state.length;
+                let last = state.last;
+                let (gone, more, end) = state.source.with_answer(|answer| {
+                    let mut blocks = answer.blocks.iter();
+                    let block = last.and_then(|last| blocks.find(|block| block.block == last));
+                    let gone = block
+                        .filter(|block| !answer.is_visible(block))
+                        .map(|block| block.kind);
+                    if gone.is_some() {
+                        length = 0;
+                    }
+                    let mut texts = answer.blocks.iter();
+                    let text =
+                        texts.rfind(|block| answer.is_visible(block) && !block.text.is_empty());
+                    state.last = text.map(|block| block.block);
+                    let end = (!answer.is_running()).then(|| ending(answer, true));
+                    (gone, answer.visible_text_after(length), end)
+                });
+                if let Some(kind) = gone {
+                    // Sent text stays on the page, so the page says what it was.
+                    state.renderer.finish();
+                    for block in state.renderer.finished().iter().skip(state.sent) {
+                        block_html(&block.html, &mut html);
+                    }
+                    html.push_str(match kind {
+                        BlockKind::Reasoning => {
+                            "<hr><p>The text above was the model’s thinking.</p>"
+                        }
+                        _ => "<hr><p>The text above broke off. It is written anew.</p>",
+                    });
+                    (state.renderer, state.sent, state.length) = (Renderer::new(), 0, 0);
+                }
+                // After a stop the answer may be shorter than what was sent, which stays on the page.
+                let more = more.unwrap_or_default();
+                state.renderer.push(&more);
+                state.length += more.len();
+                state.done = end.is_some();
+                if state.done {
+                    state.renderer.finish();
+                }
+                for block in state.renderer.finished().iter().skip(state.sent) {
+                    block_html(&block.html, &mut html);
+                    state.sent += 1;
+                }
+                if let Some(end) = end {
+                    state.source.with_answer(|answer| {
+                        answer
+                            .images()
+                            .for_each(|image| write_image(&image, &mut html));
+                    });
+                    html.push_str("</div>");
+                    html.push_str(&end);
+                    html.push_str("</article>");
+                }
+                if !html.is_empty() {
+                    return Some((html, state));
+                }
+                let Some(watch) = &mut watch else { return None };
+                if watch.changed().await.is_err() {
+                    return None;
+                }
+            }
+        })
     })
 }
 
@@ -283,7 +294,7 @@ fn article(message: &Message, last: bool, page: &mut String) {
 fn write_image(image: &ImageId, page: &mut String) {
     page.push_str(&format!(
         "<p><img src=\"{}\" alt=\"Image\"></p>",
-        image.address()
+        base::address(&image.address())
     ));
 }
 
@@ -320,8 +331,9 @@ fn ending(answer: &Answer, last: bool) -> String {
 }
 
 fn form_button(command: &str, label: &str, run: RunId, page: &mut String) {
+    let base = base::current();
     page.push_str(&format!(
-        "<form method=\"post\" action=\"/api/runs/{command}\"><input type=\"hidden\" name=\"run\" \
+        "<form method=\"post\" action=\"{base}/api/runs/{command}\"><input type=\"hidden\" name=\"run\" \
          value=\"{run}\"><button class=\"button\">{label}</button></form>"
     ));
 }
@@ -332,11 +344,12 @@ fn composer(conversation: &Conversation, page: &mut String) {
         .map(|id| id.to_string())
         .unwrap_or_default();
     page.push_str(&format!(
-        "<form class=\"composer\" method=\"post\" action=\"/api/runs/start\">\
+        "<form class=\"composer\" method=\"post\" action=\"{}\">\
          <input type=\"hidden\" name=\"conversation\" value=\"{}\">\
          <input type=\"hidden\" name=\"parent\" value=\"{parent}\">\
          <textarea name=\"text\" dir=\"auto\" aria-label=\"Message\" rows=\"3\" required></textarea>\
          <button class=\"button primary\">Send</button></form>",
+        base::address("/api/runs/start"),
         conversation.id
     ));
 }

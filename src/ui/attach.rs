@@ -5,7 +5,7 @@ use super::{
     icon::{Icon, icon},
     live::{part, when},
 };
-use crate::{browser, client::store::Chat};
+use crate::{base, browser, client::store::Chat};
 use headwater_protocol::ImageId;
 use leptos::prelude::*;
 
@@ -68,7 +68,7 @@ pub(super) fn message_images(images: RwSignal<Vec<ImageId>>) -> AnyView {
         let images = images.get().into_iter().enumerate();
         let images = images.map(|(place, image)| {
             view! {
-                <a target="_blank" href=image.address()>
+                <a target="_blank" href=base::address(&image.address())>
                     {thumbnail(place, &image)}
                 </a>
             }
@@ -83,5 +83,5 @@ pub(super) fn message_images(images: RwSignal<Vec<ImageId>>) -> AnyView {
 
 fn thumbnail(place: usize, image: &ImageId) -> AnyView {
     let name = ["Image ", &(place + 1).to_string()].concat();
-    view! { <img src=image.address() alt=name/> }.into_any()
+    view! { <img src=base::address(&image.address()) alt=name/> }.into_any()
 }

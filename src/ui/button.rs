@@ -4,6 +4,7 @@ use super::{
     icon::{Icon, icon},
     live::click,
 };
+use crate::base;
 use leptos::{ev::MouseEvent, prelude::*};
 
 /// An icon button. Its name is its label and its tooltip.
@@ -72,7 +73,7 @@ pub(super) fn link(
     to: &'static str,
 ) -> AnyView {
     view! {
-        <a class=class href=to>
+        <a class=class href=base::address(to)>
             {glyph.map(icon)}
             {words}
         </a>

@@ -10,7 +10,7 @@ use super::{
     queue::Queue,
     words,
 };
-use crate::{browser, client::store::Chat};
+use crate::{base, browser, client::store::Chat};
 use headwater_protocol::{ErrorCode, MAX_TEXT_BYTES};
 use leptos::{ev, html, prelude::*};
 
@@ -171,7 +171,7 @@ pub(super) fn Composer() -> impl IntoView {
         <form
             class="composer"
             class:running=flag(move || page.running.get())
-            action="/api/runs/start"
+            action=base::address("/api/runs/start")
             method="post"
             on:submit=move |event| {
                 event.prevent_default();

@@ -16,7 +16,7 @@ use super::{
     words,
 };
 use crate::{
-    browser,
+    base, browser,
     client::{
         follow::Link,
         inspect::{Inspected, Wanted},
@@ -69,7 +69,7 @@ const MOMENT: &str = "#seq=";
 
 /// The address of a run's inspector.
 pub(super) fn address(run: RunId) -> String {
-    ["/runs/", &run.to_string()].concat()
+    base::address(&["/runs/", &run.to_string()].concat())
 }
 
 /// A run with all that it did.
@@ -87,9 +87,10 @@ pub(super) fn Inspector(run: RunId) -> impl IntoView {
 
     let back = text(move || {
         let id = chat.id.get();
-        id.map_or_else(|| "/".to_owned(), |id| ["/c/", &id.to_string()].concat())
+        let path = id.map_or_else(|| "/".to_owned(), |id| ["/c/", &id.to_string()].concat());
+        base::address(&path)
     });
-    let export = ["/api/runs/log?run=", &run.to_string()].concat();
+    let export = base::address(&["/api/runs/log?run=", &run.to_string()].concat());
     let plain = export.clone();
     view! {
         <main id="inspector" class="inspector" aria-label="Inspector" tabindex="-1">

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     api::{ApiError, find_run, list_conversations, list_models, load_conversation},
-    browser,
+    base, browser,
     client::store::{Chat, Chats, PAGE},
 };
 use headwater_protocol::{
@@ -30,7 +30,7 @@ pub(super) fn Layout() -> impl IntoView {
     let chats = Chats::new();
     let path = use_location().pathname;
     let layout = LayoutContext {
-        place: Memo::new(move |_| path.with(|path| Place::of(path))),
+        place: Memo::new(move |_| path.with(|path| Place::of(base::strip(path)))),
         drawer: RwSignal::new(false),
         missing: RwSignal::new(None),
         loading: RwSignal::new(false),

@@ -16,7 +16,7 @@ use super::{
     welcome::Welcome,
 };
 use crate::{
-    browser,
+    base, browser,
     client::store::{Chat, Chats},
 };
 use leptos::{ev, prelude::*};
@@ -157,7 +157,7 @@ fn Head(title: Memo<String>, form: SettingsForm) -> impl IntoView {
                 true,
                 click(move || form.open()),
             )}
-            <a class="quiet again" href="/" aria-label="Begin another chat" title="New chat">
+            <a class="quiet again" href=base::address("/") aria-label="Begin another chat" title="New chat">
                 {icon(Icon::Plus)}
             </a>
         </header>

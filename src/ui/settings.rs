@@ -1,7 +1,13 @@
-//! The settings of a chat: system prompt, sampling and effort.
+//! The settings of a chat: system prompt, sampling and effort; and how this browser gets its answers.
 
 use super::dialog::modal;
-use crate::{browser, client::store::Chat};
+use crate::{
+    browser,
+    client::{
+        choice::{TRANSPORT, Way},
+        store::Chat,
+    },
+};
 use headwater_protocol::{
     Error,
     chat::{Effort, Settings},
@@ -26,6 +32,7 @@ pub(super) struct SettingsForm {
     top_p: NodeRef<html::Input>,
     max_tokens: NodeRef<html::Input>,
     effort: NodeRef<html::Select>,
+    connection: NodeRef<html::Select>,
     /// Why the settings could not be saved.
     problem: RwSignal<Option<String>>,
 }
@@ -37,6 +44,7 @@ struct Fields {
     top_p: HtmlInputElement,
     max_tokens: HtmlInputElement,
     effort: HtmlSelectElement,
+    connection: HtmlSelectElement,
 }
 
 impl SettingsForm {
@@ -49,6 +57,7 @@ impl SettingsForm {
             top_p: NodeRef::new(),
             max_tokens: NodeRef::new(),
             effort: NodeRef::new(),
+            connection: NodeRef::new(),
             problem: RwSignal::new(None),
         }
     }
@@ -66,14 +75,16 @@ impl SettingsForm {
     }
 
     fn save(self) {
-        let Some(settings) = self.fields().map(|fields| fields.read()) else {
+        let Some(fields) = self.fields() else {
             return;
         };
+        let settings = fields.read();
         let length = settings.system.as_ref().map_or(0, String::len);
         if length > Settings::MAX_SYSTEM_BYTES {
             self.problem.set(Some(too_long(length)));
             return;
         }
+        fields.keep_connection();
         let done = move |error: Option<Error>| match error {
             Some(error) => self.problem.set(Some(error.message)),
             None => browser::close_dialog(ID),
@@ -88,6 +99,7 @@ impl SettingsForm {
             top_p: self.top_p.get_untracked()?,
             max_tokens: self.max_tokens.get_untracked()?,
             effort: self.effort.get_untracked()?,
+            connection: self.connection.get_untracked()?,
         })
     }
 }
@@ -98,9 +110,19 @@ impl Fields {
         self.system.set_value(system);
         self.effort
             .set_value(settings.effort.map_or("", Effort::word));
+        let way = browser::load(TRANSPORT).and_then(|word| Way::of(&word));
+        self.connection.set_value(way.map_or("", Way::word));
         set_number(&self.temperature, settings.temperature);
         set_number(&self.top_p, settings.top_p);
         set_number(&self.max_tokens, settings.max_tokens.map(f64::from));
+    }
+
+    /// Keeps in the browser how it gets its answers; it is no setting of the chat.
+    fn keep_connection(&self) {
+        match Way::of(&self.connection.value()) {
+            Some(way) => browser::save(TRANSPORT, way.word()),
+            None => browser::forget(TRANSPORT),
+        }
     }
 
     fn read(&self) -> Settings {
@@ -152,6 +174,14 @@ pub(super) fn SettingsDialog(form: SettingsForm) -> impl IntoView {
             <option value="high">"High"</option>
         </select>
     };
+    let connection = view! {
+        <select id="set-connection" aria-describedby="set-connection-help" node_ref=form.connection>
+            <option value="">"Automatic"</option>
+            <option value=Way::Stream.word()>"Event stream"</option>
+            <option value=Way::Socket.word()>"WebSocket"</option>
+            <option value=Way::Poll.word()>"Long polling"</option>
+        </select>
+    };
     let content = view! {
         <form method="dialog" id="unset"></form>
         <form id="set" autocomplete="off" on:submit=save>
@@ -190,6 +220,12 @@ pub(super) fn SettingsDialog(form: SettingsForm) -> impl IntoView {
                     effort.into_any(),
                 )}
             </div>
+            {field(
+                "set-connection",
+                "Connection",
+                "How answers reach this browser, in all chats. Automatic finds what works.",
+                connection.into_any(),
+            )}
             <p class="hint bad" id="set-problem" role="alert">
                 {move || form.problem.get()}
             </p>

@@ -1,6 +1,7 @@
 //! The document around the app.
 
 use super::App;
+use crate::base;
 use leptos::{nonce::use_nonce, prelude::*};
 use leptos_meta::MetaTags;
 
@@ -13,7 +14,7 @@ const TO_THE_END: &str =
 
 /// Opens the page without script if the program cannot start. It happens only once, so that a link
 /// back to this page works.
-const NO_PROGRAM: &str = r#"addEventListener("unhandledrejection",function(){var c=location.pathname.match(/^\/c\/([0-9a-f-]+)$/);if(c&&!document.documentElement.hasAttribute("data-hydrated")){try{sessionStorage.setItem("headwater.plain","1")}catch(e){}location.replace("/plain/"+c[1])}})"#;
+const NO_PROGRAM: &str = r#"addEventListener("unhandledrejection",function(){var c=location.pathname.match(/^(.*)\/c\/([0-9a-f-]+)$/);if(c&&!document.documentElement.hasAttribute("data-hydrated")){try{sessionStorage.setItem("headwater.plain","1")}catch(e){}location.replace(c[1]+"/plain/"+c[2])}})"#;
 
 /// The whole document, around [`App`].
 ///
@@ -25,13 +26,13 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
         .map(|address| {
             view! {
                 <noscript>
-                    <meta http-equiv="refresh" content=["0; url=", &address].concat()/>
+                    <meta http-equiv="refresh" content=["0; url=", &base::address(&address)].concat()/>
                 </noscript>
             }
         });
     view! {
         <!DOCTYPE html>
-        <html lang="en">
+        <html lang="en" data-base=base::current()>
             <head>
                 <meta charset="utf-8"/>
                 <meta
@@ -45,11 +46,11 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
                 <script nonce=nonce.clone()>{LOOKS}</script>
                 <script nonce=nonce.clone()>{NO_PROGRAM}</script>
                 {plain}
-                <link rel="icon" href="/favicon.svg" type="image/svg+xml"/>
-                <link rel="manifest" href="/manifest.webmanifest"/>
-                <link rel="stylesheet" id="leptos" href="/pkg/headwater.css"/>
+                <link rel="icon" href=base::address("/favicon.svg") type="image/svg+xml"/>
+                <link rel="manifest" href=base::address("/manifest.webmanifest")/>
+                <link rel="stylesheet" id="leptos" href=base::address("/pkg/headwater.css")/>
                 <AutoReload options=options.clone()/>
-                <HydrationScripts options/>
+                <HydrationScripts options root=base::current().into_owned()/>
                 <MetaTags/>
             </head>
             <body>

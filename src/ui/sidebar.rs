@@ -10,7 +10,7 @@ use super::{
     theme::ThemeSwitch,
 };
 use crate::{
-    browser,
+    base, browser,
     client::store::{Chat, Chats},
 };
 use headwater_protocol::ConversationId;
@@ -79,7 +79,7 @@ pub(super) fn Sidebar() -> impl IntoView {
     view! {
         <nav id="sidebar" class="sidebar" aria-label="Conversations">
             <div class="brand">
-                <a href="/" class="home">
+                <a href=base::address("/") class="home">
                     {mark()}
                     "Headwater"
                 </a>
@@ -92,7 +92,7 @@ pub(super) fn Sidebar() -> impl IntoView {
                 )}
             </div>
             <a
-                href="/"
+                href=base::address("/")
                 role="button"
                 class="new"
                 on:click=click(move || {
@@ -182,7 +182,7 @@ fn more(chats: Chats) -> AnyView {
     let page = text(move || {
         let end = chats.end.get();
         end.map_or_else(String::new, |end| {
-            ["/plain/conversations?after=", &end.to_string()].concat()
+            base::address(&["/plain/conversations?after=", &end.to_string()].concat())
         })
     });
     view! {
@@ -300,7 +300,7 @@ fn Link(row: StoredValue<Row>, here: Memo<bool>) -> impl IntoView {
     };
     view! {
         <a
-            href=format!("/c/{id}")
+            href=base::address(&format!("/c/{id}"))
             title=whole_title
             aria-current=move || here.get().then_some("page")
             on:click=click(move || layout.drawer.set(false))

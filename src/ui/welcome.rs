@@ -6,7 +6,7 @@ use super::{
     live::{part, text},
     picker,
 };
-use crate::client::store::Chat;
+use crate::{base, client::store::Chat};
 use headwater_protocol::Catalog;
 use leptos::prelude::*;
 
@@ -68,7 +68,7 @@ pub(super) fn Welcome() -> impl IntoView {
                 let (_, note) = model.get();
                 layout.catalog.with(|catalog| advice(catalog, note))
             })}
-            <form action="/api/runs/start" method="post">
+            <form action=base::address("/api/runs/start") method="post">
                 <ul class="examples">{examples}</ul>
             </form>
             {part(move || {

@@ -2,7 +2,8 @@
 
 use futures::{Stream, StreamExt};
 use headwater::server::{
-    connections::{self, Limits},
+    base_path::BasePath,
+    connections::{self, Limits, Tls},
     guard::Hosts,
     router,
 };
@@ -44,6 +45,8 @@ impl Api {
     pub fn new(base: &str) -> Self {
         let http = Client::builder()
             .no_proxy()
+            // Certificates of our own.
+            .danger_accept_invalid_certs(true)
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .expect("client");
@@ -199,6 +202,14 @@ pub fn parse<T: serde::de::DeserializeOwned>(
     Err((status, error))
 }
 
+/// What stands between a server and its clients.
+#[derive(Default)]
+pub struct Outside {
+    pub limits: Limits,
+    pub path: BasePath,
+    pub tls: Option<Tls>,
+}
+
 /// A server in this process, on a free port, with the scripted provider and its own folder.
 pub struct InProcess {
     pub api: Api,
@@ -220,9 +231,26 @@ impl InProcess {
         Self::built(limits, change, |builder| builder).await
     }
 
+    /// With another way from its clients to it.
+    pub async fn reached(outside: Outside) -> Self {
+        Self::whole(outside, |_| {}, |builder| builder).await
+    }
+
     /// With what only Rust can add to an engine.
     pub async fn built(
         limits: Limits,
+        change: impl FnOnce(&mut Config),
+        add: impl FnOnce(Builder) -> Builder,
+    ) -> Self {
+        let outside = Outside {
+            limits,
+            ..Outside::default()
+        };
+        Self::whole(outside, change, add).await
+    }
+
+    async fn whole(
+        outside: Outside,
         change: impl FnOnce(&mut Config),
         add: impl FnOnce(Builder) -> Builder,
     ) -> Self {
@@ -237,10 +265,26 @@ impl InProcess {
             .expect("port");
         let address = listener.local_addr().expect("address");
         let options = LeptosOptions::builder().output_name("headwater").build();
-        let routes = router(engine.clone(), metrics, options, Hosts::default());
+        let routes = router(
+            engine.clone(),
+            metrics,
+            options,
+            Hosts::default(),
+            outside.path,
+        );
         let ended = engine.shutdown.cut.clone();
-        tokio::spawn(connections::serve(listener, routes, limits, ended));
-        let api = Api::new(&format!("http://{address}"));
+        let tls = outside
+            .tls
+            .map(|tls| tls.acceptor().expect("a certificate"));
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        tokio::spawn(connections::serve(
+            listener,
+            routes,
+            outside.limits,
+            tls,
+            ended,
+        ));
+        let api = Api::new(&format!("{scheme}://{address}"));
         Self {
             api,
             engine,

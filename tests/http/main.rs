@@ -16,6 +16,7 @@ macro_rules! fixture {
 mod aimock;
 mod asking;
 mod bad_input;
+mod base_path;
 mod bounds;
 mod cells;
 mod chains;
@@ -45,6 +46,7 @@ mod settings;
 mod socket;
 mod streams;
 mod terminal;
+mod tls;
 mod tools;
 mod upstream;
 mod vendors;

@@ -1,6 +1,6 @@
 //! The WebSocket: the same frames as the event stream, and commands.
 
-mod client;
+pub mod client;
 mod limits;
 
 use crate::harness::{Api, InProcess};

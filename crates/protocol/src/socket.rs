@@ -154,6 +154,22 @@ pub enum Format {
     Entries,
 }
 
+impl Format {
+    /// The word for it in an address or a message.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Entries => "entries",
+        }
+    }
+
+    /// The format with this word.
+    pub fn of(word: &str) -> Option<Self> {
+        let mut all = [Self::Events, Self::Entries].into_iter();
+        all.find(|format| format.word() == word)
+    }
+}
+
 /// What the server sends.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]

@@ -38,9 +38,9 @@ pub(crate) struct Channel {
 }
 
 impl Channel {
-    /// Joins the channel and calls with each message. `None` where the browser has no channels.
-    pub(crate) fn open(hear: impl Fn(&str) + 'static) -> Option<Self> {
-        let channel = BroadcastChannel::new("headwater").ok()?;
+    /// Joins the channel of this name and calls with each message. `None` where the browser has no channels.
+    pub(crate) fn open(name: &str, hear: impl Fn(&str) + 'static) -> Option<Self> {
+        let channel = BroadcastChannel::new(name).ok()?;
         let listener = Listener::new(&channel, "message", move |event| {
             let message = event.dyn_ref::<MessageEvent>();
             if let Some(text) = message.and_then(|message| message.data().as_string()) {

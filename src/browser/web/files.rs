@@ -1,5 +1,6 @@
 //! Images that the person chooses, pastes or drops, and their way to the server.
 
+use crate::base;
 use gloo_net::http::Request;
 use headwater_protocol::{Error, ErrorCode, IMAGES, ImageId, MAX_IMAGE_BYTES};
 use wasm_bindgen::JsCast;
@@ -75,7 +76,10 @@ pub(crate) async fn upload(file: File) -> Result<ImageId, Error> {
 }
 
 async fn post(file: File) -> Result<Result<ImageId, Error>, gloo_net::Error> {
-    let response = Request::post(IMAGES).body(file)?.send().await?;
+    let response = Request::post(&base::address(IMAGES))
+        .body(file)?
+        .send()
+        .await?;
     Ok(match response.ok() {
         true => Ok(response.json().await?),
         false => Err(response.json().await?),

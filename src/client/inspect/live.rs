@@ -11,7 +11,7 @@ use crate::{
     },
 };
 use futures_channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
-use headwater_protocol::{ErrorCode, Event, Seq, chat::Applied};
+use headwater_protocol::{ErrorCode, Event, Seq, chat::Applied, socket::Format};
 use leptos::prelude::*;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -97,7 +97,7 @@ impl Driver {
             inspected,
             inbox,
             machine: Follow::new(inspected.untracked(|record| record.len()), high ^ low),
-            connection: Connection::new(inspected.run, api::run_entries_url, hear),
+            connection: Connection::new(inspected.run, Format::Entries, hear),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The sidebar's list of conversations.
 
-use super::news::News;
+use super::news::{CHANNEL, News};
 use crate::{
     api::{self, ApiError},
     browser::{self, Channel, Listener},
@@ -73,7 +73,7 @@ impl Chats {
             live: StoredValue::new(None),
         };
         chats.live.set_value(Some(Live {
-            channel: Channel::open(move |message| {
+            channel: Channel::open(CHANNEL, move |message| {
                 if let Some((news, id)) = News::decode(message) {
                     if news == News::Deleted {
                         chats.leave_out(id);

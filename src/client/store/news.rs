@@ -2,6 +2,9 @@
 
 use headwater_protocol::ConversationId;
 
+/// The channel that they go through.
+pub(super) const CHANNEL: &str = "headwater";
+
 /// What happened to a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum News {

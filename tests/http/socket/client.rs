@@ -69,7 +69,8 @@ impl Client {
 
     async fn try_connect(api: &Api) -> Result<Self, tokio_tungstenite::tungstenite::Error> {
         let address = api.base.trim_start_matches("http://");
-        let socket = TcpStream::connect(address).await?;
+        let host = address.split('/').next().unwrap_or(address);
+        let socket = TcpStream::connect(host).await?;
         let (socket, _) = client_async(format!("ws://{address}/api/ws"), socket).await?;
         Ok(Self {
             socket,

@@ -20,6 +20,7 @@ use futures_channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use headwater_protocol::{
     ErrorCode, Event, RunId, Seq,
     chat::{Answer, Applied},
+    socket::Format,
 };
 use leptos::prelude::*;
 use std::rc::Rc;
@@ -133,7 +134,7 @@ impl Driver {
             view,
             run,
             machine: Follow::new(view.with_body(Body::cursor), high ^ low),
-            connection: Connection::new(run, api::run_events_url, inbox.hear()),
+            connection: Connection::new(run, Format::Events, inbox.hear()),
             drawing: Drawing::new(view, inbox.clone()),
             inbox,
             absence: Absence::default(),

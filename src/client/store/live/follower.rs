@@ -5,7 +5,11 @@ use crate::{
     browser::{self, Channel, Listener},
     client::{
         follow::{Input, Link},
-        store::{Chat, MessageView, news::News},
+        store::{
+            Chat, MessageView,
+            news::{CHANNEL, News},
+        },
+        transport,
     },
 };
 use headwater_protocol::{ConversationId, RunId, Status, UnixMs, chat::Answer};
@@ -54,6 +58,7 @@ impl Live {
 
 /// Listens to the page and to the other tabs for as long as the chat lives.
 pub(in crate::client::store) fn listen(chat: Chat) {
+    transport::join();
     let on = move |kind: &'static str, input: Input| {
         Listener::new(&window(), kind, move |_| {
             let item = Item::Input(input.clone());
@@ -68,7 +73,7 @@ pub(in crate::client::store) fn listen(chat: Chat) {
         on("online", Input::Online),
         on("offline", Input::Offline),
     ];
-    let channel = Channel::open(move |message| {
+    let channel = Channel::open(CHANNEL, move |message| {
         if let Some((news, id)) = News::decode(message) {
             heard(chat, news, id);
         }

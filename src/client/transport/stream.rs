@@ -1,29 +1,35 @@
-//! The owner of a browser's `EventSource`.
+//! Server-sent events, by the browser's `EventSource`.
 //!
 //! The browser would reconnect by itself, but with its own pauses, without a watchdog, and not at
-//! all after an answer that is no stream. So the first error ends a source; when and where the next
-//! one begins is decided in [`super::follow`].
+//! all after an answer that is no stream. So the first error ends a stream; when and how the next
+//! one begins is decided elsewhere.
 
-use super::follow::Input;
+use super::{Hear, Open, Transport};
+use crate::{
+    api,
+    client::{follow::Input, relay::Wanted},
+};
 use gloo_events::EventListener;
 use wasm_bindgen::JsCast;
 use web_sys::{Event, EventSource, MessageEvent};
 
-/// An open stream. Dropping it closes the stream.
-pub(super) struct Source {
-    stream: EventSource,
+/// Event streams.
+pub(super) struct Streams;
+
+/// An open stream and what listens to it.
+struct Stream {
+    source: EventSource,
     _listeners: [EventListener; 3],
 }
 
-impl Source {
-    /// Opens `url` and says [`Input::Opened`], [`Input::Frame`] and [`Input::Broken`]. `None` where
-    /// the browser refuses the address outright.
-    pub(super) fn open(url: &str, hear: impl Fn(Input) + Clone + 'static) -> Option<Self> {
-        let stream = EventSource::new(url).ok()?;
+impl Transport for Streams {
+    fn open(&self, wanted: &Wanted, hear: Hear) -> Option<Open> {
+        let address = api::run_events_url(wanted.run, wanted.after, wanted.format);
+        let source = EventSource::new(&address).ok()?;
         let on = |kind: &'static str, read: fn(&Event) -> Option<Input>| {
             let hear = hear.clone();
-            EventListener::new(&stream, kind, move |event| {
-                read(event).into_iter().for_each(&hear);
+            EventListener::new(&source, kind, move |event| {
+                read(event).into_iter().for_each(|input| hear(input));
             })
         };
         let listeners = [
@@ -31,16 +37,16 @@ impl Source {
             on("message", frame),
             on("error", broken),
         ];
-        Some(Self {
-            stream,
+        Some(Box::new(Stream {
+            source,
             _listeners: listeners,
-        })
+        }))
     }
 }
 
-impl Drop for Source {
+impl Drop for Stream {
     fn drop(&mut self) {
-        self.stream.close();
+        self.source.close();
     }
 }
 
