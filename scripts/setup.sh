@@ -6,7 +6,7 @@
 #   scripts/setup.sh dev     the same, and what `make dev` needs: cargo-leptos and wasm-bindgen
 #   scripts/setup.sh test    what `make test` needs beyond `build`: rustfmt, clippy, Node.js, a
 #                            Chromium, Playwright, the programs of others that the tests talk to,
-#                            and, where they can be had, valgrind and gungraun-runner
+#                            and, where they can be had, nginx, valgrind and gungraun-runner
 #   scripts/setup.sh bench   what `make bench` needs beyond `build`: the peers that it measures
 #   scripts/setup.sh env     print the `export` lines that put these tools on PATH
 #
@@ -573,6 +573,38 @@ gungraun_from_crates() {
     from_crates "gungraun-runner-$GUNGRAUN" gungraun-runner --version "=$GUNGRAUN" --locked
 }
 
+# A real proxy, which the tests put before the server. Debian's package would start it as a service, so it is unpacked
+# and not installed: that takes neither root nor a port.
+TEST_NGINX=$TOOLS/nginx
+
+# Prints where an nginx is; nothing if there is none.
+find_test_nginx() {
+    local path
+    for path in "$(command -v nginx || true)" "$SYSTEM/sbin/nginx" "$TEST_NGINX/usr/sbin/nginx"; do
+        if [[ -n $path && -x $path ]]; then
+            echo "$path"
+            return 0
+        fi
+    done
+}
+
+install_test_nginx() {
+    [[ -z $(find_test_nginx) ]] || return 0
+    try_ways "nginx" nginx_from_debian ||
+        say "nginx could not be had, so the server is not tested behind it; all other tests go on."
+}
+
+nginx_from_debian() {
+    have apt-get && have dpkg-deb || return 2
+    local work=$PARTIAL/nginx
+    rm -rf "$work" "$TEST_NGINX"
+    mkdir -p "$work"
+    (cd "$work" && apt-get download --quiet nginx </dev/null >&2 && dpkg-deb -x nginx_*.deb root) || return 1
+    # It needs libraries that most machines have.
+    "$work/root/usr/sbin/nginx" -v 2>/dev/null || return 1
+    mv "$work/root" "$TEST_NGINX"
+}
+
 # ---- Commands ------------------------------------------------------------------------------------
 
 # The tools' folders, first come first; what is not there yet does no harm.
@@ -656,6 +688,7 @@ setup() {
     test)
         install_lints
         install_instruction_counter
+        install_test_nginx
         need_node
         install_end2end
         install_test_python
@@ -675,6 +708,9 @@ print_env() {
     if [[ -x $TEST_PYTHON/bin/python ]]; then
         printf 'export HEADWATER_TEST_PYTHON=%q\n' "$TEST_PYTHON/bin/python"
     fi
+    local nginx
+    nginx=$(find_test_nginx)
+    [[ -z $nginx ]] || printf 'export HEADWATER_TEST_NGINX=%q\n' "$nginx"
     printf 'export HEADWATER_BENCH_PEERS=%q\n' "$BENCH_PEERS"
     if [[ -z ${PLAYWRIGHT_CHROMIUM:-} && -x $SYSTEM/bin/chromium ]]; then
         printf 'export PLAYWRIGHT_CHROMIUM=%q\n' "$SYSTEM/bin/chromium"

@@ -58,8 +58,21 @@ enum Command {
         /// Identifier of the run, as in its event stream and in the receipt of the answer
         run: RunId,
     },
-    /// Check the model file, the data folder, the address and the providers
-    Doctor,
+    /// Check the model file, the data folder, the address and the providers; or the way to a server
+    Doctor {
+        /// Address of a server, as a browser opens it: measures what proxies on the way do to streams
+        url: Option<String>,
+        /// Look for proxies that cut silent and long streams, for so many seconds [default: 75]
+        #[arg(
+            long,
+            requires = "url",
+            value_name = "SECONDS",
+            num_args = 0..=1,
+            require_equals = true,
+            default_missing_value = "75"
+        )]
+        cuts: Option<u32>,
+    },
 }
 
 /// Runs the program to its end. A failure is one sentence on standard error.
@@ -88,6 +101,10 @@ async fn command(config: Config, command: Command) -> Result<(), Error> {
         } => ask::ask(config, text.join(" "), with, image, trace).await,
         Command::Replay { run, speed, events } => replay::replay(&config, run, speed, events).await,
         Command::Inspect { run } => inspect::inspect(&config, run).await,
-        Command::Doctor => doctor::doctor(config).await,
+        Command::Doctor {
+            url: Some(url),
+            cuts,
+        } => doctor::check(&url, cuts).await,
+        Command::Doctor { url: None, .. } => doctor::doctor(config).await,
     }
 }

@@ -6,7 +6,7 @@
 //! - [`forms`], [`status`]: what commands are sent as, and how failures are answered.
 //! - [`pages`], [`plain`], `document`: pages with script, pages without, and what those are made of.
 //! - [`streams`], [`socket`]: runs as event streams, as polls, and many of them on one WebSocket.
-//! - [`images`], [`metrics`], [`export`]: the other addresses.
+//! - [`probe`]: the connection doctor. [`images`], [`metrics`], [`export`]: the other addresses.
 //! - [`config`]: how all of it is set. [`demo`]: a chain that comes with the built-in script.
 
 pub mod base_path;
@@ -22,6 +22,7 @@ pub mod metrics;
 pub mod pages;
 pub mod plain;
 pub(crate) mod policy;
+pub mod probe;
 pub mod router;
 pub mod socket;
 pub mod state;

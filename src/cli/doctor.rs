@@ -1,4 +1,6 @@
-//! `headwater doctor`: checks the installation and prints one line per check.
+//! `headwater doctor`: checks the installation and prints one line per check; with an address, the way to a server.
+
+mod connection;
 
 use super::logging;
 use crate::server::config::Config;
@@ -9,6 +11,8 @@ use headwater_engine::{
     registry::Registry,
 };
 use headwater_protocol::{Error, ErrorCode};
+
+pub(super) use connection::check;
 
 pub(super) async fn doctor(config: Config) -> Result<(), Error> {
     logging::init(config.log_format, "error");
@@ -68,6 +72,11 @@ pub(super) async fn doctor(config: Config) -> Result<(), Error> {
         }
         Err(why) => say(false, why.message),
     }
+    verdict(bad)
+}
+
+/// The end of a check.
+fn verdict(bad: u32) -> Result<(), Error> {
     match bad {
         0 => Ok(()),
         1 => Err(Error::new(ErrorCode::InvalidRequest, "One thing is wrong.")),

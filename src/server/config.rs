@@ -128,6 +128,12 @@ pub struct Flags {
         value_name = "SECONDS"
     )]
     pub stream_lifetime: Option<f64>,
+    /// Bytes to whose multiples every frame of a stream is lengthened, against guesses from lengths [default: 0]
+    #[arg(long, global = true, env = "HEADWATER_PADDING", value_name = "BYTES")]
+    pub padding: Option<usize>,
+    /// Shortest pause between two deliveries to a reader, in seconds [default: 0]
+    #[arg(long, global = true, env = "HEADWATER_BATCH", value_name = "SECONDS")]
+    pub batch: Option<f64>,
     /// Format of the log on standard error [default: text]
     #[arg(
         long,
@@ -188,6 +194,8 @@ struct File {
     connect: Option<f64>,
     ping: Option<f64>,
     stream_lifetime: Option<f64>,
+    padding: Option<usize>,
+    batch: Option<f64>,
     data_limit: Option<u64>,
     durability: Option<Durability>,
     log_format: Option<LogFormat>,
@@ -332,6 +340,16 @@ impl Config {
                     usual.delivery.lifetime,
                 )?
                 .max(Duration::from_millis(200)),
+                padding: match flags.padding.or(file.padding).unwrap_or_default() {
+                    bytes if bytes <= MAX_PADDING => bytes,
+                    bytes => {
+                        return Err(wrong(format!(
+                            "“padding” must be at most {MAX_PADDING} bytes, not {bytes}."
+                        )));
+                    }
+                },
+                batch: time("batch", flags.batch, file.batch, Duration::ZERO)?
+                    .min(Duration::from_secs(2)),
             },
             ..usual
         };
@@ -389,6 +407,9 @@ fn own_names(allow_hosts: &[String], bound: IpAddr) -> Vec<String> {
     names.extend((!bound.is_unspecified() && !bound.is_loopback()).then(|| bound.to_string()));
     names
 }
+
+/// The most padding, in bytes: more would hide nothing further.
+const MAX_PADDING: usize = 4_096;
 
 fn on_break(word: &str) -> Result<OnBreak, Error> {
     match word {

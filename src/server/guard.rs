@@ -144,7 +144,9 @@ fn follows_a_link<'a>(request: &Request, fetch: impl Fn(&str) -> Option<&'a str>
     matches!(*request.method(), Method::GET | Method::HEAD)
         && fetch("sec-fetch-mode") == Some("navigate")
         && fetch("sec-fetch-dest") == Some("document")
-        && (path == "/" || path.starts_with("/c/") || path.starts_with("/plain/"))
+        && (matches!(path, "/" | "/doctor")
+            || path.starts_with("/c/")
+            || path.starts_with("/plain/"))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::{
     base_path::{self, BasePath},
     export, forms,
     guard::{self, Hosts},
-    images, metrics, pages, plain, policy, socket,
+    images, metrics, pages, plain, policy, probe, socket,
     state::AppState,
     status, streams, trace,
 };
@@ -66,6 +66,9 @@ pub fn router(
             .route(wire::PATH, any(socket::connect))
             .route(streams::EVENTS, post(streams::post))
             .route(streams::POLL, get(streams::poll))
+            .route(probe::PAGE, get(probe::page))
+            .route(probe::STREAM, get(probe::stream))
+            .route(probe::DIAGNOSIS, post(probe::diagnosis))
             .route(IMAGES, post(images::upload))
             .route("/api/images/{id}", get(images::show))
             .leptos_routes_with_context(&state, routes, context, shell)

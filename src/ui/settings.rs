@@ -2,7 +2,7 @@
 
 use super::dialog::modal;
 use crate::{
-    browser,
+    base, browser,
     client::{
         choice::{TRANSPORT, Way},
         store::Chat,
@@ -226,6 +226,9 @@ pub(super) fn SettingsDialog(form: SettingsForm) -> impl IntoView {
                 "How answers reach this browser, in all chats. Automatic finds what works.",
                 connection.into_any(),
             )}
+            <p class="hint">
+                <a href=base::address("/doctor") rel="external">"Check the connection"</a>
+            </p>
             <p class="hint bad" id="set-problem" role="alert">
                 {move || form.problem.get()}
             </p>

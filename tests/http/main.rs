@@ -36,6 +36,7 @@ mod log;
 mod matrix;
 mod methods;
 mod mocks;
+mod nginx;
 mod operations;
 mod pages;
 mod positions;

@@ -256,6 +256,38 @@ async fn a_reader_that_does_not_read_slows_nobody_down() {
     assert_eq!(slow, fast);
 }
 
+#[tokio::test]
+async fn padding_and_batches_hide_the_lengths_of_tokens_and_change_nothing_else() {
+    let server = InProcess::with(|config| {
+        config.delivery.padding = 128;
+        config.delivery.batch = Duration::from_millis(200);
+    })
+    .await;
+    let started = server.api.start("markdown", "Go").await;
+    let address = format!("/api/runs/events?run={}", started.run);
+    let mut pieces = Vec::new();
+    let mut body = server.api.get(&address).await.bytes_stream();
+    while let Some(piece) = body.next().await {
+        pieces.push(String::from_utf8(piece.expect("a body").to_vec()).expect("UTF-8"));
+    }
+    let whole = pieces.concat();
+    for frame in whole.split_inclusive("\n\n") {
+        assert_eq!(frame.len() % 128, 0, "{frame:?}");
+    }
+    let mut answer = Answer::default();
+    for part in headwater_engine::log::frame::parts(whole.as_bytes()) {
+        let event: Event = serde_json::from_str(part.data).expect("an event");
+        assert_ne!(answer.apply(part.id.unwrap_or(0), &event), Applied::Gap);
+    }
+    assert_eq!(answer, server.api.fold(started.run).await);
+    let frames = whole.matches("\n\n").count();
+    assert!(
+        pieces.len() * 3 < frames,
+        "{} pieces of {frames} frames",
+        pieces.len()
+    );
+}
+
 /// A tab that is behind may stop an answer that others have read further.
 #[tokio::test]
 async fn a_stop_takes_back_nothing_that_was_there_for_a_second() {

@@ -126,6 +126,15 @@ const APP: Order = &[
         &["server::policy", "server::status", "server::timing"],
     ),
     (
+        "server::probe",
+        &[
+            "base",
+            "server::document",
+            "server::policy",
+            "server::status",
+        ],
+    ),
+    (
         "server::socket",
         &["server::connections", "server::status", "server::streams"],
     ),
@@ -174,6 +183,7 @@ const APP: Order = &[
     (
         "ui::settings",
         &[
+            "base",
             "browser",
             "client::choice",
             "client::store",
@@ -216,6 +226,7 @@ const APP: Order = &[
             "server::pages",
             "server::plain",
             "server::policy",
+            "server::probe",
             "server::socket",
             "server::state",
             "server::status",
@@ -314,7 +325,7 @@ const APP: Order = &[
             "ui::words",
         ],
     ),
-    ("cli::doctor", &["cli", "server::config"]),
+    ("cli::doctor", &["cli", "server::config", "server::probe"]),
     ("cli::inspect", &["cli", "server::config"]),
     ("cli::printed", &["cli"]),
     ("cli::replay", &["cli", "server::config"]),

@@ -82,6 +82,41 @@ fn without_valgrind_one_sentence_says_what_is_not_checked_and_the_set_up_goes_on
     }
 }
 
+/// Installed, it would start a server on a port that may be somebody's.
+#[test]
+fn nginx_is_unpacked_and_not_installed() {
+    let unpack = "mkdir -p $3/usr/sbin && cp $(dirname $0)/cc $3/usr/sbin/nginx";
+    let machine = with_debian(machine(), false)
+        .program(
+            "apt-get",
+            "case $1 in download) : >nginx_1_amd64.deb;; esac",
+        )
+        .program("dpkg-deb", unpack);
+    let ran = machine.run("test");
+    assert!(
+        ran.calls.contains("apt-get download --quiet nginx"),
+        "{}",
+        ran.calls
+    );
+    assert!(!ran.calls.contains("install nginx"), "{}", ran.calls);
+    assert!(
+        machine.env().contains("HEADWATER_TEST_NGINX="),
+        "{}\n{}",
+        machine.env(),
+        ran.said
+    );
+    let again = machine.run("test").calls[ran.calls.len()..].to_owned();
+    assert!(!again.contains("apt-get download"), "{again}");
+    let without = self::machine().run("test");
+    assert_eq!(
+        without.said.matches("nginx could not be had").count(),
+        1,
+        "{}",
+        without.said
+    );
+    assert_last_sentence(&without, &["Node.js"]);
+}
+
 #[test]
 fn without_the_runner_one_sentence_says_what_is_not_checked_and_the_set_up_goes_on() {
     let machine = machine()

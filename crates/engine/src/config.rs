@@ -90,14 +90,23 @@ pub struct Delivery {
     /// The longest time that one connection lasts. The reader then resumes, so that resuming is
     /// exercised every day.
     pub lifetime: Duration,
+    /// Each frame is as long as a multiple of this many bytes, by spaces behind its JSON; 0 for none. Whoever sees
+    /// the lengths of encrypted packets can guess the words of an answer from them
+    /// ([Weiss et al., 2024](https://www.usenix.org/conference/usenixsecurity24/presentation/weiss)).
+    pub padding: usize,
+    /// The shortest pause between two deliveries to one reader. What comes meanwhile comes together, which hides the
+    /// lengths of single tokens as well. The first one never waits.
+    pub batch: Duration,
 }
 
 impl Default for Delivery {
-    /// A ping every five seconds, half an hour for a connection.
+    /// A ping every five seconds, half an hour for a connection, neither padding nor pauses.
     fn default() -> Self {
         Self {
             ping: Duration::from_secs(5),
             lifetime: Duration::from_secs(1800),
+            padding: 0,
+            batch: Duration::ZERO,
         }
     }
 }

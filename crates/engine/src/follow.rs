@@ -178,7 +178,7 @@ impl Engine {
         let converter = Converter::new(run, &asked, filter, &source, after).await;
         let view = View::LangChain(Box::new(converter));
         let ready = VecDeque::from([hello(self, &view)]);
-        let mut reader = Reader::new(source, after.after, ready, Notices::of(self));
+        let mut reader = Reader::new(self, source, after.after, ready);
         reader.view = view;
         Ok(frames(reader))
     }
@@ -201,7 +201,7 @@ impl Engine {
             refuse_beyond(&source, after)?;
         }
         let ready = VecDeque::from([hello(self, &View::All)]);
-        let mut reader = Reader::new(source, after, ready, Notices::of(self));
+        let mut reader = Reader::new(self, source, after, ready);
         if let Some(answer) = led_back {
             reader.begin_with(answer);
         }
@@ -221,7 +221,16 @@ fn frames(reader: Reader) -> EventStream<impl Stream<Item = Bytes> + Send + use<
     EventStream {
         timing: reader.source.timing(),
         frames: stream::unfold(reader, |mut reader| async move {
-            let bytes = reader.next().await?;
+            let mut bytes = reader.next().await?;
+            if !reader.batch.is_zero() && !reader.ready.is_empty() {
+                // What belongs together is one piece on the network, too.
+                let mut all = BytesMut::from(bytes);
+                reader.ready.drain(..).for_each(|more| all.put(more));
+                bytes = all.freeze();
+            }
+            if reader.padding > 0 {
+                bytes = frame::padded(&bytes, reader.padding);
+            }
             Some((bytes, reader))
         }),
     }
@@ -377,11 +386,20 @@ struct Reader {
     /// Whether nothing comes after what is ready.
     last: bool,
     view: View,
+    /// See [`crate::config::Delivery`].
+    padding: usize,
+    batch: Duration,
+    /// When the log may be read again.
+    rested: Option<Instant>,
 }
 
 impl Reader {
-    fn new(source: Source, cursor: Seq, ready: VecDeque<Bytes>, notices: Notices) -> Self {
+    fn new(engine: &Engine, source: Source, cursor: Seq, ready: VecDeque<Bytes>) -> Self {
+        let notices = Notices::of(engine);
         Self {
+            padding: engine.delivery.padding,
+            batch: engine.delivery.batch,
+            rested: None,
             watch: source.watch(),
             source,
             cursor,
@@ -406,6 +424,9 @@ impl Reader {
             if self.last {
                 return None;
             }
+            if let Some(until) = self.rested.take() {
+                sleep_until(until).await;
+            }
             if let Some(watch) = &mut self.watch {
                 // What is committed from here on wakes the wait below.
                 watch.borrow_and_update();
@@ -413,6 +434,8 @@ impl Reader {
             let before = self.cursor;
             self.cursor = self.view.read(&self.source, before, &mut self.ready);
             if !self.ready.is_empty() {
+                let rests = !self.batch.is_zero();
+                self.rested = rests.then(|| Instant::now() + self.batch);
                 continue;
             }
             if self.cursor > before {

@@ -18,7 +18,8 @@ async fn a_reader_is_quiet_when_nothing_more_is_heard_of_the_disk() {
     let mut notices = Notices::of(&app);
     // Its other end is gone, as when the log is not written any more.
     notices.trouble = watch::channel(None).1;
-    let mut reader = Reader::new(source, 0, VecDeque::new(), notices);
+    let mut reader = Reader::new(&app, source, 0, VecDeque::new());
+    reader.notices = Box::pin(notices.next());
     let mut heard = 0;
     let quiet = Duration::from_millis(300);
     while let Ok(Some(_)) = tokio::time::timeout(quiet, reader.next()).await {

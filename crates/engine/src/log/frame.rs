@@ -159,6 +159,31 @@ fn put_id(seq: Seq, out: &mut BytesMut) {
     let _ = writeln!(out.writer(), "id:{seq}");
 }
 
+/// The same frames, each as long as a multiple of `to` bytes, which is not 0. Spaces behind JSON mean nothing.
+pub(crate) fn padded(frames: &[u8], to: usize) -> Bytes {
+    let mut out = BytesMut::with_capacity(frames.len() + to);
+    // A frame ends with an empty line.
+    let mut begun = 0;
+    for line in frames.split_inclusive(|byte| *byte == b'\n') {
+        let Some(data) = line
+            .strip_suffix(b"\n")
+            .filter(|line| line.starts_with(b"data:"))
+        else {
+            out.put_slice(line);
+            if line == b"\n" {
+                begun = out.len();
+            }
+            continue;
+        };
+        out.put_slice(data);
+        // Both ends of lines belong to the frame.
+        let length = out.len() - begun + 2;
+        out.put_bytes(b' ', length.next_multiple_of(to) - length);
+        out.put_u8(b'\n');
+    }
+    out.freeze()
+}
+
 /// A frame taken apart, for transports that have frames of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part<'a> {
@@ -225,6 +250,35 @@ mod tests {
         let read = parts(&out).map(|part| (part.id, serde_json::from_str(part.data).ok()));
         let expected = all.map(|(seq, event)| (seq, Some(event)));
         assert_eq!(read.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn padded_frames_have_lengths_of_one_kind_and_say_the_same() {
+        let mut out = BytesMut::new();
+        let lengths = [0, 1, 2, 3, 50, 51, 52, 53, 54, 200, 1_000];
+        for (seq, length) in (1..).zip(lengths) {
+            let text = "ü".repeat(length);
+            let delta = Event::Delta {
+                span: 1,
+                block: 1,
+                text,
+                from: None,
+            };
+            encode(Some(seq), &delta, &mut out);
+            encode(None, &Event::Ping { notice: None }, &mut out);
+        }
+        let read = |bytes: &[u8]| -> Vec<(Option<Seq>, Event)> {
+            let event = |part: Part<'_>| (part.id, serde_json::from_str(part.data).expect("JSON"));
+            parts(bytes).map(event).collect()
+        };
+        for to in [1, 64, 128, 256] {
+            let padded = padded(&out, to);
+            let text = std::str::from_utf8(&padded).expect("UTF-8");
+            for frame in text.split_inclusive("\n\n") {
+                assert_eq!(frame.len() % to, 0, "{to}: {frame:?}");
+            }
+            assert_eq!(read(&padded), read(&out), "{to}");
+        }
     }
 
     #[test]
