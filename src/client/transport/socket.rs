@@ -11,12 +11,12 @@ use crate::{
 use futures_channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures_core::Stream;
 use futures_sink::Sink;
-use gloo_net::websocket::{Message, futures::WebSocket};
+use gloo_net::websocket::{Message, State, futures::WebSocket};
 use headwater_protocol::{UnixMs, socket as wire};
 use leptos::prelude::window;
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     future::poll_fn,
     pin::Pin,
     rc::{Rc, Weak},
@@ -111,8 +111,8 @@ fn connect() -> Option<Rc<Socket>> {
 
 /// What the task of a connection does next.
 enum Next {
-    Opened,
     Say(String),
+    Send,
     Heard(Message),
     Broken,
     /// No stream is left.
@@ -126,6 +126,8 @@ async fn serve(
     socket: Weak<Socket>,
 ) {
     let mut opened = false;
+    // Taken while the connection is being made as well, so that one that nobody needs any more is given up.
+    let mut unsent = VecDeque::new();
     loop {
         let next = poll_fn(|cx| {
             match Pin::new(&mut connection).poll_next(cx) {
@@ -133,45 +135,36 @@ async fn serve(
                 Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(Next::Broken),
                 Poll::Pending => {}
             }
-            match Pin::new(&mut connection).poll_ready(cx) {
-                Poll::Ready(Ok(())) if !opened => return Poll::Ready(Next::Opened),
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(_)) => return Poll::Ready(Next::Broken),
-                Poll::Pending => return Poll::Pending,
-            }
             match Pin::new(&mut outbox).poll_next(cx) {
-                Poll::Ready(Some(text)) => Poll::Ready(Next::Say(text)),
-                Poll::Ready(None) => Poll::Ready(Next::Over),
-                Poll::Pending => Poll::Pending,
+                Poll::Ready(Some(text)) => return Poll::Ready(Next::Say(text)),
+                Poll::Ready(None) => return Poll::Ready(Next::Over),
+                Poll::Pending if unsent.is_empty() => return Poll::Pending,
+                Poll::Pending => {}
             }
+            // Its errors come as messages.
+            Pin::new(&mut connection).poll_ready(cx).map(|_| Next::Send)
         })
         .await;
-        let sent = match next {
-            Next::Opened => {
-                opened = true;
-                if let Some(socket) = socket.upgrade() {
-                    socket.tell_all(&Input::Opened);
+        match next {
+            Next::Say(text) => unsent.push_back(text),
+            Next::Send => {
+                opened |= matches!(connection.state(), State::Open);
+                for text in unsent.drain(..) {
+                    let _ = Pin::new(&mut connection).start_send(Message::Text(text));
                 }
-                continue;
             }
-            Next::Say(text) => Pin::new(&mut connection).start_send(Message::Text(text)),
             Next::Heard(message) => {
                 if let (Some(socket), Message::Text(text)) = (socket.upgrade(), message) {
                     socket.hear(&text);
                 }
-                continue;
             }
             Next::Over => return,
             Next::Broken => {
                 if let Some(socket) = socket.upgrade() {
-                    socket.outbox.close_channel();
-                    socket.tell_all(&Input::Broken { gave_up: !opened });
+                    socket.break_all(!opened);
                 }
                 return;
             }
-        };
-        if sent.is_err() {
-            return;
         }
     }
 }
@@ -181,9 +174,11 @@ impl Socket {
         let _ = self.outbox.unbounded_send(text);
     }
 
-    fn tell_all(&self, input: &Input) {
-        let all: Vec<Hear> = self.streams.borrow().values().cloned().collect();
-        all.iter().for_each(|hear| hear(input.clone()));
+    fn break_all(&self, gave_up: bool) {
+        self.outbox.close_channel();
+        let all = self.streams.take();
+        all.values()
+            .for_each(|hear| hear(Input::Broken { gave_up }));
     }
 
     fn hear(&self, text: &str) {
@@ -199,12 +194,13 @@ impl Socket {
             false => self.streams.borrow().get(&name).cloned(),
         };
         let Some(hear) = hear else { return };
-        if let Some(frame) = frame_of(&message) {
-            hear(frame);
-        } else if message.ended || message.error.is_some() {
-            hear(Input::Broken {
-                gave_up: message.error.is_some(),
-            });
-        }
+        // A stream is open when the server says so: the connection may be older, and the run gone.
+        let input = frame_of(&message).unwrap_or(match (&message.error, message.ended) {
+            (None, false) => Input::Opened,
+            (error, _) => Input::Broken {
+                gave_up: error.is_some(),
+            },
+        });
+        hear(input);
     }
 }
