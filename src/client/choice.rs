@@ -4,6 +4,7 @@
 //! refuse it; then it is a WebSocket, and where that is not let through, long polls. A way that failed is tried
 //! again after a while, when a stream is opened anyway.
 
+use super::follow::Input;
 use headwater_protocol::UnixMs;
 
 /// A way in which the events of a run can come.
@@ -42,6 +43,10 @@ pub const TRANSPORT: &str = "transport";
 /// allow six connections to a host, and commands need some of them.
 pub const MOST_STREAMS: usize = 2;
 
+/// How many event streams leave no connection for more: further ones are polled where there is no WebSocket, so
+/// that pages and commands still reach the server.
+const FULL_STREAMS: usize = 4;
+
 /// After how many failures without a success a way is left alone. One may be chance.
 const STRIKES: u32 = 2;
 
@@ -52,12 +57,12 @@ const FIRST_PAUSE_MS: u64 = 60_000;
 const LAST_PAUSE_MS: u64 = 600_000;
 
 /// What is known of the ways from this browser to the server.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Choice {
     records: [Record; 3],
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Record {
     strikes: u32,
     pause: u64,
@@ -68,16 +73,46 @@ impl Choice {
     /// The way for the next stream. `streams` is how many event streams are open; `shared` is whether they share
     /// a connection, as over HTTP/2.
     pub fn pick(&self, now: UnixMs, streams: usize, shared: bool) -> Way {
-        let order = match !shared && streams >= MOST_STREAMS {
-            true => [Way::Socket, Way::Stream, Way::Poll],
-            false => Way::ALL,
+        let order = match streams {
+            _ if shared => Way::ALL,
+            FULL_STREAMS.. => [Way::Socket, Way::Poll, Way::Stream],
+            MOST_STREAMS.. => [Way::Socket, Way::Stream, Way::Poll],
+            _ => Way::ALL,
         };
-        let open = |way: &Way| self.records[*way as usize].blocked_until <= now;
+        let open = |way: &Way| {
+            let until = self.records[*way as usize].blocked_until;
+            // A clock that was set back must not leave it alone for years.
+            until <= now || until > now.saturating_add(LAST_PAUSE_MS)
+        };
         let first = order.into_iter().find(open);
         first.unwrap_or_else(|| {
             let until = |way: &Way| self.records[*way as usize].blocked_until;
             order.into_iter().min_by_key(until).unwrap_or(Way::Poll)
         })
+    }
+
+    /// What is known, as text that the browser can keep.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        for record in &self.records {
+            for number in [record.strikes.into(), record.pause, record.blocked_until] {
+                text.push_str(&number.to_string());
+                text.push(' ');
+            }
+        }
+        text
+    }
+
+    /// Reads the output of [`Choice::encode`]. What cannot be read is as good as nothing.
+    pub fn decode(text: &str) -> Self {
+        let mut numbers = text.split(' ').map(|number| number.parse().unwrap_or(0));
+        let mut next = || numbers.next().unwrap_or(0);
+        let records = [(); 3].map(|()| Record {
+            strikes: u32::try_from(next()).unwrap_or(0).min(STRIKES),
+            pause: next(),
+            blocked_until: next(),
+        });
+        Self { records }
     }
 
     /// A frame came this way.
@@ -91,7 +126,8 @@ impl Choice {
         record.strikes += 1;
         if record.strikes >= STRIKES {
             record.strikes = 0;
-            record.pause = (record.pause * 2).clamp(FIRST_PAUSE_MS, LAST_PAUSE_MS);
+            record.pause = record.pause.saturating_mul(2);
+            record.pause = record.pause.clamp(FIRST_PAUSE_MS, LAST_PAUSE_MS);
             record.blocked_until = now + record.pause;
         }
     }
@@ -103,9 +139,123 @@ impl Choice {
     }
 }
 
+/// After how many milliseconds without its first frame a stream is looked into. The server sends that frame at
+/// once.
+pub const FIRST_FRAME_MS: u32 = 5_000;
+
+/// What is known of a stream up to its first frame.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Trial {
+    opened: bool,
+    over: bool,
+}
+
+/// What the first seconds of a stream say of its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing yet, or nothing more.
+    None,
+    /// It works: see [`Choice::worked`].
+    Worked,
+    /// Something holds its frames back: see [`Choice::silent`].
+    Silent,
+    /// It failed; whether the way did, or the server or the network, a plain request tells: see
+    /// [`Trial::answered`].
+    Doubtful,
+}
+
+impl Trial {
+    /// Something came.
+    pub fn heard(&mut self, input: &Input) -> Verdict {
+        match input {
+            _ if self.over => Verdict::None,
+            Input::Frame { .. } => self.end(Verdict::Worked),
+            Input::Broken { .. } => self.end(Verdict::Doubtful),
+            _ => {
+                self.opened = true;
+                Verdict::None
+            }
+        }
+    }
+
+    /// [`FIRST_FRAME_MS`] have passed.
+    pub fn rang(&mut self) -> Verdict {
+        match (self.over, self.opened) {
+            (true, _) => Verdict::None,
+            (false, true) => self.end(Verdict::Silent),
+            // Some proxies keep even the head of an answer, and some networks are slow.
+            (false, false) => Verdict::Doubtful,
+        }
+    }
+
+    /// A plain request for the same entries was answered, while this stream still waits.
+    pub fn answered(&mut self) -> Verdict {
+        match self.over {
+            true => Verdict::None,
+            false => self.end(Verdict::Silent),
+        }
+    }
+
+    fn end(&mut self, verdict: Verdict) -> Verdict {
+        self.over = true;
+        verdict
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn frame() -> Input {
+        Input::Frame {
+            id: String::new(),
+            data: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_stream_whose_first_frame_comes_works() {
+        for inputs in [vec![frame()], vec![Input::Opened, frame()]] {
+            let mut trial = Trial::default();
+            let verdicts: Vec<_> = inputs.iter().map(|input| trial.heard(input)).collect();
+            assert_eq!(verdicts.last(), Some(&Verdict::Worked));
+            // One verdict is enough.
+            for input in [frame(), Input::Broken { gave_up: false }] {
+                assert_eq!(trial.heard(&input), Verdict::None);
+            }
+            assert_eq!(trial.rang(), Verdict::None);
+            assert_eq!(trial.answered(), Verdict::None);
+        }
+    }
+
+    #[test]
+    fn a_stream_that_is_open_without_a_frame_is_held_back() {
+        let mut trial = Trial::default();
+        assert_eq!(trial.heard(&Input::Opened), Verdict::None);
+        assert_eq!(trial.rang(), Verdict::Silent);
+        assert_eq!(trial.heard(&frame()), Verdict::None);
+    }
+
+    #[test]
+    fn a_stream_without_a_head_is_held_back_if_the_server_answers_otherwise() {
+        let mut trial = Trial::default();
+        assert_eq!(trial.rang(), Verdict::Doubtful);
+        assert_eq!(trial.answered(), Verdict::Silent);
+        // It came while the server was asked: the network is slow.
+        let mut trial = Trial::default();
+        assert_eq!(trial.rang(), Verdict::Doubtful);
+        assert_eq!(trial.heard(&frame()), Verdict::Worked);
+        assert_eq!(trial.answered(), Verdict::None);
+    }
+
+    #[test]
+    fn a_stream_that_breaks_before_its_first_frame_is_doubtful_once() {
+        let mut trial = Trial::default();
+        let broken = Input::Broken { gave_up: true };
+        assert_eq!(trial.heard(&broken), Verdict::Doubtful);
+        assert_eq!(trial.heard(&broken), Verdict::None);
+        assert_eq!(trial.rang(), Verdict::None);
+    }
 
     #[test]
     fn words_are_those_of_the_setting() {
@@ -147,6 +297,33 @@ mod tests {
     }
 
     #[test]
+    fn what_is_known_outlives_a_reload() {
+        let mut choice = Choice::default();
+        assert_eq!(Choice::decode(&choice.encode()), choice);
+        choice.silent(Way::Stream, 1_700_000_000_000);
+        choice.refused(Way::Socket, 5);
+        assert_eq!(Choice::decode(&choice.encode()), choice);
+        for text in [
+            "",
+            "x",
+            "1 2",
+            "-1 0 99999999999999999999999",
+            "4294967296 1 1 1",
+        ] {
+            let choice = Choice::decode(text);
+            assert_eq!(choice.pick(10, 0, false), Way::Stream, "{text}");
+        }
+        let mut wild = Choice::decode(&["18446744073709551615"; 9].join(" "));
+        assert_eq!(
+            wild.pick(10, 0, false),
+            Way::Stream,
+            "the clock was set back"
+        );
+        wild.refused(Way::Stream, 10);
+        assert_eq!(wild.pick(10 + LAST_PAUSE_MS, 0, false), Way::Stream);
+    }
+
+    #[test]
     fn a_single_refusal_is_chance_and_the_last_resort_is_a_poll() {
         let mut choice = Choice::default();
         choice.silent(Way::Stream, 0);
@@ -157,6 +334,15 @@ mod tests {
         choice.refused(Way::Socket, 0);
         assert_eq!(choice.pick(0, 0, false), Way::Poll);
         assert_eq!(choice.pick(0, 9, false), Way::Poll);
+    }
+
+    #[test]
+    fn event_streams_leave_connections_for_commands() {
+        let mut choice = Choice::default();
+        choice.silent(Way::Socket, 0);
+        assert_eq!(choice.pick(0, FULL_STREAMS - 1, false), Way::Stream);
+        assert_eq!(choice.pick(0, FULL_STREAMS, false), Way::Poll);
+        assert_eq!(choice.pick(0, FULL_STREAMS, true), Way::Stream);
     }
 
     #[test]

@@ -12,6 +12,9 @@ use web_sys::AbortController;
 /// For how many seconds the server keeps a request without an entry. Well below the watchdog's patience.
 const WAIT_S: u32 = 8;
 
+/// The same for the first request, which shows that the server is there.
+const FIRST_WAIT_S: u32 = 1;
+
 /// After how many milliseconds a stream of polls ends, so that a better way is tried.
 const LIFETIME_MS: u64 = 60_000;
 
@@ -41,8 +44,9 @@ impl Drop for Polling {
 async fn poll(mut wanted: Wanted, abort: AbortController, hear: Hear) {
     let end = browser::now() + LIFETIME_MS;
     let signal = abort.signal();
+    let mut wait = FIRST_WAIT_S;
     while browser::now() < end {
-        let address = api::run_poll_url(wanted.run, wanted.after, wanted.format, WAIT_S);
+        let address = api::run_poll_url(wanted.run, wanted.after, wanted.format, wait);
         let request = Request::get(&address).abort_signal(Some(&signal));
         let (refused, text) = match request.send().await {
             Ok(response) if response.ok() => (false, response.text().await.ok()),
@@ -57,6 +61,7 @@ async fn poll(mut wanted: Wanted, abort: AbortController, hear: Hear) {
         let Some(frames) = frames else {
             return hear(Input::Broken { gave_up: refused });
         };
+        wait = WAIT_S;
         for frame in frames {
             wanted.after = frame.id.unwrap_or(wanted.after);
             frame_of(&frame).into_iter().for_each(|input| hear(input));

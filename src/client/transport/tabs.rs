@@ -151,7 +151,7 @@ pub(in crate::client) fn join() {
 /// Opens a stream. `None` where the browser refuses it outright.
 pub(in crate::client) fn open(wanted: Wanted, hear: Hear) -> Option<Open> {
     enum Way {
-        Direct(Hear),
+        Direct(Hear, bool),
         Relayed(u32, bool),
     }
     let way = TABS.with_borrow_mut(|tabs| match tabs {
@@ -166,10 +166,10 @@ pub(in crate::client) fn open(wanted: Wanted, hear: Hear) -> Option<Open> {
             tabs.asked.insert(tabs.last, asked);
             Way::Relayed(tabs.last, matches!(tabs.role, Role::Following))
         }
-        _ => Way::Direct(hear),
+        tabs => Way::Direct(hear, tabs.is_some()),
     });
     match way {
-        Way::Direct(hear) => direct::open(&wanted, hear),
+        Way::Direct(hear, leads) => direct::open(&wanted, hear, leads),
         Way::Relayed(number, known) => {
             if known {
                 ask(number);
@@ -222,7 +222,7 @@ fn lead(held: Held) {
             hear(Input::Broken { gave_up: false });
             continue;
         }
-        match direct::open(&wanted, hear.clone()) {
+        match direct::open(&wanted, hear.clone(), true) {
             Some(open) => with(|tabs| {
                 if let Some(asked) = tabs.asked.get_mut(&number) {
                     asked.open = Some(open);
@@ -347,7 +347,7 @@ fn serve(stream: Stream, wanted: Wanted) {
             channel.post(&Note::Said { stream, input }.encode());
         })
     };
-    match direct::open(&wanted, hear.clone()) {
+    match direct::open(&wanted, hear.clone(), true) {
         Some(open) => {
             let tab = stream.tab.clone();
             let (before, is_new) = with(|tabs| {
