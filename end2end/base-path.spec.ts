@@ -1,5 +1,8 @@
 import { createServer, request, type Server as HttpServer } from 'node:http';
+import { mkdtemp, rm } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Chat, expect, Server, test } from './server';
 
 /** A proxy that has the chat under `/tools/chat`, takes that off, and says so. */
@@ -76,5 +79,51 @@ test('a chat under a path that a proxy takes off works wherever one goes', async
   } finally {
     proxy.closeAllConnections();
     proxy.close();
+  }
+});
+
+test('tabs of two servers on one origin do not take each other for their own', async ({ server, context }) => {
+  const data = await mkdtemp(join(tmpdir(), 'headwater-'));
+  const second = new Server(data);
+  const paths = new Map([
+    ['/one', server],
+    ['/two', second],
+  ]);
+  const proxy = createServer((asked, answer) => {
+    const port = new URL(paths.get(asked.url!.slice(0, 4))!.url).port;
+    const options = { host: '127.0.0.1', port, path: asked.url, method: asked.method, headers: asked.headers };
+    const inner = request(options, (response) => {
+      answer.writeHead(response.statusCode!, response.headers);
+      response.pipe(answer);
+    });
+    inner.on('error', () => answer.destroy());
+    answer.on('close', () => inner.destroy());
+    asked.pipe(inner);
+  });
+  await new Promise<void>((done) => proxy.listen(0, '127.0.0.1', done));
+  try {
+    const tabs: [Server, string, Chat][] = [];
+    for (const [path, one] of paths) {
+      one.options.push('--base-path', path);
+      await one.end();
+      await one.start();
+      const { conversation } = await one.ask('long');
+      const chat = new Chat(await context.newPage());
+      const port = (proxy.address() as AddressInfo).port;
+      await chat.open(`http://127.0.0.1:${port}${path}/c/${conversation}`);
+      tabs.push([one, conversation, chat]);
+    }
+    for (const [one, conversation, chat] of tabs) {
+      await chat.page.bringToFront();
+      await chat.words((await chat.text.textContent())!.length + 300);
+      await chat.page.getByRole('button', { name: 'Stop' }).click();
+      await chat.done();
+      expect(await chat.copied()).toBe(await one.stored(conversation));
+    }
+  } finally {
+    proxy.closeAllConnections();
+    proxy.close();
+    await second.end();
+    await rm(data, { recursive: true, force: true });
   }
 });

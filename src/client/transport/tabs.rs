@@ -10,6 +10,7 @@
 
 use super::{Hear, Open, direct};
 use crate::{
+    base,
     browser::{self, Channel, Claim, Held, Listener},
     client::{
         follow::Input,
@@ -24,7 +25,8 @@ use std::{
     rc::Rc,
 };
 
-/// The channel of the tabs.
+/// The channel of the tabs. Another server may be under another path of the same origin, so this and the next have
+/// the path behind them: see [`here`].
 const CHANNEL: &str = "headwater.streams";
 
 /// The lock of the tab that leads.
@@ -102,12 +104,17 @@ fn with<T: Default>(call: impl FnOnce(&mut Tabs) -> T) -> T {
         .unwrap_or_default()
 }
 
+/// A name that is shared by the tabs of this server only.
+fn here(name: &str) -> String {
+    [name, &*base::current()].concat()
+}
+
 /// Joins the other tabs, so that who leads is known before the first stream is opened.
 pub(in crate::client) fn join() {
     if TABS.with_borrow(Option::is_some) || !browser::has_locks() {
         return;
     }
-    let Some(channel) = Channel::open(CHANNEL, |text| {
+    let Some(channel) = Channel::open(&here(CHANNEL), |text| {
         if let Some(note) = Note::decode(text) {
             hear(note);
         }
@@ -135,7 +142,7 @@ pub(in crate::client) fn join() {
         _listeners: listeners,
     }));
     browser::lock(
-        LEADER,
+        &here(LEADER),
         Claim::IfFree,
         |held| match held {
             Some(held) => lead(held),
@@ -184,7 +191,7 @@ fn ask(number: u32) {
     let timer = Timeout::new(PATIENCE_MS, move || {
         if with(|tabs| tabs.asked.contains_key(&number)) {
             browser::lock(
-                LEADER,
+                &here(LEADER),
                 Claim::Steal,
                 |held| held.into_iter().for_each(lead),
                 robbed,
@@ -251,7 +258,7 @@ fn stand_in_line() {
     });
     if begins {
         browser::lock(
-            LEADER,
+            &here(LEADER),
             Claim::Wait,
             |held| held.into_iter().for_each(lead),
             robbed,
