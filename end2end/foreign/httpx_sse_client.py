@@ -1,4 +1,4 @@
-"""Follows a run with `httpx-sse`, by GET and by POST in turns. After every ten entries it drops the connection and
+"""Follows a run with `httpx-sse`, by GET and by POST in turns. After every five entries it drops the connection and
 comes back after the last one. Prints each entry as a line of JSON."""
 
 import json
@@ -24,5 +24,5 @@ with httpx.Client(timeout=30, trust_env=False) as client:
                 print(json.dumps([int(event.id), event.data]), flush=True)
                 after, entries = int(event.id), entries + 1
                 finished = kind == "run_finished"
-                if finished or entries == 10:
+                if finished or entries == 5:
                     break

